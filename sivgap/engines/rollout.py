@@ -1,0 +1,113 @@
+"""What an engine is asked for and what it returns. Every engine speaks these types, and nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+OnBatch = Callable[[int, int], None]
+"""Called after each batch with the prompts done and the tokens generated in it."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as tokens, and the 64-bit key that its random numbers belong to (`noise.key_of` of the problem's id)."""
+
+    tokens: tuple[int, ...]
+    key: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: `samples` responses a prompt, at most `max_new_tokens` each, with the noise of `stream`."""
+
+    samples: int
+    temperature: float
+    max_new_tokens: int
+    stream: int
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """A question put behind every response, answered by the same weights from the response's cache.
+
+    With `answers` (token sequences, none a prefix of another) the log-likelihood of each is returned and nothing is
+    sampled; without, up to `max_new_tokens` are sampled at `temperature`.
+    """
+
+    tokens: tuple[int, ...]
+    temperature: float
+    max_new_tokens: int
+    answers: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Responses to P prompts, N each; all arrays have shape (P, N) or one entry a response, prompt-major.
+
+    Attributes:
+        tokens: Response tokens, the end-of-sequence token included where the response ended.
+        nll: U(y|x), nats: minus the summed log-likelihood at temperature 1, end of sequence included (SV Eq. 3).
+        length: Number of response tokens, end of sequence included.
+        finished: Whether the response ended by itself, not by `max_new_tokens`.
+        verdicts: Sampled tokens of the follow-up's answers (without the end of sequence), one a response.
+        answer_logprobs: (P, N, A): log-likelihood of each allowed answer.
+        generated: All tokens generated, verdicts included.
+    """
+
+    tokens: list[NDArray[np.int64]]
+    nll: NDArray[np.float64]
+    length: NDArray[np.int64]
+    finished: NDArray[np.bool_]
+    verdicts: list[NDArray[np.int64]] | None = None
+    answer_logprobs: NDArray[np.float64] | None = None
+    generated: int = 0
+    seconds_generate: float = 0.0
+    seconds_verify: float = 0.0
+
+
+def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
+    """Put batches, each with the places of its prompts, into prompt order."""
+    places = np.concatenate([place for place, _ in batches])
+    parts = [part for _, part in batches]
+    order = np.argsort(places)
+    samples = parts[0].nll.shape[1]
+    rows = (order[:, None] * samples + np.arange(samples)).ravel()
+
+    def lists(name: str) -> list[NDArray[np.int64]] | None:
+        if getattr(parts[0], name) is None:
+            return None
+        flat = [row for part in parts for row in getattr(part, name)]
+        return [flat[row] for row in rows]
+
+    def arrays(name: str) -> NDArray[np.float64]:
+        return np.concatenate([getattr(part, name) for part in parts])[order]
+
+    return replace(
+        parts[0],
+        tokens=lists("tokens") or [],
+        nll=arrays("nll"),
+        length=arrays("length").astype(np.int64),
+        finished=arrays("finished").astype(bool),
+        verdicts=lists("verdicts"),
+        answer_logprobs=None if parts[0].answer_logprobs is None else arrays("answer_logprobs"),
+        generated=sum(part.generated for part in parts),
+        seconds_generate=sum(part.seconds_generate for part in parts),
+        seconds_verify=sum(part.seconds_verify for part in parts),
+    )
+
+
+class Engine(Protocol):
+    """Samples responses and answers follow-up questions with the weights loaded last."""
+
+    def rollout(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        follow_up: FollowUp | None = None,
+        on_batch: OnBatch | None = None,
+    ) -> Rollouts: ...

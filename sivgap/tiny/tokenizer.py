@@ -1,0 +1,34 @@
+"""The tiny model's tokenizer: one token a digit or sign, one a word of the fixed format. Text survives a round trip."""
+
+from __future__ import annotations
+
+import re
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
+WORDS = ("Question: ", "\nSolution: ", ", ", "Answer: ", "\nScore: ", "\nVerdict: ", "True", "False")
+SIGNS = tuple("0123456789+-*=.")
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over 27 tokens. Anything else becomes ``<unk>``, which the task layer refuses."""
+    vocabulary = {token: i for i, token in enumerate((PAD, BOS, EOS, UNKNOWN, *SIGNS, *WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    pattern = "|".join(re.escape(word) for word in WORDS) + r"|[\s\S]"
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        padding_side="left",
+        model_max_length=256,
+        clean_up_tokenization_spaces=False,
+    )
