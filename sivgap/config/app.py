@@ -1,0 +1,126 @@
+"""What every sivgap command shares: a Hydra application whose errors are sentences and whose exit statuses mean something.
+
+Hydra composes; pydantic checks types, bounds and unknown keys; then the command runs. Whatever a user can cause ends in
+one plain line on standard error and the status of its `SivgapError` (CONTRACT: 0, 1, 2, 75).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypeVar, get_args, get_origin
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from sivgap.config.locate import conf_dir
+from sivgap.errors import ConfigError, SivgapError
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def run_app(config_name: str, schema: type[S], command: Callable[[S], None]) -> None:
+    """Compose ``conf/<config_name>.yaml`` with the command line, validate as `schema`, run `command`; exit with its status."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach us; Hydra itself would exit 1 for all of them
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    def job(raw: DictConfig) -> None:
+        try:
+            command(validate(raw, schema))
+        except SivgapError as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise  # the launcher goes on with the other jobs and reports at the end
+            _exit(error)
+
+    try:
+        job()
+    except SivgapError as error:
+        _exit(error)
+    except MissingConfigException as error:
+        _exit(ConfigError(_missing(str(error), error.missing_cfg_file)))
+    except (HydraException, OmegaConfBaseException) as error:
+        _exit(ConfigError(_composition(str(error), schema)))
+
+
+def validate(raw: DictConfig, schema: type[S]) -> S:
+    """The composed configuration as typed settings.
+
+    Raises:
+        ConfigError: Naming each wrong key, what is allowed, and the nearest valid name.
+    """
+    try:
+        container = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
+        return schema.model_validate(container)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_composition(str(error), schema)) from error
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(e, schema) for e in error.errors())) from error
+
+
+def all_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted key of a settings class."""
+    for name, field in schema.model_fields.items():
+        annotation = field.annotation
+        nested = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
+        yield prefix + name
+        for inner in nested:
+            if get_origin(inner) is None and issubclass(inner, BaseModel):
+                yield from all_keys(inner, f"{prefix}{name}.")
+
+
+def _exit(error: SivgapError) -> None:
+    print(f"sivgap: {error}", file=sys.stderr)
+    sys.exit(error.status)
+
+
+def _explain(error: object, schema: type[BaseModel]) -> str:
+    assert isinstance(error, dict)
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return _unknown_key(key, schema)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not key:
+        return message
+    text = f"{key}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    near = difflib.get_close_matches(str(error["input"]), re.findall(r"'([^']+)'", message), 1)
+    return f"{text}; did you mean {near[0]!r}?" if near else text
+
+
+def _unknown_key(key: str, schema: type[BaseModel]) -> str:
+    keys = list(all_keys(schema))
+    near = difflib.get_close_matches(key, keys, 1, 0.4) or difflib.get_close_matches(
+        key.split(".")[-1], keys, 1, 0.4
+    )
+    parent = key.rpartition(".")[0]
+    siblings = [k for k in keys if k.rpartition(".")[0] == parent]
+    allowed = f"; allowed are {', '.join(siblings)}" if siblings else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown key {key!r}{hint}{allowed}"
+
+
+def _missing(message: str, wanted: str | None) -> str:
+    group, _, name = (wanted or "").rpartition("/")
+    options = sorted(p.stem for p in (conf_dir() / group).glob("*.yaml")) if group else []
+    if not options:
+        return message.splitlines()[0]
+    near = difflib.get_close_matches(name, options, 1, 0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{group}={name} does not exist{hint} Available: {', '.join(options)}"
+
+
+def _composition(message: str, schema: type[BaseModel]) -> str:
+    unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", message)
+    if unknown:
+        return _unknown_key((unknown[1] or unknown[2]).lstrip("+~"), schema)
+    group = re.search(r"Could not override '?([\w/.@]+)'?\.?\s*No match in the defaults list", message)
+    if group:
+        return _unknown_key(group[1], schema)
+    return " ".join(message.split())

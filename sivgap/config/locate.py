@@ -1,0 +1,28 @@
+"""Where the shipped configuration lies: ``conf/`` of a checkout, or the copy inside an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sivgap.errors import ConfigError
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def conf_dir() -> Path:
+    """The directory with the shipped YAML files and prompts."""
+    installed, checkout = _PACKAGE / "conf", _PACKAGE.parent / "conf"
+    return installed if installed.is_dir() else checkout
+
+
+def read_prompt(name: str) -> str:
+    """A prompt template by its name under ``conf/prompts``, or by any path.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    for path in (Path(name).expanduser(), conf_dir() / "prompts" / name):
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    shipped = sorted(str(p.relative_to(conf_dir() / "prompts")) for p in (conf_dir() / "prompts").rglob("*.txt"))
+    raise ConfigError(f"prompt file {name!r} not found: expected a path, or one of {', '.join(shipped)}")

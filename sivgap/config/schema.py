@@ -1,0 +1,218 @@
+"""Every setting of `sivgap.train`: its type, its bounds, its meaning. The YAML under ``conf/`` holds the values."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ModelConfig(Settings):
+    name: str
+    """Name of the configuration; part of the run's identity."""
+    path: str | None = None
+    """Local folder or hub id. The embedded model (``tiny``) has none."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; the commit actually loaded is written to ``status.json``."""
+    chat_template: bool = True
+    """Put prompts into the tokenizer's chat template; false sends plain text, right for base models."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of weights and activations; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    lora_targets: list[str] = Field(min_length=1)
+    """Names of the linear modules that get an adapter when ``update.parameters=lora``."""
+    parameters: float = Field(gt=0)
+    """Number of parameters, for the record and for cost estimates."""
+    licence: str
+    """Licence under which the weights are distributed, and what it asks of you."""
+
+
+class DatasetConfig(Settings):
+    name: Literal["arithmetic", "gsm8k", "math"]
+    """Which task: how to read problems, and how to grade answers."""
+    path: str | None = None
+    """A local ``.jsonl`` or ``.parquet`` file with the training problems, instead of the hub."""
+    test_path: str | None = None
+    """Likewise for held-out problems; with ``path`` alone, ``test_share`` of the file is held out."""
+    test_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share held out of ``path`` where no ``test_path`` is given, chosen by a hash of each problem."""
+    hub_id: str | None = None
+    """Dataset on the hub, read with the `datasets` library when no ``path`` is given."""
+    hub_config: str | None = None
+    """Its configuration (subset) on the hub; ``all`` joins every subset."""
+    train_size: int | None = Field(default=None, ge=1)
+    """Training problems to use, a seeded draw; null uses all. ``arithmetic`` generates this many."""
+    test_size: int | None = Field(default=None, ge=1)
+    """Held-out problems to use, likewise."""
+    data_seed: int = Field(default=0, ge=0)
+    """Seed of the draw of problems. It does not follow ``seed``, so runs of several seeds share their panels."""
+    prompt: str
+    """File under ``conf/prompts`` (or any path) with the solver's prompt; ``{question}`` is replaced."""
+    few_shot: int = Field(default=0, ge=0, le=64)
+    """Worked examples put before each question, taken from training problems that are then not trained on."""
+
+
+class VerifierConfig(Settings):
+    name: Literal["qe", "tf"]
+    """``qe`` asks for a score in [0, 1], ``tf`` for True or False (SV, Appendix)."""
+    prompt: str
+    """File with the verifier's prompt, which follows the response in the same conversation."""
+    answers: dict[str, Fraction] = Field(min_length=2)
+    """Allowed answers and the score each stands for; ``readout=expected`` averages over exactly these."""
+    readout: Literal["sampled", "expected"] = "sampled"
+    """``sampled``: one answer at ``sampling.verifier_temperature``, as in the paper; unparsable is 0.5.
+    ``expected``: the mean score under the model's likelihoods of the allowed answers."""
+    max_new_tokens: int = Field(default=8, ge=1, le=4096)
+    """Longest sampled answer."""
+
+
+class EngineConfig(Settings):
+    name: Literal["hf"] = "hf"
+    """What samples: transformers' forward pass with a shared prompt cache."""
+    batch_size: int = Field(default=256, ge=1)
+    """Responses sampled at once; more is faster until memory ends. Responses do not depend on it."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; null leaves it to torch."""
+
+
+class UpdateConfig(Settings):
+    name: Literal["sft"] = "sft"
+    """Fine-tuning on the chosen responses, loss on response tokens only."""
+    parameters: Literal["lora", "full"] = "lora"
+    """What is trained: adapters, or all weights."""
+    lora_rank: int = Field(default=16, ge=1)
+    """Rank of the adapters (SV Table 3: 16)."""
+    lora_alpha: float = Field(default=32, gt=0)
+    """Scale: the adapter's product is multiplied by alpha / rank."""
+    lora_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout on the adapters' input while training (SV Table 3: 0.5); never while sampling."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """Constant learning rate of AdamW (SV Table 3: 1e-5)."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """SV Table 3: 0.01."""
+    batch_size: int = Field(default=16, ge=1)
+    """Examples a step."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Examples in memory at once; gradients of a step are averaged by token over its micro-batches. Null: all."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    replay: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training examples that are synthetic verification examples (a departure from the paper that keeps the
+    verifier's calibration; only tasks that can make graded solutions have it: ``arithmetic``)."""
+
+
+class SamplingConfig(Settings):
+    solver_temperature: float = Field(default=1.0, ge=0, le=10)
+    """Temperature of responses (SV Table 3: 1)."""
+    verifier_temperature: float = Field(default=0.1, ge=0, le=10)
+    """Temperature of sampled verdicts (SV Table 3: 0.1)."""
+    max_new_tokens: int = Field(default=512, ge=1)
+    """Longest response."""
+
+
+class SelectionConfig(Settings):
+    threshold: float = Field(default=0.5, ge=0, le=1)
+    """tau: responses scored below it are dropped."""
+    fallback: Literal["likeliest", "drop"] = "likeliest"
+    """A prompt whose responses all fall below tau: train on its likeliest response (the paper), or leave the prompt out
+    of this round. Measurement always keeps all N for such prompts, as U_v is defined (THEORY section 1)."""
+
+
+class MeasureConfig(Settings):
+    every: float = Field(default=0.5, gt=0)
+    """Epochs between measurements."""
+    train_prompts: int | None = Field(default=None, ge=1)
+    """Prompts of the fixed training panel; null measures all."""
+    test_prompts: int | None = Field(default=None, ge=1)
+    """Prompts of the held-out panel; null measures all."""
+    samples: int | None = Field(default=None, ge=1)
+    """Responses a prompt; null is ``n``."""
+    pass_at: list[Annotated[int, Field(ge=1)]] = [1, 2, 4, 8, 16]
+    """k of pass@k; those above the number of samples are null in the trajectory."""
+
+
+class WandbConfig(Settings):
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    """Where metrics stream. A failing W&B never stops a run; the run directory has everything anyway."""
+    project: str = "sivgap"
+    entity: str | None = None
+    group: str | None = None
+    tags: list[str] = []
+    table_rows: int = Field(default=32, ge=0)
+    """Responses shown in the table of samples of each measurement."""
+
+
+class TrackingConfig(Settings):
+    wandb: WandbConfig = WandbConfig()
+
+
+class TrainConfig(Settings):
+    """One run of `sivgap.train`."""
+
+    model: ModelConfig
+    dataset: DatasetConfig
+    verifier: VerifierConfig
+    engine: EngineConfig
+    update: UpdateConfig
+    sampling: SamplingConfig
+    selection: SelectionConfig
+    measure: MeasureConfig
+    tracking: TrackingConfig
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of everything random in the run."""
+    epochs: float = Field(default=10, gt=0)
+    """Length of the run; a multiple of half an epoch."""
+    n: int = Field(default=16, ge=1)
+    """N: responses a prompt among which the verifier chooses."""
+    prompts_per_epoch: int | None = Field(default=None, ge=2)
+    """Prompts in an epoch; null is all training problems. With fewer, epochs walk through a shuffled training set, so
+    prompts are fresh until it has been used up."""
+    refresh: Literal["step", "half_epoch", "epoch", "never"] = "half_epoch"
+    """When pseudo-labels are drawn anew with the current model; ``never`` keeps the initial model's."""
+    runs_dir: str = "runs"
+    """Where run directories live."""
+    fresh: bool = False
+    """Start over beside an existing run of the same identity."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        halves = self.epochs * 2
+        if not math.isclose(halves, round(halves)):
+            raise ValueError(f"epochs: expected a multiple of 0.5, got {self.epochs:g}")
+        ratio = self.measure.every * 2
+        if not math.isclose(ratio, round(ratio)):
+            raise ValueError(f"measure.every: expected a multiple of 0.5, got {self.measure.every:g}")
+        if self.update.replay > 0 and self.dataset.name != "arithmetic":
+            raise ValueError(
+                f"update.replay: {self.dataset.name} has no synthetic verification examples; set update.replay=0"
+            )
+        if self.model.path is None and self.model.name != "tiny":
+            raise ValueError("model.path: expected a local folder or a hub id")
+        if self.model.name == "tiny" and self.model.path is None and self.dataset.name != "arithmetic":
+            raise ValueError(
+                f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
+                "choose a model, for example model=llama32_3b, or model.path=FOLDER"
+            )
+        if (
+            self.dataset.name != "arithmetic"
+            and not self.dataset.path
+            and not self.dataset.hub_id
+        ):
+            raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
+        if self.dataset.test_path and not self.dataset.path:
+            raise ValueError("dataset.test_path: needs dataset.path as well")
+        for key in ("path", "test_path"):
+            path = getattr(self.dataset, key)
+            if path and Path(path).suffix not in (".jsonl", ".parquet"):
+                raise ValueError(f"dataset.{key}: expected a .jsonl or .parquet file, got {path}")
+        return self
