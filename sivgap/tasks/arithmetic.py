@@ -8,6 +8,7 @@ pretraining, and no held-out problem is ever trained on.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sivgap.tasks.problem import Problem
+from sivgap.tasks.source import Record, text_field
 
 LARGEST_VALUE = 199
 """Every operand and every intermediate result lies between 0 and this."""
@@ -119,3 +121,11 @@ def generate(count: int, part: str, seed: int) -> list[Problem]:
             f"{part}/{text}", text, str(expression.value), worked_solution(expression)
         )
     return list(problems.values())
+
+
+def to_problem(record: Record) -> Problem:
+    """A record of a file with ``question`` (an expression) and ``answer`` (an integer)."""
+    question, answer = text_field(record, "question"), str(record.get("answer", "")).strip()
+    if not re.fullmatch(r"-?\d{1,9}", answer):
+        raise ValueError(f"field 'answer': expected an integer, got {answer[:60]!r}")
+    return Problem(str(record.get("id", "")), question.strip(), answer)

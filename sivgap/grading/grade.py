@@ -1,0 +1,44 @@
+"""From a response and a reference to a verdict by ground truth: the answer found, correct, and correct in the strict format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sivgap.grading.equal import AnswerComparer
+from sivgap.grading.extract import LONGEST_RESPONSE, final_number, last_boxed, strict_arithmetic, strict_gsm8k
+from sivgap.grading.number import to_fraction
+
+
+@dataclass(frozen=True)
+class Grade:
+    """`answer` is what was read as the final answer (None: nothing), `correct` grades it however it was written,
+    `correct_strict` demands the format that the task asks for as well."""
+
+    answer: str | None
+    correct: bool
+    correct_strict: bool
+
+
+def grade(
+    dataset: str, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer
+) -> list[Grade]:
+    """Grade responses against references by the rules of a dataset (``arithmetic``, ``gsm8k``, ``math``)."""
+    pairs = list(zip(responses, references, strict=True))
+    if dataset == "arithmetic":
+        return [_number(response, reference, strict_arithmetic(response)) for response, reference in pairs]
+    if dataset == "gsm8k":
+        return [_number(response, reference, strict_gsm8k(response)) for response, reference in pairs]
+    boxed = [last_boxed(response) for response, _ in pairs]
+    wanted = [(ref, box if box is not None else text[-LONGEST_RESPONSE:]) for (text, ref), box in zip(pairs, boxed, strict=True)]
+    correct = comparer.equal(wanted)
+    return [Grade(box, ok, ok and box is not None) for box, ok in zip(boxed, correct, strict=True)]
+
+
+def _number(response: str, reference: str, strict: str | None) -> Grade:
+    """Numbers are compared exactly: 2.0 is 2 and 3/4 is 0.75, but 0.33 is not 1/3."""
+    gold = to_fraction(reference)
+    flexible = strict if strict is not None and to_fraction(strict) is not None else final_number(response)
+    right = flexible is not None and gold is not None and to_fraction(flexible) == gold
+    strictly = strict is not None and gold is not None and to_fraction(strict) == gold
+    return Grade(flexible, right, strictly)

@@ -1,0 +1,21 @@
+"""GSM8K: grade-school word problems; ``answer`` is a worked solution whose last line is ``#### NUMBER``."""
+
+from __future__ import annotations
+
+import re
+
+from sivgap.tasks.problem import Problem
+from sivgap.tasks.source import Record, text_field
+
+_CALCULATION = re.compile(r"<<[^<>]*>>")
+
+
+def to_problem(record: Record) -> Problem:
+    """A record with ``question`` and ``answer``; calculator annotations ``<<...>>`` are taken out of the solution."""
+    question, answer = text_field(record, "question"), text_field(record, "answer")
+    solution, mark, reference = answer.rpartition("####")
+    if not mark or not reference.strip():
+        raise ValueError("field 'answer': expected a solution that ends in '#### NUMBER'")
+    text = _CALCULATION.sub("", solution).strip()
+    value = reference.strip().replace(",", "")
+    return Problem(str(record.get("id", "")), question.strip(), value, f"{text}\n#### {value}")

@@ -1,0 +1,129 @@
+"""Reading records from strangers' files: JSON lines, Parquet, or the hub. A bad record is an error with file and line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sivgap.errors import RunError
+from sivgap.tasks.problem import Problem
+
+LONGEST_LINE = 4 * 2**20
+"""Bytes of a JSON line. The longest real problem has some 10 kB; a longer line is a wrong file, not a problem."""
+
+LONGEST_TEXT = 100_000
+"""Characters of a field, for the same reason (Parquet has no lines)."""
+
+Record = dict[str, Any]
+ToProblem = Callable[[Record], Problem]
+"""Turns one record into a problem (id empty where the record has none); raises ValueError with what was expected."""
+
+
+def read_problems(path: Path, to_problem: ToProblem) -> list[Problem]:
+    """All problems of a ``.jsonl`` or ``.parquet`` file.
+
+    Raises:
+        RunError: On the first record that cannot be used, naming file and line (or row), what was expected, and why.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: no such file; dataset.path expects a .jsonl or .parquet file")
+    records = _parquet(path) if path.suffix == ".parquet" else _json_lines(path)
+    problems = [_convert(record, where, to_problem) for where, record in records]
+    if not problems:
+        raise RunError(f"{path}: holds no problems; expected one JSON object a line")
+    return _identify(problems, str(path))
+
+
+def read_hub(hub_id: str, config: str | None, split: str, revision: str | None, to_problem: ToProblem) -> list[Problem]:
+    """All problems of one split on the hub, by the `datasets` library.
+
+    Raises:
+        RunError: If it cannot be reached and is not in the local cache.
+    """
+    import datasets
+
+    try:
+        names = datasets.get_dataset_config_names(hub_id, revision=revision) if config == "all" else [config]
+        rows = [
+            (f"{name}/{i}", row)
+            for name in names
+            for i, row in enumerate(datasets.load_dataset(hub_id, name, split=split, revision=revision))
+        ]
+    except Exception as error:  # the library raises many types, all meaning the same to a user
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(
+            f"dataset {hub_id} ({split}) cannot be loaded: {reason}. Without a network, download it elsewhere "
+            "and give the files: dataset.path=TRAIN.jsonl dataset.test_path=TEST.jsonl"
+        ) from error
+    problems = [_convert(dict(row), f"{hub_id} {split}/{where}", to_problem) for where, row in rows]
+    return _identify(problems, hub_id)
+
+
+def _convert(record: Record, where: str, to_problem: ToProblem) -> Problem:
+    try:
+        problem = to_problem(record)
+    except ValueError as error:
+        raise RunError(f"{where}: {error}") from error
+    if max(len(problem.question), len(problem.solution or "")) > LONGEST_TEXT:
+        raise RunError(f"{where}: a field longer than {LONGEST_TEXT:,} characters; is this the right file?")
+    return problem
+
+
+def text_field(record: Record, *names: str) -> str:
+    """The first of `names` that the record has, as non-empty text; ValueError says what was expected."""
+    for name in names:
+        if name in record:
+            if isinstance(record[name], str) and record[name].strip():
+                return str(record[name])
+            raise ValueError(f"field {name!r}: expected non-empty text, got {str(record[name])[:60]!r}")
+    raise ValueError(f"missing field {' or '.join(map(repr, names))}; it has {sorted(map(str, record))[:8]}")
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            where = f"{path}, line {number}"
+            if len(line) > LONGEST_LINE:
+                raise RunError(f"{where}: longer than {LONGEST_LINE // 2**20} MiB; expected one JSON object a line")
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError as error:
+                raise RunError(f"{where}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise RunError(f"{where}: not valid JSON ({str(error)[:80]}); expected one object a line") from error
+            if not isinstance(record, dict):
+                raise RunError(f"{where}: expected a JSON object, got {type(record).__name__}")
+            yield where, record
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Record]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise RunError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0][:100]})") from error
+    for number, record in enumerate(table.to_pylist()):
+        yield f"{path}, row {number}", record
+
+
+def _identify(problems: list[Problem], where: str) -> list[Problem]:
+    """Give problems without an id one made of their question: the same wherever the file lies and however it is sorted."""
+    seen: dict[str, int] = {}
+    identified = []
+    for problem in problems:
+        key = problem.id or hashlib.sha256(problem.question.encode()).hexdigest()[:12]
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1 and problem.id:
+            raise RunError(f"{where}: the id {key[:60]!r} occurs twice; ids must be unique (or absent)")
+        identified.append(replace(problem, id=key if seen[key] == 1 else f"{key}-{seen[key]}"))
+    return identified
