@@ -1,4 +1,95 @@
+"""``python -m sivgap.train``: a model improves itself, measured.
+
+SV, Algorithm 1, with t counted in half epochs:
+
+    for t = 0, 1, 2, ...
+        sample    y_1 .. y_N  ~  f_t( . | x)           for each prompt x of this half epoch      Eq. 4
+        verify    s_i = verdict of f_t on (x, y_i)                                               Eq. 5
+        select    y* = the likeliest a token among s_i >= tau                                    Eq. 5
+        update    f_{t+1} = f_t fine-tuned on the pairs (x, y*)                                  Eq. 7
+        measure   U_s, U_v and their gap on fixed panels                                         Eq. 3, 6, 8
+
+A run's directory is its truth (`sivgap.runs`): the same command goes on where it stopped, and ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
 from sivgap.config.app import run_app
 from sivgap.config.schema import TrainConfig
-def train(c): print(c)
-if __name__=='__main__': run_app('train',TrainConfig,train)
+from sivgap.errors import SivgapError, Stopped
+from sivgap.progress import Display
+
+if TYPE_CHECKING:
+    from sivgap.improve import Improvement
+    from sivgap.runs.run import Run
+
+_log = logging.getLogger("sivgap")
+
+
+def main() -> None:
+    run_app("train", TrainConfig, train)
+
+
+def train(config: TrainConfig) -> None:
+    """One run from where it stands to its end; prints its directory as the last line.
+
+    Raises:
+        ConfigError: If the configuration is wrong.
+        RunError: If the run failed; the traceback is in its log.
+        Stopped: If a signal asked for it; the same command goes on.
+    """
+    from sivgap.runs.run import Run
+
+    run, display = Run(config), Display()
+    try:
+        if run.state == "complete":
+            display.say("this run is complete; fresh=true starts over beside it")
+        else:
+            _work(run, display)
+    finally:
+        run.close()
+    print(run.path)
+
+
+def _work(run: Run, display: Display) -> None:
+    """Load, improve, finish; whatever ends it is recorded in ``status.json``."""
+    handler = run.log_to_file()
+    try:
+        from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
+
+        with open_improvement(run, display) as improvement:
+            improve(improvement)
+        run.mark("complete", None)
+    except Stopped as error:
+        run.mark("stopped", str(error))
+        raise
+    except SivgapError as error:
+        _log.exception("the run failed")
+        run.mark("failed", str(error))
+        raise
+    except Exception as error:
+        _log.exception("the run failed")
+        run.mark("failed", f"{type(error).__name__}: {error}")
+        raise SivgapError(
+            f"unexpected {type(error).__name__}: {str(error)[:200]}; please report it with {run.path / 'sivgap.log'}"
+        ) from error
+    finally:
+        logging.getLogger("sivgap").removeHandler(handler)
+        handler.close()
+
+
+def improve(job: Improvement) -> None:
+    """Algorithm 1, from the newest checkpoint (or a first measurement) to the last epoch."""
+    job.resume()
+    while not job.finished:
+        for prompts in job.rounds():
+            chosen = job.label(prompts)
+            job.update(chosen)
+        job.end_half_epoch()
+
+
+if __name__ == "__main__":
+    main()

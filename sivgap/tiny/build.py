@@ -28,9 +28,8 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt, Sampling
 from sivgap.tasks.arithmetic import Expression, Step, expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution
+from sivgap.tiny import WEIGHTS
 from sivgap.tiny.tokenizer import build_tokenizer
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 VERDICT_WEIGHT = 5.0
 """Loss weight of a verdict token: there are three or so in a text where a solution has twenty."""

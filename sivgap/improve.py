@@ -1,0 +1,273 @@
+"""The state of a run in memory, and the moves that `sivgap.train.improve` makes with it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sivgap.config.schema import TrainConfig
+from sivgap.engines.noise import key_of
+from sivgap.errors import Stopped
+from sivgap.hardware import describe_hardware
+from sivgap.lab import Lab, open_lab
+from sivgap.measure import Panel, summarise
+from sivgap.progress import Advance, Display
+from sivgap.report.summary import conclude
+from sivgap.runs.checkpoint import Checkpoint, Progress, epoch_name, load_newest, save
+from sivgap.runs.run import Run
+from sivgap.runs.samples import sample_rows, write_samples
+from sivgap.schedule import Schedule, make_schedule
+from sivgap.tasks.problem import Problem
+from sivgap.tracking.wandb_tracker import WandbTracker
+from sivgap.update.example import Example
+from sivgap.update.replay import replay_examples
+
+
+class Improvement:
+    """One run under way. The public methods are the steps of Algorithm 1; everything they change is in a checkpoint."""
+
+    def __init__(self, lab: Lab, run: Run, display: Display, tracker: WandbTracker) -> None:
+        self.lab, self.run, self.display, self.tracker = lab, run, display, tracker
+        self.config: TrainConfig = lab.config
+        self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
+        self.progress = Progress()
+        self._labels: list[Example] = []
+        self._queue: list[Example] = []
+        self._stop: str | None = None
+        self._panels = _panels(lab)
+        self._started, self._started_at = time.monotonic(), 0
+        self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()}
+
+    @property
+    def finished(self) -> bool:
+        return self.progress.half >= self.schedule.halves
+
+    @property
+    def epoch(self) -> float:
+        return self.progress.half / 2
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, forgetting what was measured after it; or from the start."""
+        found = load_newest(self.run.checkpoints)
+        if found is None:
+            self.run.trajectory.rewind(-1.0)
+            self._measure_and_checkpoint()
+            return
+        self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
+        self.lab.learner.restore(found.weights, found.optimizer)
+        self.run.trajectory.rewind(self.epoch)
+        self._started_at = self.progress.half
+        self.display.say(f"going on from epoch {self.epoch:g}")
+        for line in self.run.trajectory.read():
+            self.tracker.log(line)
+
+    def rounds(self) -> Iterator[list[Problem]]:
+        """The prompts of the half epoch under way, in portions that share one labelling (``refresh``)."""
+        problems = [self.lab.dataset.train[i] for i in self.schedule.prompts(self.progress.half)]
+        size = self.config.update.batch_size if self.config.refresh == "step" else len(problems)
+        first = self.progress.step_in_half if self.config.refresh == "step" else 0
+        for start in range(first * size, len(problems), size):
+            yield problems[start : start + size]
+
+    def label(self, problems: list[Problem]) -> list[Example]:
+        """Sample, verify and select for `problems`, with the weights that ``refresh`` names; (x, y*) pairs."""
+        if self._queue:
+            return []  # stopped while training on these: their labels are in the queue already
+        if self.config.refresh != "epoch":
+            return self._sample_verify_select(problems)
+        if self.progress.half % 2 == 0:
+            following = [self.lab.dataset.train[i] for i in self.schedule.prompts(self.progress.half + 1)]
+            self._labels = self._sample_verify_select([*problems, *following])
+        now = {problem.id for problem in problems}
+        labels = [example for example in self._labels if example.problem_id in now]
+        self._labels = [example for example in self._labels if example.problem_id not in now]
+        return labels
+
+    def update(self, examples: list[Example]) -> None:
+        """Fine-tune on `examples`, in random order, mixed with replayed verification examples (`update.replay`)."""
+        self._queue = self._queue or self._mixed(examples)
+        size = self.config.update.batch_size + self._replayed(self.config.update.batch_size) * (
+            self.config.refresh == "step"
+        )
+        steps = -(-len(self._queue) // size)
+        with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps") as advance:
+            while self._queue:
+                started = time.perf_counter()
+                batch, self._queue = self._queue[:size], self._queue[size:]
+                loss = self.lab.learner.step(batch, self.progress.step)
+                self.progress = replace(
+                    self.progress,
+                    step=self.progress.step + 1,
+                    step_in_half=self.progress.step_in_half + 1,
+                    loss_sum=self.progress.loss_sum + loss,
+                    loss_steps=self.progress.loss_steps + 1,
+                    seconds_train=self.progress.seconds_train + time.perf_counter() - started,
+                )
+                advance(1, 0)
+                if self._stop:
+                    self._checkpoint()
+                    raise Stopped(f"stopped by {self._stop} at epoch {self.epoch:g}; run the same command to go on")
+
+    def end_half_epoch(self) -> None:
+        """Count the half epoch, measure if it is time, and write a checkpoint."""
+        self.progress = replace(self.progress, half=self.progress.half + 1, step_in_half=0)
+        self._measure_and_checkpoint()
+
+    def request_stop(self, name: str) -> None:
+        """Stop at the next batch; called by the signal handler."""
+        self._stop = name
+
+    def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
+        """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
+        never = self.config.refresh == "never"
+        round_key = () if never else (self.progress.half, self.progress.step_in_half)
+        self.lab.engine.load(self._base_weights if never else dict(self.lab.learner.merged_weights()))
+        with self.display.phase(f"epoch {self.epoch:g}: sampling and verifying", len(problems)) as advance:
+            rollouts, scores = self.lab.sample_and_verify(
+                problems, self.config.n, key_of(self.config.seed, "train", *round_key), self._checked(advance)
+            )
+        self.progress = replace(
+            self.progress,
+            tokens=self.progress.tokens + rollouts.generated,
+            seconds_generate=self.progress.seconds_generate + rollouts.seconds_generate,
+            seconds_verify=self.progress.seconds_verify + rollouts.seconds_verify,
+        )
+        return self.lab.choose(problems, rollouts, scores)
+
+    def _replayed(self, count: int) -> int:
+        """Verification examples that go with `count` others."""
+        share = self.config.update.replay
+        return round(count * share / (1 - share))
+
+    def _mixed(self, examples: list[Example]) -> list[Example]:
+        key = (self.config.seed, "replay", self.progress.half, self.progress.step_in_half)
+        replayed = replay_examples(
+            self._replayed(len(examples)),
+            self.lab.writer,
+            self.lab.verifier,
+            self.lab.loaded.end_tokens[0],
+            key_of(*key),
+        )
+        together = [*examples, *replayed]
+        order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
+        return [together[i] for i in order]
+
+    def _measure_and_checkpoint(self) -> None:
+        if self.schedule.measures(self.progress.half):
+            self._measure()
+            empty = Progress(half=self.progress.half, step=self.progress.step)
+            self.progress = empty
+        self._checkpoint()
+
+    def _measure(self) -> None:
+        """Measure both panels, append to the trajectory, write the samples; never touches what training uses."""
+        self.lab.engine.load(dict(self.lab.learner.merged_weights()))
+        rows: list[dict[str, Any]] = []
+        lines = []
+        for split, problems in self._panels.items():
+            samples = self.config.measure.samples or self.config.n
+            with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
+                panel = self.lab.measure(
+                    problems, samples, key_of(self.config.seed, "measure"), self._checked(advance)
+                )
+            lines.append(self._line(split, panel))
+            rows += sample_rows(self.epoch, split, problems, panel)
+        write_samples(self.run.samples_path(self.epoch), rows)
+        for line in lines:
+            self.run.trajectory.append(line)
+            self.tracker.log(line)
+        self.tracker.log_samples(self.epoch, [row for row in rows if row["split"] == "test"])
+        done = self.progress.half - self._started_at
+        spent = time.monotonic() - self._started
+        left = spent / done * (self.schedule.halves - self.progress.half) if done else None
+        self.display.measurement(lines[-1], self.config.epochs, left)
+
+    def _line(self, split: str, panel: Panel) -> dict[str, Any]:
+        """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""
+        spent = self.progress if split == "train" else Progress()
+        done = self.progress
+        return {
+            "epoch": self.epoch,
+            "step": done.step,
+            "split": split,
+            **summarise(panel, self.config.selection.threshold, self.config.measure.pass_at),
+            "external_new": 0.0,
+            "external_total": 0.0,
+            "train_loss": done.loss_sum / done.loss_steps if done.loss_steps else None,
+            "tokens": spent.tokens + panel.rollouts.generated,
+            "seconds_generate": spent.seconds_generate + panel.rollouts.seconds_generate,
+            "seconds_verify": spent.seconds_verify + panel.rollouts.seconds_verify,
+            "seconds_train": spent.seconds_train,
+        }
+
+    def _checkpoint(self) -> None:
+        learner = self.lab.learner
+        name = epoch_name(self.epoch, self.progress.step_in_half)
+        save(
+            self.run.checkpoints,
+            name,
+            Checkpoint(self.progress, learner.trained(), learner.optimizer_state(), self._labels, self._queue),
+        )
+
+    def _checked(self, advance: Advance) -> Advance:
+        def on_batch(done: int, tokens: int) -> None:
+            advance(done, tokens)
+            if self._stop:
+                raise Stopped(f"stopped by {self._stop} at epoch {self.epoch:g}; run the same command to go on")
+
+        return on_batch
+
+
+@contextmanager
+def open_improvement(run: Run, display: Display) -> Iterator[Improvement]:
+    """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table)."""
+    with open_lab(run.config) as lab:
+        run.begin(describe_hardware(), lab.loaded.commit)
+        settings = run.config.model_dump(mode="json")
+        tracker = WandbTracker(run.config.tracking.wandb, run.id, run.path.name, run.path, settings, display.say)
+        failed = True
+        try:
+            job = Improvement(lab, run, display, tracker)
+            with _listening(job):
+                yield job
+            lines = run.trajectory.read()
+            conclude(run.path, lines, display)
+            tracker.finish({k: v for k, v in lines[-1].items() if not isinstance(v, dict)}, failed=False)
+            failed = False
+        finally:
+            if failed:
+                tracker.finish({}, failed=True)
+
+
+def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:
+    """Fixed panels: a seeded choice of the training problems, and of the held-out ones."""
+    sizes = {"train": lab.config.measure.train_prompts, "test": lab.config.measure.test_prompts}
+    panels: dict[str, Sequence[Problem]] = {}
+    for split, problems in (("train", lab.dataset.train), ("test", lab.dataset.test)):
+        size = min(sizes[split] or len(problems), len(problems))
+        order = np.random.default_rng(key_of(lab.config.dataset.data_seed, "panel", split)).permutation(len(problems))
+        panels[split] = [problems[i] for i in order[:size]]
+    return panels
+
+
+@contextmanager
+def _listening(job: Improvement) -> Iterator[None]:
+    """SIGTERM, SIGINT and SIGUSR1 (schedulers' warning) stop at the next batch; a second SIGINT at once."""
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+    def handle(number: int, frame: object) -> None:
+        job.request_stop(signal.Signals(number).name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

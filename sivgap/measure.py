@@ -1,0 +1,138 @@
+"""One measurement of a model on a fixed panel of problems: every column of ``trajectory.jsonl`` (THEORY sections 1 and 4).
+
+The noise of a measurement does not depend on the epoch (common random numbers) and comes from nothing that training
+uses, so measuring never disturbs training and differences between epochs are differences between models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+from scipy.stats import rankdata
+
+from sivgap.engines.rollout import Rollouts
+from sivgap.grading.grade import Grade
+from sivgap.selection import Choice, best_of_n
+from sivgap.verifiers.verifier import Scores
+
+Number = float | int | str | None
+Columns = dict[str, "Number | dict[str, Number]"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What was sampled on a panel, scored and graded; arrays (P, N)."""
+
+    rollouts: Rollouts
+    texts: list[str]
+    scores: Scores
+    grades: list[Grade]
+    choice: Choice
+
+    @property
+    def correct(self) -> NDArray[np.float64]:
+        return self._graded("correct")
+
+    @property
+    def correct_strict(self) -> NDArray[np.float64]:
+        return self._graded("correct_strict")
+
+    def _graded(self, name: str) -> NDArray[np.float64]:
+        flat = np.array([getattr(grade, name) for grade in self.grades], dtype=np.float64)
+        return flat.reshape(self.rollouts.nll.shape)
+
+
+def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns:
+    """The columns that describe a panel.
+
+    ``solver_*`` reads the first response of each prompt (SV Eq. 4, 6), ``solver_uncertainty_all`` all N;
+    ``verifier_*`` the chosen one (SV Eq. 5, 6). Uncertainties are nats a response. Standard errors are over prompts.
+    ``likeliest_accuracy`` is best-of-N without the score (tau = 0): what the verifier must beat.
+    """
+    rollouts, chosen = panel.rollouts, panel.choice.chosen
+    nll, length = rollouts.nll, rollouts.length
+    first = np.zeros(len(nll), dtype=np.int64)
+    likeliest = best_of_n(panel.scores.values, nll, length, 0.0).chosen
+    columns: Columns = {"n_prompts": int(nll.shape[0]), "n_samples": int(nll.shape[1])}
+    for who, index in (("solver", first), ("verifier", chosen)):
+        columns |= {
+            **_mean(f"{who}_uncertainty", _pick(nll, index)),
+            **_mean(f"{who}_uncertainty_per_token", _pick(nll / length, index)),
+            f"{who}_length": float(_pick(length, index).mean()),
+            **_mean(f"{who}_accuracy", _pick(panel.correct, index)),
+            f"{who}_accuracy_strict": float(_pick(panel.correct_strict, index).mean()),
+        }
+    per_token = nll / length
+    kept = panel.scores.values >= threshold
+    gap_by_prompt = gv_gap_by_prompt(panel.correct, kept)
+    headroom = 1 - panel.correct.mean(axis=1)
+    columns |= {
+        **_mean("solver_uncertainty_all", nll.mean(axis=1)),
+        **_mean("gap", _pick(nll, first) - _pick(nll, chosen)),
+        "gap_per_token": float((_pick(per_token, first) - _pick(per_token, chosen)).mean()),
+        **_mean("likeliest_accuracy", _pick(panel.correct, likeliest)),
+        "pass_at_k": {str(k): _pass_at_k(panel.correct, k) for k in pass_at},
+        **_mean("gv_gap", gap_by_prompt),
+        "gv_gap_relative": float(
+            np.divide(gap_by_prompt, headroom, out=np.zeros_like(headroom), where=headroom > 0).mean()
+        ),
+        "score_mean": float(panel.scores.values.mean()),
+        "score_auroc": auroc(panel.scores.values.ravel(), panel.correct.ravel()),
+        "true_positive_rate": _rate(kept, panel.correct == 1),
+        "false_positive_rate": _rate(kept, panel.correct == 0),
+        "fallback_fraction": float(1 - panel.choice.passed.mean()),
+        "unparsed_fraction": float(panel.scores.unparsed.mean()),
+        "finished_fraction": float(rollouts.finished.mean()),
+    }
+    return columns
+
+
+def gv_gap_by_prompt(correct: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """MG Def. 2.1 by prompt, w = 1[score >= tau]: mean utility of the kept responses minus that of all, (P,).
+
+    A prompt whose filter keeps nothing falls back to all its responses, as the verifier does: its gap is 0.
+    """
+    count = kept.sum(axis=1)
+    filtered = np.where(count > 0, (correct * kept).sum(axis=1) / np.maximum(count, 1), correct.mean(axis=1))
+    return filtered - correct.mean(axis=1)  # type: ignore[no-any-return]
+
+
+def pass_at_k(successes: NDArray[np.float64], n: int, k: int) -> NDArray[np.float64]:
+    """The unbiased estimator 1 - C(n-c, k) / C(n, k) for c successes of n (Chen et al. 2021). Needs k <= n."""
+    failures = n - successes
+    possible = failures >= k
+    safe = np.where(possible, failures, n)
+    log_none = gammaln(safe + 1) - gammaln(safe - k + 1) - gammaln(n + 1) + gammaln(n - k + 1)
+    return 1.0 - np.where(possible, np.exp(log_none), 0.0)  # type: ignore[no-any-return]
+
+
+def auroc(scores: NDArray[np.float64], correct: NDArray[np.float64]) -> float | None:
+    """Chance that a right response scores above a wrong one, ties counting half; None if all are right or wrong."""
+    right = correct == 1
+    n_right, n_wrong = int(right.sum()), int((~right).sum())
+    if n_right == 0 or n_wrong == 0:
+        return None
+    return float((rankdata(scores)[right].sum() - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
+
+
+def _pass_at_k(correct: NDArray[np.float64], k: int) -> float | None:
+    n = correct.shape[1]
+    return float(pass_at_k(correct.sum(axis=1), n, k).mean()) if k <= n else None
+
+
+def _pick(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.float64]:
+    return values[np.arange(len(values)), index]
+
+
+def _mean(name: str, values: NDArray[np.float64]) -> dict[str, Number]:
+    """Mean over prompts and its standard error (null for a single prompt)."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {name: float(values.mean()), f"{name}_se": error}
+
+
+def _rate(kept: NDArray[np.bool_], among: NDArray[np.bool_]) -> float | None:
+    return float(kept[among].mean()) if among.any() else None

@@ -1,0 +1,103 @@
+"""Prompts as tokens: what the solver is shown, and what the verifier's question adds behind a response.
+
+A verdict is asked for in the same conversation, as its next turn. So its tokens are the same for every response, and the
+engine can go on from the response's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from sivgap.engines.noise import key_of
+from sivgap.engines.rollout import Prompt
+from sivgap.errors import RunError
+from sivgap.tasks.problem import Problem
+
+_RESPONSE = "[[sivgap response]]"
+
+
+class PromptWriter:
+    """Writes prompts for one model.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        chat_template: Whether to use its chat template; plain text otherwise.
+        template: The solver's prompt; ``{question}`` is replaced (nothing else is).
+        examples: Few-shot examples, each with a solution.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: bool,
+        template: str,
+        examples: Sequence[Problem] = (),
+    ) -> None:
+        if "{question}" not in template:
+            raise RunError("dataset.prompt: the file has no {question} in it")
+        self._tokenizer, self._chat = tokenizer, chat_template
+        self._template = template.strip() if chat_template else template
+        self._examples = list(examples)
+
+    def solve(self, problem: Problem) -> Prompt:
+        """The prompt that asks for a solution, keyed by the problem's id.
+
+        Raises:
+            RunError: If the tokenizer cannot write the question.
+        """
+        if self._chat:
+            ids = self._encode_chat(self._conversation(problem.question))
+        else:
+            ids = self._tokenizer(self._plain(problem.question))["input_ids"]
+        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+            raise RunError(
+                f"problem {problem.id!r}: the model's tokenizer has no tokens for {problem.question[:80]!r}; "
+                "use a model for this dataset, or a dataset for this model"
+            )
+        return Prompt(tuple(ids), key_of(problem.id))
+
+    def follow_up(self, question: str) -> tuple[int, ...]:
+        """Tokens that put `question` behind any response: in a chat, the end of its turn and a new one."""
+        if not self._chat:
+            return tuple(self._tokenizer(question, add_special_tokens=False)["input_ids"])
+        messages = [
+            *self._conversation("[[question]]"),
+            {"role": "assistant", "content": _RESPONSE},
+            {"role": "user", "content": question.strip()},
+        ]
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        before, found, after = str(text).partition(_RESPONSE)
+        if not found:
+            raise RunError("the model's chat template drops earlier answers; set model.chat_template=false")
+        return tuple(self._tokenizer(after, add_special_tokens=False)["input_ids"])
+
+    def encode_answer(self, answer: str) -> tuple[int, ...]:
+        """An allowed verdict, as tokens that can follow the verifier's question."""
+        return tuple(self._tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+    def decode(self, responses: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of responses, special tokens left out."""
+        return self._tokenizer.batch_decode([list(r) for r in responses], skip_special_tokens=True)
+
+    def plain_tokens(self, text: str) -> tuple[int, ...]:
+        """A whole text, with the tokens that start a sequence."""
+        return tuple(self._tokenizer(text)["input_ids"])
+
+    def _plain(self, question: str) -> str:
+        shots = [self._template.replace("{question}", e.question) + f" {e.solution}\n\n" for e in self._examples]
+        return "".join(shots) + self._template.replace("{question}", question)
+
+    def _conversation(self, question: str) -> list[dict[str, str]]:
+        messages = []
+        for example in self._examples:
+            messages += [
+                {"role": "user", "content": self._template.replace("{question}", example.question)},
+                {"role": "assistant", "content": example.solution or example.reference},
+            ]
+        return [*messages, {"role": "user", "content": self._template.replace("{question}", question)}]
+
+    def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
+        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return list(self._tokenizer(str(text), add_special_tokens=False)["input_ids"])

@@ -1,0 +1,96 @@
+"""``figures/trajectory.png``: what happened in a run, in one picture. Reads lines of a trajectory; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from sivgap.dynamics.fit import CoupledFit
+
+Line = dict[str, Any]
+
+SOLVER, VERIFIER, GAP, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#666666"
+"""Okabe and Ito's colours, told apart by colour-blind readers."""
+
+
+def draw_trajectory(lines: Sequence[Line], fit: CoupledFit | None, title: str, path: Path) -> None:
+    """Uncertainties with the fitted law, accuracies, and pass@k of one split's `lines`, as PNG."""
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
+    _uncertainties(axes[0], lines, fit)
+    _accuracies(axes[1], lines)
+    _pass_at_k(axes[2], lines)
+    for axis in axes:
+        axis.set_xlabel("epoch")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def column(lines: Sequence[Line], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """One column as floats, NaN where null."""
+    return np.array([np.nan if line.get(name) is None else line[name] for line in lines], dtype=np.float64)
+
+
+def _curve(axis: Axes, lines: Sequence[Line], name: str, colour: str, label: str, fmt: str = "o-") -> None:
+    error = column(lines, f"{name}_se")
+    axis.errorbar(
+        column(lines, "epoch"),
+        column(lines, name),
+        yerr=None if np.isnan(error).all() else error,
+        fmt=fmt,
+        color=colour,
+        label=label,
+        markersize=4,
+        capsize=2,
+        linewidth=1.3,
+    )
+
+
+def _uncertainties(axis: Axes, lines: Sequence[Line], fit: CoupledFit | None) -> None:
+    dots = "o" if fit else "o-"
+    _curve(axis, lines, "solver_uncertainty", SOLVER, "solver $U_s$", dots)
+    _curve(axis, lines, "verifier_uncertainty", VERIFIER, "verifier $U_v$", dots)
+    _curve(axis, lines, "gap", GAP, "gap $G=U_s-U_v$", dots)
+    if fit is not None:
+        t = np.linspace(0, column(lines, "epoch").max(), 200)
+        law = fit.parameters
+        axis.plot(t, law.solver(t), color=SOLVER, linewidth=1)
+        axis.plot(t, law.verifier(t), color=VERIFIER, linewidth=1)
+        axis.plot(t, law.gap(t), color=GAP, linewidth=1)
+        r2 = fit.r2
+        axis.set_title(
+            f"one rate {law.rate:.2f} an epoch; $R^2$ {r2['solver']:.3f} / {r2['verifier']:.3f} / {r2['gap']:.3f}",
+            fontsize=9,
+        )
+    axis.set_ylabel("uncertainty (nats a response)")
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False)
+
+
+def _accuracies(axis: Axes, lines: Sequence[Line]) -> None:
+    n = lines[0]["n_samples"]
+    _curve(axis, lines, "solver_accuracy", SOLVER, "solver, one response")
+    _curve(axis, lines, "verifier_accuracy", VERIFIER, f"best of {n} by the verifier")
+    _curve(axis, lines, "likeliest_accuracy", NEUTRAL, f"likeliest of {n}, no score", "o--")
+    axis.set_ylabel("accuracy")
+    axis.legend(frameon=False)
+
+
+def _pass_at_k(axis: Axes, lines: Sequence[Line]) -> None:
+    known = [k for k, value in lines[0]["pass_at_k"].items() if value is not None]
+    for shade, k in zip(np.linspace(0.15, 0.85, len(known)), known, strict=True):
+        values = [line["pass_at_k"][k] for line in lines]
+        axis.plot(column(lines, "epoch"), values, "o-", markersize=3, color=plt.get_cmap("viridis")(shade), label=f"k = {k}")
+    axis.set_ylabel("pass@k")
+    axis.legend(frameon=False, ncols=2)
