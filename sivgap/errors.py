@@ -19,7 +19,7 @@ class ConfigError(SivgapError):
     status = 2
 
 
-class Stopped(SivgapError):
+class Stopped(SivgapError):  # noqa: N818 - being stopped is no error
     """A signal asked the run to stop; a checkpoint exists, and the same command goes on from it."""
 
     status = 75

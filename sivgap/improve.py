@@ -173,9 +173,7 @@ class Improvement:
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
             with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
-                panel = self.lab.measure(
-                    problems, samples, key_of(self.config.seed, "measure"), self._checked(advance)
-                )
+                panel = self.lab.measure(problems, samples, key_of(self.config.seed, "measure"), self._checked(advance))
             lines.append(self._line(split, panel))
             rows += sample_rows(self.epoch, split, problems, panel)
         write_samples(self.run.samples_path(self.epoch), rows)

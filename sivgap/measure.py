@@ -1,4 +1,4 @@
-"""One measurement of a model on a fixed panel of problems: every column of ``trajectory.jsonl`` (THEORY sections 1 and 4).
+"""One measurement of a model on a fixed panel of problems: the columns of ``trajectory.jsonl`` (THEORY 1 and 4).
 
 The noise of a measurement does not depend on the epoch (common random numbers) and comes from nothing that training
 uses, so measuring never disturbs training and differences between epochs are differences between models.
@@ -62,7 +62,7 @@ def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns
         columns |= {
             **_mean(f"{who}_uncertainty", _pick(nll, index)),
             **_mean(f"{who}_uncertainty_per_token", _pick(nll / length, index)),
-            f"{who}_length": float(_pick(length, index).mean()),
+            f"{who}_length": float(length[np.arange(len(length)), index].mean()),
             **_mean(f"{who}_accuracy", _pick(panel.correct, index)),
             f"{who}_accuracy_strict": float(_pick(panel.correct_strict, index).mean()),
         }

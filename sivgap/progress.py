@@ -62,7 +62,8 @@ class Display:
         self.say(
             f"epoch {line['epoch']:5.2f}/{epochs:g}  U_s {line['solver_uncertainty']:6.3f}  "
             f"U_v {line['verifier_uncertainty']:6.3f}  gap {line['gap']:6.3f}  "
-            f"solver {line['solver_accuracy']:6.1%}  best-of-{line['n_samples']} {line['verifier_accuracy']:6.1%}{until}"
+            f"solver {line['solver_accuracy']:6.1%}  "
+            f"best-of-{line['n_samples']} {line['verifier_accuracy']:6.1%}{until}"
         )
 
     def summary(self, lines: Sequence[Line], fit: CoupledFit | None) -> None:

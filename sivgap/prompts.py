@@ -1,19 +1,23 @@
 """Prompts as tokens: what the solver is shown, and what the verifier's question adds behind a response.
 
-A verdict is asked for in the same conversation, as its next turn. So its tokens are the same for every response, and the
-engine can go on from the response's cache.
+A verdict is asked for in the same conversation, as its next turn. So its tokens are the same for every response, and
+the engine can go on from the response's cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt
 from sivgap.errors import RunError
 from sivgap.tasks.problem import Problem
+
+Tokens = Sequence[int] | NDArray[np.int64]
 
 _RESPONSE = "[[sivgap response]]"
 
@@ -68,7 +72,7 @@ class PromptWriter:
             {"role": "user", "content": question.strip()},
         ]
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        before, found, after = str(text).partition(_RESPONSE)
+        _, found, after = str(text).partition(_RESPONSE)
         if not found:
             raise RunError("the model's chat template drops earlier answers; set model.chat_template=false")
         return tuple(self._tokenizer(after, add_special_tokens=False)["input_ids"])
@@ -77,9 +81,9 @@ class PromptWriter:
         """An allowed verdict, as tokens that can follow the verifier's question."""
         return tuple(self._tokenizer(answer, add_special_tokens=False)["input_ids"])
 
-    def decode(self, responses: Sequence[Sequence[int]]) -> list[str]:
+    def decode(self, responses: Sequence[Tokens]) -> list[str]:
         """Texts of responses, special tokens left out."""
-        return self._tokenizer.batch_decode([list(r) for r in responses], skip_special_tokens=True)
+        return list(self._tokenizer.batch_decode([list(r) for r in responses], skip_special_tokens=True))
 
     def plain_tokens(self, text: str) -> tuple[int, ...]:
         """A whole text, with the tokens that start a sequence."""

@@ -1,4 +1,4 @@
-"""Which prompts an epoch trains on, and when labels are drawn and measurements taken. Time is counted in half epochs."""
+"""Which prompts an epoch trains on, and when measurements are taken. Time is counted in half epochs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def make_schedule(config: TrainConfig, problems: int) -> Schedule:
     """
     per_epoch = config.prompts_per_epoch or problems
     if per_epoch > problems or per_epoch < 2:
-        raise RunError(f"prompts_per_epoch={per_epoch}: the training set has {problems} problems; an epoch needs 2 to that many")
-    return Schedule(
-        problems, per_epoch, round(config.epochs * 2), round(config.measure.every * 2), config.seed
-    )
+        raise RunError(
+            f"prompts_per_epoch={per_epoch}: the training set has {problems} problems; an epoch needs 2 to that many"
+        )
+    return Schedule(problems, per_epoch, round(config.epochs * 2), round(config.measure.every * 2), config.seed)

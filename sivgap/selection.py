@@ -27,8 +27,8 @@ def best_of_n(
         length: Response tokens, (P, N).
         threshold: tau in [0, 1]; 0 ignores the scores.
     """
-    kept = scores >= threshold
-    passed = kept.any(axis=1)
+    kept = np.asarray(scores >= threshold)
+    passed = np.asarray(kept.any(axis=1))
     kept |= ~passed[:, None]
     per_token = np.where(kept, nll / length, np.inf)
     return Choice(per_token.argmin(axis=1), passed)

@@ -9,7 +9,7 @@ SV, Algorithm 1, with t counted in half epochs:
         update    f_{t+1} = f_t fine-tuned on the pairs (x, y*)                                  Eq. 7
         measure   U_s, U_v and their gap on fixed panels                                         Eq. 3, 6, 8
 
-A run's directory is its truth (`sivgap.runs`): the same command goes on where it stopped, and ends with the same numbers.
+A run's directory is its truth (`sivgap.runs`): the same command goes on where it stopped, to the same numbers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every sivgap command shares: a Hydra application whose errors are sentences and whose exit statuses mean something.
+"""What every sivgap command shares: a Hydra application whose errors are sentences.
 
 Hydra composes; pydantic checks types, bounds and unknown keys; then the command runs. Whatever a user can cause ends in
 one plain line on standard error and the status of its `SivgapError` (CONTRACT: 0, 1, 2, 75).
@@ -28,10 +28,10 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def run_app(config_name: str, schema: type[S], command: Callable[[S], None]) -> None:
-    """Compose ``conf/<config_name>.yaml`` with the command line, validate as `schema`, run `command`; exit with its status."""
+    """Compose ``conf/<config_name>.yaml`` with the command line, check it as `schema`, run `command`, exit."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach us; Hydra itself would exit 1 for all of them
 
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)  # type: ignore[untyped-decorator]
     def job(raw: DictConfig) -> None:
         try:
             command(validate(raw, schema))
@@ -96,9 +96,7 @@ def _explain(error: object, schema: type[BaseModel]) -> str:
 
 def _unknown_key(key: str, schema: type[BaseModel]) -> str:
     keys = list(all_keys(schema))
-    near = difflib.get_close_matches(key, keys, 1, 0.4) or difflib.get_close_matches(
-        key.split(".")[-1], keys, 1, 0.4
-    )
+    near = difflib.get_close_matches(key, keys, 1, 0.4) or difflib.get_close_matches(key.split(".")[-1], keys, 1, 0.4)
     parent = key.rpartition(".")[0]
     siblings = [k for k in keys if k.rpartition(".")[0] == parent]
     allowed = f"; allowed are {', '.join(siblings)}" if siblings else ""
@@ -123,4 +121,7 @@ def _composition(message: str, schema: type[BaseModel]) -> str:
     group = re.search(r"Could not override '?([\w/.@]+)'?\.?\s*No match in the defaults list", message)
     if group:
         return _unknown_key(group[1], schema)
+    missing = re.search(r"Missing mandatory value: (\S+)", message)
+    if missing:
+        return f"{missing[1]}: expected a value, add {missing[1]}=..."
     return " ".join(message.split())

@@ -203,11 +203,7 @@ class TrainConfig(Settings):
                 f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
                 "choose a model, for example model=llama32_3b, or model.path=FOLDER"
             )
-        if (
-            self.dataset.name != "arithmetic"
-            and not self.dataset.path
-            and not self.dataset.hub_id
-        ):
+        if self.dataset.name != "arithmetic" and not self.dataset.path and not self.dataset.hub_id:
             raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
         if self.dataset.test_path and not self.dataset.path:
             raise ValueError("dataset.test_path: needs dataset.path as well")

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Coupled:
-    """The five identifiable parameters. Uncertainties are in nats, `rate` per epoch (continuous), rho = beta / alpha."""
+    """The five identifiable parameters: nats, a continuous `rate` per epoch, and rho = beta / alpha."""
 
     solver_initial: float
     verifier_initial: float

@@ -52,10 +52,12 @@ def fit_coupled(epoch: Array, solver: Array, verifier: Array) -> CoupledFit | No
         )
 
     found = lmfit.minimize(residual, parameters, method="leastsq")
-    value = {name: float(found.params[name].value) for name in names}
-    gap_limit = (value["solver_initial"] - value["solver_fall"]) - (value["verifier_initial"] - value["verifier_fall"])
-    rho = value["verifier_fall"] / value["solver_fall"]
-    coupled = Coupled(value["solver_initial"], value["verifier_initial"], gap_limit, value["rate"], rho)
+    fitted = {name: float(found.params[name].value) for name in names}
+    gap_limit = (fitted["solver_initial"] - fitted["solver_fall"]) - (
+        fitted["verifier_initial"] - fitted["verifier_fall"]
+    )
+    rho = fitted["verifier_fall"] / fitted["solver_fall"]
+    coupled = Coupled(fitted["solver_initial"], fitted["verifier_initial"], gap_limit, fitted["rate"], rho)
     curves = {
         "solver": (solver, coupled.solver(epoch)),
         "verifier": (verifier, coupled.verifier(epoch)),
@@ -64,7 +66,7 @@ def fit_coupled(epoch: Array, solver: Array, verifier: Array) -> CoupledFit | No
     return CoupledFit(
         coupled,
         {name: found.params[name].stderr for name in ("solver_initial", "verifier_initial", "rate")},
-        {who: r_squared(seen, fitted) for who, (seen, fitted) in curves.items()},
+        {who: r_squared(seen, law) for who, (seen, law) in curves.items()},
     )
 
 

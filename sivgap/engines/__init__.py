@@ -1,0 +1,1 @@
+"""Engines: what samples responses and answers follow-up questions."""

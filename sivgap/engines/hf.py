@@ -33,9 +33,7 @@ class HFEngine:
         batch_size: Responses sampled at once. It changes speed and memory, never a response.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, end_tokens: Sequence[int], pad_token: int, batch_size: int
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, end_tokens: Sequence[int], pad_token: int, batch_size: int) -> None:
         use_prefix_attention(model)
         self.model = model.eval().requires_grad_(False)
         self.pad_token, self.batch_size = pad_token, batch_size
@@ -127,7 +125,7 @@ class HFEngine:
     ) -> Tensor:
         """Feed `tokens` (rows, new) at ``position + depth``; logits (rows, new, V)."""
         decoding.cache.open_slots(valid, tree)
-        return self.model(
+        logits: Tensor = self.model(
             input_ids=tokens,
             attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
             position_ids=decoding.position[:, None] + depth,
@@ -135,6 +133,7 @@ class HFEngine:
             prefix_cache=decoding.cache,
             use_cache=True,
         ).logits
+        return logits
 
     def _decode(
         self,

@@ -37,4 +37,4 @@ def row_keys(stream: int, prompt_keys: NDArray[np.uint64], samples: int) -> NDAr
 def uniforms(rows: NDArray[np.uint64], positions: int) -> NDArray[np.float64]:
     """Uniform numbers in [0, 1), shape (*rows.shape, positions); a prefix of them does not depend on `positions`."""
     steps = np.arange(1, positions + 1, dtype=np.uint64) * _GOLDEN
-    return (_mix(rows[..., None] + steps) >> np.uint64(11)) * 2.0**-53
+    return np.asarray((_mix(rows[..., None] + steps) >> np.uint64(11)) * 2.0**-53, dtype=np.float64)

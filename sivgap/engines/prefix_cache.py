@@ -26,9 +26,7 @@ class PrefixCache:
     that is not part of a row's text (behind its end) is marked invalid and never attended to.
     """
 
-    def __init__(
-        self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor, samples: int, capacity: int
-    ) -> None:
+    def __init__(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor, samples: int, capacity: int) -> None:
         """`prefix`: per layer (keys, values) of shape (P, H_kv, L, D); `prefix_mask`: bool (P, L), True on tokens."""
         self.prefix, self.samples = prefix, samples
         keys = prefix[0][0]
@@ -61,9 +59,7 @@ class PrefixCache:
             self.bias = torch.zeros(seen.shape, dtype=self.prefix_bias.dtype, device=valid.device)
             self.bias.masked_fill_(~seen, float("-inf"))
 
-    def update(
-        self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Called by the model's attention layers; stores the new tokens in the slots opened last."""
         start = self.used - keys.shape[2]
         self.buffers[layer][0][:, :, start : self.used] = keys
@@ -99,7 +95,9 @@ class PrefixCache:
         to_prefix = weights[..., :length].view(prompts, self.samples, kv_heads, per_kv, length).transpose(1, 2)
         to_prefix = to_prefix.reshape(prompts * kv_heads, self.samples * per_kv, length)
         out = torch.bmm(to_prefix, prefix_values.reshape(prompts * kv_heads, length, dim))
-        out = out.view(prompts, kv_heads, self.samples, per_kv, dim).transpose(1, 2).reshape(rows, kv_heads, per_kv, dim)
+        out = (
+            out.view(prompts, kv_heads, self.samples, per_kv, dim).transpose(1, 2).reshape(rows, kv_heads, per_kv, dim)
+        )
         own = torch.bmm(weights[..., length:].reshape(rows * kv_heads, per_kv, self.used), values)
         out = out + own.view(rows, kv_heads, per_kv, dim)
         return out.view(rows, heads, new, dim).transpose(1, 2)

@@ -63,10 +63,8 @@ def compare(gold: str, answer: str) -> bool:
     """Equality of two answers, bare or inside a whole response. Runs in a worker: it may hang or die."""
     from math_verify import parse, verify
 
-    golds, answers = ([r for r in _readings(t, parse)] for t in (gold, answer))
-    return any(
-        verify(g, a, timeout_seconds=None) for g in golds for a in answers if g and a
-    )
+    golds, answers = (list(_readings(t, parse)) for t in (gold, answer))
+    return any(verify(g, a, timeout_seconds=None) for g in golds for a in answers if g and a)
 
 
 def _readings(text: str, parse: object) -> Iterator[list[object]]:

@@ -26,7 +26,7 @@ _NOT_A_VALUE = re.compile(r"(?i)(?:\bstep\s*|\^\s*\{?)$")
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Content of the last ``\boxed{...}`` (braces balanced) or ``\boxed x``; None if there is none or it never closes."""
+    r"""Content of the last ``\boxed{...}`` or ``\boxed x``; None if there is none or it never closes."""
     start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
     if start < 0:
         return None

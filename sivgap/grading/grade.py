@@ -1,4 +1,4 @@
-"""From a response and a reference to a verdict by ground truth: the answer found, correct, and correct in the strict format."""
+"""Grading by ground truth: the answer found in a response, whether it is right, and whether in the strict format."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ class Grade:
     correct_strict: bool
 
 
-def grade(
-    dataset: str, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer
-) -> list[Grade]:
+def grade(dataset: str, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer) -> list[Grade]:
     """Grade responses against references by the rules of a dataset (``arithmetic``, ``gsm8k``, ``math``)."""
     pairs = list(zip(responses, references, strict=True))
     if dataset == "arithmetic":
@@ -30,9 +28,15 @@ def grade(
     if dataset == "gsm8k":
         return [_number(response, reference, strict_gsm8k(response)) for response, reference in pairs]
     boxed = [last_boxed(response) for response, _ in pairs]
-    wanted = [(ref, box if box is not None else text[-LONGEST_RESPONSE:]) for (text, ref), box in zip(pairs, boxed, strict=True)]
+    wanted = [
+        (ref, box if box is not None else text[-LONGEST_RESPONSE:])
+        for (text, ref), box in zip(pairs, boxed, strict=True)
+    ]
     correct = comparer.equal(wanted)
-    return [Grade(box, ok, ok and box is not None) for box, ok in zip(boxed, correct, strict=True)]
+    return [
+        Grade(box if box is not None else final_number(text), ok, ok and box is not None)
+        for (text, _), box, ok in zip(pairs, boxed, correct, strict=True)
+    ]
 
 
 def _number(response: str, reference: str, strict: str | None) -> Grade:

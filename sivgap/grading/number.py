@@ -9,19 +9,22 @@ LONGEST_NUMBER = 200
 """Characters; a longer one is no answer to any of the tasks, and exact arithmetic on it costs time."""
 LARGEST_EXPONENT = 300
 
-WORDS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-         "seventeen eighteen nineteen twenty").split()  # fmt: skip
+WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d{1,200})(?:\.\d{1,200})?|\.\d{1,200}"
 NUMBER = re.compile(
     rf"\\[dt]?frac\{{-?\d{{1,50}}\}}\{{\d{{1,50}}\}}|"
-    rf"(?:(?<![\d\w)])-\s?)?\$?\s?(?:{_DIGITS})(?:\s?(?:x|\\times|×|\*)\s?10\^\{{?-?\d{{1,3}}\}}?|[eE]-?\d{{1,3}}\b|/\d{{1,50}})?"
+    rf"(?:(?<![\d\w)])-\s?)?\$?\s?(?:{_DIGITS})"
+    rf"(?:\s?(?:x|\\times|×|\*)\s?10\^\{{?-?\d{{1,3}}\}}?|[eE]-?\d{{1,3}}\b|/\d{{1,50}})?"
 )
 """A number: digits with or without thousands separators, a fraction, a power of ten, a dollar sign before it."""
 
 
 def to_fraction(text: str) -> Fraction | None:
-    """The exact value of a number's text, or None: ``1,234.50``, ``3/4``, ``\\frac{3}{4}``, ``1.5 x 10^3``, ``seven``."""
+    """The exact value of a number, or None: ``1,234.50``, ``3/4``, ``\\frac{3}{4}``, ``1.5 x 10^3``, ``seven``."""
     text = text.strip().lower().rstrip(".")
     if len(text) > LONGEST_NUMBER:
         return None

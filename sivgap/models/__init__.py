@@ -1,0 +1,1 @@
+"""Models: the embedded one, local folders, and the hub."""

@@ -91,6 +91,8 @@ def _pass_at_k(axis: Axes, lines: Sequence[Line]) -> None:
     known = [k for k, value in lines[0]["pass_at_k"].items() if value is not None]
     for shade, k in zip(np.linspace(0.15, 0.85, len(known)), known, strict=True):
         values = [line["pass_at_k"][k] for line in lines]
-        axis.plot(column(lines, "epoch"), values, "o-", markersize=3, color=plt.get_cmap("viridis")(shade), label=f"k = {k}")
+        axis.plot(
+            column(lines, "epoch"), values, "o-", markersize=3, color=plt.get_cmap("viridis")(shade), label=f"k = {k}"
+        )
     axis.set_ylabel("pass@k")
     axis.legend(frameon=False, ncols=2)

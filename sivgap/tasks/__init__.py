@@ -1,0 +1,1 @@
+"""Tasks: problems with ground truth, generated, read from files, or from the hub."""

@@ -89,9 +89,7 @@ def _draw(rng: np.random.Generator) -> Expression | None:
         left, right = int(rng.integers(11, 190)), int(rng.integers(11, 190))
     else:
         left, right = int(rng.integers(11, 100)), int(rng.integers(2, 10))
-    expression = Expression(
-        Step(left, first_op, right), second_op, int(rng.integers(11, 190)), leading=form == 2
-    )
+    expression = Expression(Step(left, first_op, right), second_op, int(rng.integers(11, 190)), leading=form == 2)
     in_range = 0 <= expression.first.value <= LARGEST_VALUE and 0 <= expression.value <= LARGEST_VALUE
     return expression if in_range else None
 
@@ -117,9 +115,7 @@ def generate(count: int, part: str, seed: int) -> list[Problem]:
         if len(problems) == count:
             break
         text = expression.text
-        problems[text] = Problem(
-            f"{part}/{text}", text, str(expression.value), worked_solution(expression)
-        )
+        problems[text] = Problem(f"{part}/{text}", text, str(expression.value), worked_solution(expression))
     return list(problems.values())
 
 

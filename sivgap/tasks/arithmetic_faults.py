@@ -39,7 +39,7 @@ def _without_carry(step: Step) -> int:
 
 
 def _slip(value: int, rng: np.random.Generator) -> int:
-    place = 10 ** int(rng.integers(len(str(abs(value)))))
+    place: int = 10 ** int(rng.integers(len(str(abs(value)))))
     return value + place * (1 if rng.random() < 0.5 else -1)
 
 

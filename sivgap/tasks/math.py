@@ -8,7 +8,7 @@ from sivgap.tasks.source import Record, text_field
 
 
 def to_problem(record: Record) -> Problem:
-    """A record with ``problem`` and ``solution``; ``answer``, where there is one (MATH-500), is preferred as reference."""
+    """A record with ``problem`` and ``solution``; ``answer`` (MATH-500) is preferred as reference."""
     question, solution = text_field(record, "problem", "question"), text_field(record, "solution")
     reference = text_field(record, "answer") if "answer" in record else last_boxed(solution)
     if reference is None:

@@ -1,4 +1,4 @@
-"""Reading records from strangers' files: JSON lines, Parquet, or the hub. A bad record is an error with file and line."""
+"""Reading records from strangers' files: JSON lines, Parquet, or the hub. A bad one is an error with file and line."""
 
 from __future__ import annotations
 
@@ -29,13 +29,21 @@ def read_problems(path: Path, to_problem: ToProblem) -> list[Problem]:
     Raises:
         RunError: On the first record that cannot be used, naming file and line (or row), what was expected, and why.
     """
-    if not path.is_file():
-        raise RunError(f"{path}: no such file; dataset.path expects a .jsonl or .parquet file")
-    records = _parquet(path) if path.suffix == ".parquet" else _json_lines(path)
-    problems = [_convert(record, where, to_problem) for where, record in records]
+    problems = [_convert(record, where, to_problem) for where, record in read_records(path)]
     if not problems:
         raise RunError(f"{path}: holds no problems; expected one JSON object a line")
     return _identify(problems, str(path))
+
+
+def read_records(path: Path) -> Iterator[tuple[str, Record]]:
+    """Each record of a ``.jsonl`` or ``.parquet`` file, with the place it stands at.
+
+    Raises:
+        RunError: On the first line that is not a JSON object in UTF-8, or is longer than `LONGEST_LINE`.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: no such file; expected a .jsonl or .parquet file")
+    return _parquet(path) if path.suffix == ".parquet" else _json_lines(path)
 
 
 def read_hub(hub_id: str, config: str | None, split: str, revision: str | None, to_problem: ToProblem) -> list[Problem]:
@@ -117,7 +125,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Record]]:
 
 
 def _identify(problems: list[Problem], where: str) -> list[Problem]:
-    """Give problems without an id one made of their question: the same wherever the file lies and however it is sorted."""
+    """Give problems without an id one made of their question: the same wherever the file lies, however sorted."""
     seen: dict[str, int] = {}
     identified = []
     for problem in problems:

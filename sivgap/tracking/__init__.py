@@ -1,0 +1,1 @@
+"""Tracking services: views of a run, never its truth."""

@@ -22,7 +22,13 @@ class WandbTracker:
     """Streams measurements against our own ``epoch``. After the first failure it falls silent and the run goes on."""
 
     def __init__(
-        self, config: WandbConfig, run_id: str, name: str, folder: Path, settings: dict[str, Any], say: Callable[[str], None]
+        self,
+        config: WandbConfig,
+        run_id: str,
+        name: str,
+        folder: Path,
+        settings: dict[str, Any],
+        say: Callable[[str], None],
     ) -> None:
         self._run: Any = None
         self._say, self._rows = say, config.table_rows
@@ -57,9 +63,7 @@ class WandbTracker:
         self._try(close)
         self._run = None
 
-    def _start(
-        self, config: WandbConfig, run_id: str, name: str, folder: Path, settings: dict[str, Any]
-    ) -> None:
+    def _start(self, config: WandbConfig, run_id: str, name: str, folder: Path, settings: dict[str, Any]) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 

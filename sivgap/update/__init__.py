@@ -1,0 +1,1 @@
+"""Updates: fine-tuning on what was chosen."""

@@ -17,9 +17,7 @@ from sivgap.update.example import Example
 from sivgap.verifiers.verifier import Verifier
 
 
-def replay_examples(
-    count: int, writer: PromptWriter, verifier: Verifier, end_token: int, seed: int
-) -> list[Example]:
+def replay_examples(count: int, writer: PromptWriter, verifier: Verifier, end_token: int, seed: int) -> list[Example]:
     """`count` graded solutions by fallible people, of problems that no run trains on or measures."""
     rng = np.random.default_rng(seed)
     stream = expressions(rng, "pretrain")

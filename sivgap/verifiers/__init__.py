@@ -1,0 +1,1 @@
+"""Verifiers: how a model is asked to judge its own responses."""

@@ -1,7 +1,7 @@
 """A verifier: the solver's own weights, asked about a response. It scores each response between 0 and 1.
 
-A verifier is a question (a prompt file), the answers it allows with the score of each (its YAML), and a parser of sampled
-answers (one file here). An answer that cannot be parsed is neutral: 0.5 (THEORY section 1).
+A verifier is a question (a prompt file), the answers it allows with the score of each (its YAML), and a parser of
+sampled answers (one file here). An answer that cannot be parsed is neutral: 0.5 (THEORY section 1).
 """
 
 from __future__ import annotations

@@ -1,0 +1,57 @@
+# make demo: from a fresh clone to a model that improves itself.   make test: the whole test suite.
+# Both share one environment and do not redo what is done.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Where pip finds torch. Empty: as pip is set up. PyTorch's CPU wheels are tried on machines without an NVIDIA GPU.
+TORCH_INDEX ?= auto
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+TORCH := torch>=2.11,<2.14
+
+BIN := $(VENV)/bin
+export HF_HUB_DISABLE_TELEMETRY = 1
+
+.PHONY: setup demo test lint bench tiny clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sivgap needs Python 3.11 or later: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# On a machine without a GPU the ordinary wheel would bring gigabytes of CUDA; where the CPU index cannot be
+	@# reached the attempt fails within seconds and pip's own setting decides.
+	@index="$(TORCH_INDEX)"; \
+	if [ "$$index" = auto ]; then \
+	  if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then index=$(CPU_WHEELS); else index=; fi; \
+	fi; \
+	if ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+	  if [ -n "$$index" ] && $(BIN)/python scripts/reachable.py "$$index"; then \
+	    $(BIN)/pip install --quiet "$(TORCH)" --index-url "$$index"; \
+	  else \
+	    $(BIN)/pip install --quiet "$(TORCH)"; \
+	  fi; \
+	fi
+	$(BIN)/pip install --quiet -e ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m sivgap.train
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tiny: setup
+	$(BIN)/python -m sivgap.tiny.build
+
+bench: setup
+	$(BIN)/pip install --quiet -e ".[bench]"
+	$(BIN)/python benchmarks/half_epoch.py
+	$(BIN)/python benchmarks/confirm.py
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Configuration: settings with types and bounds, and how commands are composed from them."""
