@@ -5,6 +5,7 @@ All of it goes to standard error; where that is no terminal, bars are left out a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sivgap.dynamics.fit import CoupledFit
+
+_log = logging.getLogger("sivgap")
 
 Line = dict[str, Any]
 Advance = Callable[[int, int], None]
@@ -28,6 +31,8 @@ class Display:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
+        """One line, on the terminal and in the run's log."""
+        _log.info(text)
         self.console.print(escape(text))
 
     @contextmanager

@@ -15,6 +15,7 @@ A run's directory is its truth (`sivgap.runs`): the same command goes on where i
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 from sivgap.config.app import run_app
@@ -57,6 +58,8 @@ def train(config: TrainConfig) -> None:
 def _work(run: Run, display: Display) -> None:
     """Load, improve, finish; whatever ends it is recorded in ``status.json``."""
     handler = run.log_to_file()
+    # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
     try:
         from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
 

@@ -100,7 +100,7 @@ class PrefixCache:
         )
         own = torch.bmm(weights[..., length:].reshape(rows * kv_heads, per_kv, self.used), values)
         out = out + own.view(rows, kv_heads, per_kv, dim)
-        return out.view(rows, heads, new, dim).transpose(1, 2)
+        return out.reshape(rows, heads, new, dim).transpose(1, 2)
 
 
 def _attention(

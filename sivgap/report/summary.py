@@ -24,3 +24,4 @@ def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> No
     )
     display.summary(lines, fit)
     display.say(f"picture: {picture}")
+    display.say("next: python -m sivgap.train -m verifier=qe,tf seed=0,1,2   compares two verifiers over three seeds")

@@ -1,0 +1,48 @@
+"""Shared by the studies: run a configuration as a user would, and read back what it measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from sivgap.dynamics.fit import CoupledFit, fit_coupled
+from sivgap.report.trajectory_figure import column
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def run(*overrides: str, runs_dir: str = "runs") -> Path:
+    """``python -m sivgap.train OVERRIDES``; its directory. A finished run is found, not repeated."""
+    command = [sys.executable, "-m", "sivgap.train", f"runs_dir={runs_dir}", "tracking.wandb.mode=disabled", *overrides]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.splitlines()[-1])
+
+
+def held_out(path: Path) -> list[dict]:
+    """The lines of the held-out panel."""
+    lines = [json.loads(line) for line in (path / "trajectory.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["split"] == "test"]
+
+
+def fitted(lines: list[dict]) -> CoupledFit | None:
+    """The joint fit of solver and verifier with one rate."""
+    return fit_coupled(*(column(lines, c) for c in ("epoch", "solver_uncertainty", "verifier_uncertainty")))
+
+
+def seconds(path: Path) -> float:
+    return float(json.loads((path / "status.json").read_text())["seconds"])
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def mean_and_deviation(values: list[float], digits: int = 3) -> str:
+    array = np.array(values)
+    if len(array) == 1:
+        return f"{array[0]:.{digits}f}"
+    return f"{array.mean():.{digits}f} ± {array.std(ddof=1):.{digits}f}"

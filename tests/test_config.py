@@ -1,0 +1,102 @@
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir, read_prompt
+from sivgap.config.schema import TrainConfig
+from sivgap.runs.identity import identity
+
+ROOT = Path(__file__).parents[1]
+
+
+def composed(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return validate(compose("train", list(overrides)), TrainConfig)
+
+
+def shipped(group: str) -> list[str]:
+    return sorted(p.stem for p in (conf_dir() / group).glob("*.yaml"))
+
+
+MODELS = [m for m in shipped("model") if m not in ("tiny", "custom")]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_composes_with_every_dataset_and_verifier_at_the_values_of_table_3(model):
+    for dataset in ("gsm8k", "math"):
+        for verifier in ("qe", "tf"):
+            config = composed(f"model={model}", f"dataset={dataset}", f"verifier={verifier}")
+            update, sampling = config.update, config.sampling
+            assert (update.learning_rate, update.weight_decay, update.lora_rank) == (1e-5, 0.01, 16)
+            assert (update.lora_dropout, config.n, config.epochs, config.measure.every) == (0.5, 16, 10, 0.5)
+            assert (sampling.solver_temperature, sampling.verifier_temperature) == (1.0, 0.1)
+            assert (sampling.max_new_tokens, config.selection.threshold) == (512, 0.5)
+            assert (config.selection.fallback, config.update.replay) == ("likeliest", 0)
+            read_prompt(config.dataset.prompt)
+            read_prompt(config.verifier.prompt)
+
+
+def test_models_of_the_contract_are_there():
+    names = set(shipped("model"))
+    assert {"tiny", "llama32_3b", "llama31_8b", "phi4_mini", "phi35_mini", "phi3_mini", "phi4"} <= names
+    for family in ("qwen15_", "qwen2_", "qwen25_", "llama2_", "llama3_", "llama31_", "yi15_"):
+        assert any(name.startswith(family) for name in names), family
+
+
+@pytest.mark.parametrize("experiment", shipped("experiment"))
+def test_every_experiment_composes(experiment):
+    composed(f"experiment={experiment}")
+
+
+def test_every_command_in_the_readme_composes():
+    text = (ROOT / "README.md").read_text()
+    commands = re.findall(r"python -m sivgap\.train([^\n`#]*)", text)
+    assert len(commands) >= 3
+    for command in commands:
+        composed(*command.split())
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("epochs=-1", ["epochs", "greater than 0"]),
+        ("epochs=0.3", ["epochs", "multiple of 0.5"]),
+        ("selction.threshold=0.5", ["selction.threshold", "selection.threshold"]),
+        ("selection.threshold=1.5", ["selection.threshold", "less than or equal to 1"]),
+        ("selection.threshold=nan", ["selection.threshold", "finite"]),
+        ("refresh=half_epochs", ["refresh", "half_epoch"]),
+        ("model=llama32_3", ["llama32_3b"]),
+        ("+foo=1", ["foo", "allowed"]),
+        ("dataset=gsm8k", ["tiny", "arithmetic only"]),
+        ("dataset.path=x.txt", [".jsonl or .parquet"]),
+        ("n", ["n"]),
+    ],
+)
+def test_a_wrong_setting_ends_with_status_2_the_key_and_what_is_allowed(command, override, expected):
+    done = command("train", override)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for words in expected:
+        assert words in done.stderr
+
+
+def test_identity_follows_what_changes_numbers_and_nothing_else(tmp_path):
+    plain = identity(composed())
+    for harmless in ("runs_dir=elsewhere", "fresh=true", "engine.batch_size=7", "engine.threads=1",
+                     "tracking.wandb.mode=disabled", "update.micro_batch_size=4"):  # fmt: skip
+        assert identity(composed(harmless)) == plain
+    for harmful in ("seed=1", "n=4", "update.learning_rate=1e-3", "verifier=tf", "refresh=epoch"):
+        assert identity(composed(harmful)) != plain
+    (tmp_path / "a").mkdir()
+    for name in ("one.jsonl", "a/two.jsonl"):
+        (tmp_path / name).write_text('{"question": "1+1", "answer": "2"}\n')
+    one, two = (identity(composed(f"dataset.path={tmp_path / n}")) for n in ("one.jsonl", "a/two.jsonl"))
+    assert one == two != plain
+
+
+def test_help_and_cfg_print_and_exit_0(command):
+    assert "Powered by Hydra" in command("train", "--help").stdout
+    assert "learning_rate" in command("train", "--cfg", "job").stdout

@@ -1,0 +1,96 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from local_models import save_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from sivgap.engines.hf import HFEngine, draw
+from sivgap.engines.noise import key_of
+from sivgap.engines.rollout import FollowUp, Prompt, Sampling
+from sivgap.tiny import WEIGHTS
+
+QUESTION = (7, 8, 9)
+ANSWERS = ((5,), (6, 7), (6, 8, 9), (6, 8, 10))
+
+
+@pytest.fixture(scope="module", params=["tiny", "llama", "phi3", "qwen2"])
+def model(request, tmp_path_factory):
+    if request.param == "tiny":
+        return AutoModelForCausalLM.from_pretrained(WEIGHTS)
+    return AutoModelForCausalLM.from_pretrained(save_model(tmp_path_factory.mktemp(request.param), request.param))
+
+
+def prompts(count: int, vocabulary: int) -> list[Prompt]:
+    rng = np.random.default_rng(0)
+    return [
+        Prompt(tuple(int(t) for t in rng.integers(4, min(vocabulary, 27), int(rng.integers(3, 12)))), key_of(i))
+        for i in range(count)
+    ]
+
+
+def engine(model, batch_size: int) -> HFEngine:
+    return HFEngine(model, [2], 0, batch_size)
+
+
+def sequence_nll(model, prompt, response) -> float:
+    """U(y|x) by one ordinary forward pass over the whole sequence."""
+    ids = torch.tensor([[*prompt, *response]])
+    with torch.no_grad():
+        logp = model(input_ids=ids).logits[0].log_softmax(-1)
+    at = range(len(prompt) - 1, ids.shape[1] - 1)
+    return -sum(float(logp[i, ids[0, i + 1]]) for i in at)
+
+
+def test_likelihoods_of_the_sampling_pass_are_those_of_an_ordinary_forward_pass(model):
+    asked = prompts(5, model.config.vocab_size)
+    plain = copy.deepcopy(model)
+    plain.set_attn_implementation("eager")
+    rollouts = engine(model, 64).rollout(asked, Sampling(3, 0.7, 20, 1), FollowUp(QUESTION, 1.0, 3, ANSWERS))
+    for row, response in enumerate(rollouts.tokens):
+        p, n = divmod(row, 3)
+        assert rollouts.nll[p, n] == pytest.approx(sequence_nll(plain, asked[p].tokens, response), abs=2e-4)
+        assert rollouts.length[p, n] == len(response)
+        context = [*asked[p].tokens, *(response[:-1] if rollouts.finished[p, n] else response), *QUESTION]
+        for a, answer in enumerate(ANSWERS):
+            direct = -sequence_nll(plain, context, answer)
+            assert rollouts.answer_logprobs[p, n, a] == pytest.approx(direct, abs=3e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40, 512])
+def test_a_response_does_not_depend_on_batch_size_or_order(model, batch_size):
+    asked = prompts(12, model.config.vocab_size)
+    sampling, ask = Sampling(4, 1.0, 24, key_of(3)), FollowUp(QUESTION, 0.5, 4)
+    whole = engine(model, 48).rollout(asked, sampling, ask)
+    other = engine(model, batch_size).rollout(asked[::-1], sampling, ask)
+    backwards = [row for p in range(11, -1, -1) for row in range(4 * p, 4 * p + 4)]
+    for row, twin in enumerate(backwards):
+        assert whole.tokens[row].tolist() == other.tokens[twin].tolist()
+        assert whole.verdicts[row].tolist() == other.verdicts[twin].tolist()
+    assert whole.nll == pytest.approx(other.nll[::-1], abs=1e-4)
+
+
+def test_temperature_zero_is_greedy_decoding_as_transformers_does_it():
+    tokenizer, model = AutoTokenizer.from_pretrained(WEIGHTS), AutoModelForCausalLM.from_pretrained(WEIGHTS)
+    text = "Question: 34+9*3\nSolution: "
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    expected = model.generate(ids, do_sample=False, max_new_tokens=40)[0, ids.shape[1] :].tolist()
+    rollouts = engine(model, 8).rollout([Prompt(tuple(ids[0].tolist()), 1)], Sampling(2, 0.0, 40, 0))
+    assert rollouts.tokens[0].tolist() == rollouts.tokens[1].tolist() == expected
+
+
+def test_samples_follow_the_distribution_at_their_temperature_and_likelihoods_stay_at_one():
+    logits = torch.tensor([2.0, 0.0, -1.0, 1.0])
+    uniform = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    token, logp = draw(logits.expand(100_000, -1), uniform, 0.5)
+    frequency = torch.bincount(token, minlength=4) / 100_000
+    assert frequency.numpy() == pytest.approx((logits / 0.5).softmax(-1).numpy(), abs=2e-5)
+    assert logp.numpy() == pytest.approx(logits.log_softmax(-1)[token].double().numpy(), abs=1e-6)
+
+
+def test_a_token_without_probability_is_never_drawn():
+    logits = torch.tensor([[float("-inf"), 0.0, float("-inf"), 0.0, float("-inf")]])
+    for u in (0.0, 0.5, 1 - 2**-53):
+        token, _ = draw(logits, torch.tensor([u], dtype=torch.float64), 1.0)
+        assert int(token) in (1, 3)

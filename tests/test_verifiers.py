@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from sivgap.config.schema import VerifierConfig
+from sivgap.engines.rollout import Rollouts
+from sivgap.prompts import PromptWriter
+from sivgap.tiny import WEIGHTS
+from sivgap.verifiers.qe import parse_score
+from sivgap.verifiers.tf import parse_verdict
+from sivgap.verifiers.verifier import NEUTRAL, make_verifier
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [("0.8", 0.8), ("1.0", 1.0), ("1", 1.0), (".5", 0.5), ("Score: 0.25 because", 0.25), ("0.9.", 0.9),
+     ("8/10", None), ("1/10", None), ("85%", None), ("1.5", None), ("-0.5", None), ("10", None), ("0.1.2", None),
+     ("", None), ("great", None), ("1" * 10_000, None)],
+)  # fmt: skip
+def test_scores(text, score):
+    assert parse_score(text) == score
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [("True", 1.0), ("false.", 0.0), ("Verdict: TRUE", 1.0), ("True or False", None), ("untrue", None), ("", None)],
+)
+def test_verdicts(text, verdict):
+    assert parse_verdict(text) == verdict
+
+
+def writer() -> PromptWriter:
+    return PromptWriter(AutoTokenizer.from_pretrained(WEIGHTS), False, "Question: {question}\nSolution: ")
+
+
+def rollouts(**answers) -> Rollouts:
+    shape = (1, 2)
+    return Rollouts([np.zeros(1, int)] * 2, np.ones(shape), np.ones(shape, int), np.ones(shape, bool), **answers)
+
+
+def test_an_unparsable_verdict_is_neutral_and_counted():
+    config = VerifierConfig(name="qe", prompt="tiny/qe.txt", answers={"0.0": 0.0, "1.0": 1.0})
+    asked = make_verifier(config, writer(), 0.1)
+    said = [np.array(writer().encode_answer(text)) for text in ("True", "0.4")]
+    scores = asked.score(rollouts(verdicts=said))
+    assert scores.values.tolist() == [[NEUTRAL, 0.4]]
+    assert scores.unparsed.tolist() == [[True, False]]
+
+
+def test_the_expected_score_is_the_mean_over_the_allowed_answers_alone():
+    config = VerifierConfig(name="tf", prompt="tiny/tf.txt", answers={"True": 1, "False": 0}, readout="expected")
+    asked = make_verifier(config, writer(), 0.1)
+    logprobs = np.log(np.array([[[0.3, 0.1], [1e-300, 1e-299]]]))
+    assert asked.score(rollouts(answer_logprobs=logprobs)).values[0] == pytest.approx([0.75, 1 / 11])
