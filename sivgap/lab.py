@@ -13,6 +13,7 @@ from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.rollout import OnBatch, Rollouts, Sampling
+from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade
@@ -54,7 +55,7 @@ class Lab:
     def measure(self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None) -> Panel:
         """Sample, verify, choose and, for the record alone, grade."""
         rollouts, scores = self.sample_and_verify(problems, samples, stream, on_batch)
-        texts = self.writer.decode(rollouts.tokens)
+        texts = self.writer.decode(rollouts.bodies)
         references = [problem.reference for problem in problems for _ in range(samples)]
         grades = grade(self.config.dataset.name, texts, references, self.comparer)
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, self.config.selection.threshold)
@@ -67,11 +68,14 @@ class Lab:
         """
         selection = self.config.selection
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, selection.threshold)
+        bodies = rollouts.bodies
         examples = []
         for i, problem in enumerate(problems):
             if choice.passed[i] or selection.fallback == "likeliest":
-                response = rollouts.tokens[i * rollouts.nll.shape[1] + int(choice.chosen[i])]
-                examples.append(Example(self.writer.solve(problem).tokens, tuple(map(int, response)), problem.id))
+                row = i * rollouts.nll.shape[1] + int(choice.chosen[i])
+                end = (self.loaded.end_tokens[0],) if rollouts.finished.flat[row] else ()
+                response = (*map(int, bodies[row]), *end)
+                examples.append(Example(self.writer.solve(problem).tokens, response, problem.id))
         return examples
 
 
@@ -93,7 +97,8 @@ def open_lab(config: TrainConfig) -> Iterator[Lab]:
     _check_context(config, dataset, loaded, writer, verifier)
     pad = pad_token(loaded)
     learner = Sft(loaded.model, config.model, config.update, config.seed, pad)
-    engine = HFEngine(loaded.model, loaded.end_tokens, pad, config.engine.batch_size)
+    stop = StopText(loaded.tokenizer, config.model.stop) if config.model.stop else None
+    engine = HFEngine(loaded.model, loaded.end_tokens, pad, config.engine.batch_size, stop)
     with comparer() as answers:
         yield Lab(config, dataset, loaded, writer, verifier, engine, learner, answers)
 

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sivgap.engines.hf import HFEngine, draw
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
+from sivgap.engines.stop import StopText
 from sivgap.tiny import WEIGHTS
 
 QUESTION = (7, 8, 9)
@@ -94,3 +95,26 @@ def test_a_token_without_probability_is_never_drawn():
     for u in (0.0, 0.5, 1 - 2**-53):
         token, _ = draw(logits, torch.tensor([u], dtype=torch.float64), 1.0)
         assert int(token) in (1, 3)
+
+
+def test_a_stop_text_ends_a_response_and_is_not_part_of_what_the_verifier_sees():
+    tokenizer, model = AutoTokenizer.from_pretrained(WEIGHTS), AutoModelForCausalLM.from_pretrained(WEIGHTS)
+    asked = [
+        Prompt(tuple(tokenizer(f"Question: {q}\nSolution: ")["input_ids"]), i)
+        for i, q in enumerate(("34+9*3", "9*9-12"))
+    ]
+    plain = copy.deepcopy(model)
+    stop = ", Answer: "
+    stopped = HFEngine(model, [2], 0, 8, StopText(tokenizer, [stop])).rollout(
+        asked, Sampling(4, 1.0, 40, 0), FollowUp(QUESTION, 0.1, 3, ANSWERS)
+    )
+    whole = engine(model, 8).rollout(asked, Sampling(4, 1.0, 40, 0))
+    for row, body in enumerate(stopped.bodies):
+        p, n = divmod(row, 4)
+        text = tokenizer.decode(whole.tokens[row], skip_special_tokens=True)
+        assert tokenizer.decode(body) == text.split(stop)[0]
+        assert tokenizer.decode(stopped.tokens[row]) == text.split(stop)[0] + stop
+        context = [*asked[p].tokens, *body, *QUESTION]
+        for a, answer in enumerate(ANSWERS):
+            direct = -sequence_nll(plain, context, answer)
+            assert stopped.answer_logprobs[p, n, a] == pytest.approx(direct, abs=3e-4)

@@ -54,7 +54,9 @@ def test_a_run_directory_holds_what_the_contract_names(finished):
     assert done.stdout.count("\n") == 1  # the path alone; all else went to standard error
     assert state(run) == "complete"
     status = json.loads((run / "status.json").read_text())
-    assert status["versions"]["torch"] and status["hardware"]["cores"] and status["seconds"] > 0
+    assert status["versions"]["torch"]
+    assert status["hardware"]["cores"]
+    assert status["seconds"] > 0
     for name in ("config.yaml", "sivgap.log", "figures/trajectory.png", "samples/epoch=000.50.parquet",
                  "checkpoints/epoch=001.00/weights.safetensors"):  # fmt: skip
         assert (run / name).is_file(), name
@@ -67,7 +69,31 @@ def test_a_trajectory_line_has_every_column(finished):
     who = [f"{w}_{c}" for w in ("solver", "verifier") for c in (
         "uncertainty", "uncertainty_se", "uncertainty_per_token", "uncertainty_per_token_se", "length", "accuracy",
         "accuracy_se", "accuracy_strict")]  # fmt: skip
-    rest = ["epoch", "step", "split", "n_prompts", "n_samples", "solver_uncertainty_all", "solver_uncertainty_all_se", "gap", "gap_se", "gap_per_token", "pass_at_k", "gv_gap", "gv_gap_relative", "score_mean", "fallback_fraction", "unparsed_fraction", "external_new", "external_total", "train_loss", "tokens", "seconds_generate", "seconds_verify", "seconds_train"]  # fmt: skip
+    rest = [
+        "epoch",
+        "step",
+        "split",
+        "n_prompts",
+        "n_samples",
+        "solver_uncertainty_all",
+        "solver_uncertainty_all_se",
+        "gap",
+        "gap_se",
+        "gap_per_token",
+        "pass_at_k",
+        "gv_gap",
+        "gv_gap_relative",
+        "score_mean",
+        "fallback_fraction",
+        "unparsed_fraction",
+        "external_new",
+        "external_total",
+        "train_loss",
+        "tokens",
+        "seconds_generate",
+        "seconds_verify",
+        "seconds_train",
+    ]
     found = lines(run)
     assert [(line["epoch"], line["split"]) for line in found] == [
         (epoch, split) for epoch in (0.0, 0.5, 1.0) for split in ("train", "test")
@@ -160,7 +186,7 @@ def test_sigterm_ends_with_75_and_the_run_goes_on(finished, tmp_path):
     while process.poll() is None and not (folder / "checkpoints").exists():
         time.sleep(0.01)
     process.terminate()
-    out, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=120)
     assert process.returncode == 75, error
     assert "go on" in error.splitlines()[-1]
     assert "Traceback" not in error
@@ -206,7 +232,8 @@ def test_a_model_that_cannot_be_had_is_one_sentence(tmp_path):
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line.startswith("sivgap:")]
     assert len(said) == 1
-    assert "meta-llama/Llama-3.2-3B-Instruct" in said[0] and "model.path=FOLDER" in said[0]
+    assert "meta-llama/Llama-3.2-3B-Instruct" in said[0]
+    assert "model.path=FOLDER" in said[0]
     assert "Traceback" not in done.stderr
 
 

@@ -35,7 +35,7 @@ def writer() -> PromptWriter:
 
 def rollouts(**answers) -> Rollouts:
     shape = (1, 2)
-    return Rollouts([np.zeros(1, int)] * 2, np.ones(shape), np.ones(shape, int), np.ones(shape, bool), **answers)
+    return Rollouts([np.zeros(1, int)] * 2, np.ones(shape), np.ones(shape, int), np.ones(shape, int), **answers)
 
 
 def test_an_unparsable_verdict_is_neutral_and_counted():

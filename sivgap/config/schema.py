@@ -27,6 +27,8 @@ class ModelConfig(Settings):
     """Branch, tag or commit on the hub; the commit actually loaded is written to ``status.json``."""
     chat_template: bool = True
     """Put prompts into the tokenizer's chat template; false sends plain text, right for base models."""
+    stop: list[Annotated[str, Field(min_length=1, max_length=40)]] = []
+    """Texts that end a response besides the end-of-sequence token; base models need one, chat models none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of weights and activations; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
     lora_targets: list[str] = Field(min_length=1)

@@ -20,6 +20,7 @@ from transformers import DynamicCache, PreTrainedModel
 from sivgap.engines.noise import key_of, row_keys, uniforms
 from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import FollowUp, OnBatch, Prompt, Rollouts, Sampling, gather
+from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 
 
@@ -31,12 +32,20 @@ class HFEngine:
         end_tokens: Token ids that end a response.
         pad_token: Any valid token id; it fills places that are masked.
         batch_size: Responses sampled at once. It changes speed and memory, never a response.
+        stop: Recognises texts that end a response besides the end tokens.
     """
 
-    def __init__(self, model: PreTrainedModel, end_tokens: Sequence[int], pad_token: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        end_tokens: Sequence[int],
+        pad_token: int,
+        batch_size: int,
+        stop: StopText | None = None,
+    ) -> None:
         use_prefix_attention(model)
         self.model = model.eval().requires_grad_(False)
-        self.pad_token, self.batch_size = pad_token, batch_size
+        self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
@@ -76,7 +85,7 @@ class HFEngine:
         if follow_up is not None:
             room = 1 + len(follow_up.tokens) + max(follow_up.max_new_tokens, _tree_size(follow_up.answers))
         logits, decoding = self._prefill(prompts, sampling.samples, sampling.max_new_tokens + room)
-        drawn = self._decode(logits, decoding, keys.ravel(), sampling.temperature, sampling.max_new_tokens)
+        drawn = self._decode(logits, decoding, keys.ravel(), sampling.temperature, sampling.max_new_tokens, self.stop)
         shape = (len(prompts), sampling.samples)
         nll = drawn.nll.cpu().numpy().reshape(shape)
         if not np.isfinite(nll).all():
@@ -89,7 +98,7 @@ class HFEngine:
             tokens=_rows(drawn.tokens, length),
             nll=nll,
             length=length.reshape(shape),
-            finished=drawn.finished.cpu().numpy().reshape(shape),
+            ending=drawn.ending.cpu().numpy().reshape(shape),
             generated=int(length.sum()),
             seconds_generate=time.perf_counter() - started,
         )
@@ -142,14 +151,17 @@ class HFEngine:
         keys: NDArray[np.uint64],
         temperature: float,
         max_new_tokens: int,
+        stop: StopText | None = None,
     ) -> _Drawn:
-        """Sample until every row ends. On return each row's last token (not an end token) is in the cache too."""
+        """Sample until every row ends. On return the cache holds each row's text, without what ended it."""
         rows, device = len(keys), logits.device
         noise = torch.from_numpy(uniforms(keys, max_new_tokens)).to(device)
         tokens = torch.full((rows, max_new_tokens), self.pad_token, device=device)
         nll = torch.zeros(rows, dtype=torch.float64, device=device)
         length = torch.zeros(rows, dtype=torch.long, device=device)
+        ending = torch.zeros(rows, dtype=torch.long, device=device)
         finished = torch.zeros(rows, dtype=torch.bool, device=device)
+        first_slot = decoding.cache.used
         zero = torch.zeros(1, dtype=torch.long, device=device)
         for t in range(max_new_tokens):
             token, logp = draw(logits, noise[:, t], temperature)
@@ -157,12 +169,18 @@ class HFEngine:
             tokens[:, t] = token
             nll -= torch.where(finished, 0.0, logp)
             length += ~finished
-            finished = finished | torch.isin(token, self.end_tokens)
+            ending += torch.isin(token, self.end_tokens) & ~finished
+            if stop is not None:
+                for row, count in stop.ended(tokens[:, : t + 1], ending == 0):
+                    ending[row] = count
+                    decoding.position[row] -= count - 1  # the last of them was never fed
+                    decoding.cache.valid[row, first_slot + t + 1 - count :] = False
+            finished = ending > 0
             if bool(finished.all()):
                 break
             logits = self._forward(token[:, None], ~finished[:, None], decoding, zero)[:, 0]
             decoding.position = decoding.position + ~finished
-        return _Drawn(tokens, nll, length, finished)
+        return _Drawn(tokens, nll, length, ending)
 
     def _answer(
         self,
@@ -187,15 +205,14 @@ class HFEngine:
         else:
             noise = row_keys(key_of("verdict"), keys.ravel(), 1).ravel()
             said = self._decode(logits, decoding, noise, follow_up.temperature, follow_up.max_new_tokens)
-            ended = said.finished.long().cpu().numpy()
             lengths = said.length.cpu().numpy()
-            verdicts = _rows(said.tokens, lengths - ended)
+            verdicts = _rows(said.tokens, lengths - said.ending.cpu().numpy())
             generated += int(lengths.sum())
         return Rollouts(
             rollouts.tokens,
             rollouts.nll,
             rollouts.length,
-            rollouts.finished,
+            rollouts.ending,
             verdicts=verdicts,
             answer_logprobs=logprobs,
             generated=generated,
@@ -230,12 +247,12 @@ class _Decoding:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Sampled tokens (rows, steps), their summed -log p, lengths (end token included), and which rows ended."""
+    """Sampled tokens (rows, steps), their summed -log p, lengths, and how many tokens at the end only end a row."""
 
     tokens: Tensor
     nll: Tensor
     length: Tensor
-    finished: Tensor
+    ending: Tensor
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

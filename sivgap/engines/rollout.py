@@ -50,10 +50,11 @@ class Rollouts:
     """Responses to P prompts, N each; all arrays have shape (P, N) or one entry a response, prompt-major.
 
     Attributes:
-        tokens: Response tokens, the end-of-sequence token included where the response ended.
+        tokens: Response tokens, those that ended it included (the end-of-sequence token, or a stop text).
         nll: U(y|x), nats: minus the summed log-likelihood at temperature 1, end of sequence included (SV Eq. 3).
-        length: Number of response tokens, end of sequence included.
-        finished: Whether the response ended by itself, not by `max_new_tokens`.
+        length: Number of response tokens, those that ended it included.
+        ending: How many tokens at the end of a response only end it: 1 for an end of sequence, the tokens of a stop
+            text, 0 where `max_new_tokens` cut the response short.
         verdicts: Sampled tokens of the follow-up's answers (without the end of sequence), one a response.
         answer_logprobs: (P, N, A): log-likelihood of each allowed answer.
         generated: All tokens generated, verdicts included.
@@ -62,12 +63,22 @@ class Rollouts:
     tokens: list[NDArray[np.int64]]
     nll: NDArray[np.float64]
     length: NDArray[np.int64]
-    finished: NDArray[np.bool_]
+    ending: NDArray[np.int64]
     verdicts: list[NDArray[np.int64]] | None = None
     answer_logprobs: NDArray[np.float64] | None = None
     generated: int = 0
     seconds_generate: float = 0.0
     seconds_verify: float = 0.0
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Whether each response ended by itself, (P, N)."""
+        return self.ending > 0
+
+    @property
+    def bodies(self) -> list[NDArray[np.int64]]:
+        """Response tokens without those that only end it."""
+        return [row[: len(row) - end] for row, end in zip(self.tokens, self.ending.ravel(), strict=True)]
 
 
 def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
@@ -92,7 +103,7 @@ def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
         tokens=lists("tokens") or [],
         nll=arrays("nll"),
         length=arrays("length").astype(np.int64),
-        finished=arrays("finished").astype(bool),
+        ending=arrays("ending").astype(np.int64),
         verdicts=lists("verdicts"),
         answer_logprobs=None if parts[0].answer_logprobs is None else arrays("answer_logprobs"),
         generated=sum(part.generated for part in parts),

@@ -61,7 +61,8 @@ def load_model(config: ModelConfig) -> Loaded:
     generation = getattr(model, "generation_config", None)
     stated = getattr(generation, "eos_token_id", None)
     ends |= set(stated) if isinstance(stated, list) else {stated}
-    end_tokens = tuple(sorted(token for token in ends if token is not None))
+    first = int(tokenizer.eos_token_id)  # the one that training teaches
+    end_tokens = (first, *sorted(token for token in ends if token is not None and token != first))
     commit = getattr(model.config, "_commit_hash", None)
     return Loaded(model.to(device()), tokenizer, end_tokens, commit)
 
