@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,16 +12,17 @@ import numpy as np
 
 from sivgap.config.schema import TrainConfig
 from sivgap.engines.noise import key_of
-from sivgap.errors import Stopped
 from sivgap.hardware import describe_hardware
 from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
 from sivgap.progress import Advance, Display
 from sivgap.report.summary import conclude
-from sivgap.runs.checkpoint import Checkpoint, Progress, epoch_name, load_newest, save
+from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest, save
+from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
 from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule, make_schedule
+from sivgap.signals import StopRequest
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
@@ -32,14 +32,13 @@ from sivgap.update.replay import replay_examples
 class Improvement:
     """One run under way. The public methods are the steps of Algorithm 1; everything they change is in a checkpoint."""
 
-    def __init__(self, lab: Lab, run: Run, display: Display, tracker: WandbTracker) -> None:
-        self.lab, self.run, self.display, self.tracker = lab, run, display, tracker
+    def __init__(self, lab: Lab, run: Run, display: Display, tracker: WandbTracker, stop: StopRequest) -> None:
+        self.lab, self.run, self.display, self.tracker, self._stop = lab, run, display, tracker, stop
         self.config: TrainConfig = lab.config
         self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
         self.progress = Progress()
         self._labels: list[Example] = []
         self._queue: list[Example] = []
-        self._stop: str | None = None
         self._panels = _panels(lab)
         self._started, self._started_at = time.monotonic(), 0
         self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()}
@@ -112,16 +111,12 @@ class Improvement:
                 advance(1, 0)
                 if self._stop:
                     self._checkpoint()
-                    raise Stopped(f"stopped by {self._stop} at epoch {self.epoch:g}; run the same command to go on")
+                    raise self._stop.stopped(f"at epoch {self.epoch:g}")
 
     def end_half_epoch(self) -> None:
         """Count the half epoch, measure if it is time, and write a checkpoint."""
         self.progress = replace(self.progress, half=self.progress.half + 1, step_in_half=0)
         self._measure_and_checkpoint()
-
-    def request_stop(self, name: str) -> None:
-        """Stop at the next batch; called by the signal handler."""
-        self._stop = name
 
     def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
         """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
@@ -217,13 +212,13 @@ class Improvement:
         def on_batch(done: int, tokens: int) -> None:
             advance(done, tokens)
             if self._stop:
-                raise Stopped(f"stopped by {self._stop} at epoch {self.epoch:g}; run the same command to go on")
+                raise self._stop.stopped(f"at epoch {self.epoch:g}")
 
         return on_batch
 
 
 @contextmanager
-def open_improvement(run: Run, display: Display) -> Iterator[Improvement]:
+def open_improvement(run: Run, display: Display, stop: StopRequest) -> Iterator[Improvement]:
     """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table)."""
     with open_lab(run.config) as lab:
         run.begin(describe_hardware(), lab.loaded.commit)
@@ -231,8 +226,8 @@ def open_improvement(run: Run, display: Display) -> Iterator[Improvement]:
         tracker = WandbTracker(run.config.tracking.wandb, run.id, run.path.name, run.path, settings, display.say)
         failed = True
         try:
-            job = Improvement(lab, run, display, tracker)
-            with _listening(job):
+            job = Improvement(lab, run, display, tracker, stop)
+            with stop.deferred():
                 yield job
             lines = run.trajectory.read()
             conclude(run.path, lines, display)
@@ -252,20 +247,3 @@ def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:
         order = np.random.default_rng(key_of(lab.config.dataset.data_seed, "panel", split)).permutation(len(problems))
         panels[split] = [problems[i] for i in order[:size]]
     return panels
-
-
-@contextmanager
-def _listening(job: Improvement) -> Iterator[None]:
-    """SIGTERM, SIGINT and SIGUSR1 (schedulers' warning) stop at the next batch; a second SIGINT at once."""
-    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-
-    def handle(number: int, frame: object) -> None:
-        job.request_stop(signal.Signals(number).name)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = {number: signal.signal(number, handle) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -22,6 +22,7 @@ from sivgap.config.app import run_app
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped
 from sivgap.progress import Display
+from sivgap.signals import listening
 
 if TYPE_CHECKING:
     from sivgap.improve import Improvement
@@ -61,11 +62,15 @@ def _work(run: Run, display: Display) -> None:
     # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
     try:
-        from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
+        with listening() as stop:
+            from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
 
-        with open_improvement(run, display) as improvement:
-            improve(improvement)
+            with open_improvement(run, display, stop) as job:
+                improve(job)
         run.mark("complete", None)
+    except KeyboardInterrupt as error:
+        run.mark("stopped", "interrupted twice")
+        raise Stopped("interrupted; run the same command to go on from the last checkpoint") from error
     except Stopped as error:
         run.mark("stopped", str(error))
         raise

@@ -54,7 +54,7 @@ def test_too_few_points_or_constant_curves_have_no_fit():
 
 def test_dynamics_report_and_progress_import_neither_torch_nor_transformers():
     code = (
-        "import sys, sivgap.dynamics.fit, sivgap.report.summary, sivgap.config.app, sivgap.train;"
+        "import sys, sivgap.dynamics.fit, sivgap.report.summary, sivgap.config.app, sivgap.train, sivgap.runs.run;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,54 @@
+"""Stopping on a signal: at once while nothing is at stake, at the next batch while a run is under way."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sivgap.errors import Stopped
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""SIGUSR1 is what schedulers send ahead of the end of a job's time."""
+
+
+class StopRequest:
+    """Whether a signal asked the run to stop. A second SIGINT interrupts wherever it finds the program."""
+
+    def __init__(self) -> None:
+        self._signal: str | None = None
+        self._deferred = False
+
+    def __bool__(self) -> bool:
+        return self._signal is not None
+
+    def stopped(self, where: str) -> Stopped:
+        """The exception that ends the run."""
+        return Stopped(f"stopped by {self._signal} {where}; run the same command to go on")
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within this block a signal is only noted, for the block's code to look at."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        self._signal = signal.Signals(number).name
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not self._deferred:
+            raise self.stopped("before the run was under way")
+
+
+@contextmanager
+def listening() -> Iterator[StopRequest]:
+    """Listen for SIGTERM, SIGINT and SIGUSR1; earlier handlers return at the end."""
+    request = StopRequest()
+    before = {number: signal.signal(number, request._handle) for number in _SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
