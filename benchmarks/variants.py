@@ -13,13 +13,12 @@ from study import RESULTS, fitted, held_out, markdown, mean_and_deviation, run, 
 VARIANTS = {
     "default: QE, LoRA, refreshed every half epoch": (),
     "TF": ("verifier=tf",),
-    "QE, expected score": ("verifier.readout=expected",),
     "full fine-tuning (1e-4)": ("update.parameters=full", "update.learning_rate=1e-4"),
-    "labels refreshed every epoch": ("refresh=epoch",),
     "labels of the initial model": ("refresh=never",),
-    "no replay": ("update.replay=0",),
-    "likeliest where none passes": ("selection.fallback=likeliest",),
     "plain form (no replay, likeliest)": ("update.replay=0", "selection.fallback=likeliest"),
+    "no replay": ("update.replay=0",),
+    "QE, expected score": ("verifier.readout=expected",),
+    "labels refreshed every epoch": ("refresh=epoch",),
 }
 
 
@@ -27,9 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--runs-dir", default="runs")
+    parser.add_argument("--first", type=int, default=len(VARIANTS), help="only so many variants")
     a = parser.parse_args()
     rows, record = [], {}
-    for name, overrides in VARIANTS.items():
+    for name, overrides in list(VARIANTS.items())[: a.first]:
         paths = [run(f"seed={seed}", *overrides, runs_dir=a.runs_dir) for seed in a.seeds]
         runs = [held_out(path) for path in paths]
         last = [lines[-1] for lines in runs]

@@ -70,8 +70,7 @@ class Improvement:
         """The prompts of the half epoch under way, in portions that share one labelling (``refresh``)."""
         problems = [self.lab.dataset.train[i] for i in self.schedule.prompts(self.progress.half)]
         size = self.config.update.batch_size if self.config.refresh == "step" else len(problems)
-        first = self.progress.step_in_half if self.config.refresh == "step" else 0
-        for start in range(first * size, len(problems), size):
+        for start in range(self.progress.rounds * size, len(problems), size):
             yield problems[start : start + size]
 
     def label(self, problems: list[Problem]) -> list[Example]:
@@ -91,9 +90,9 @@ class Improvement:
     def update(self, examples: list[Example]) -> None:
         """Fine-tune on `examples`, in random order, mixed with replayed verification examples (`update.replay`)."""
         self._queue = self._queue or self._mixed(examples)
-        size = self.config.update.batch_size + self._replayed(self.config.update.batch_size) * (
-            self.config.refresh == "step"
-        )
+        size = self.config.update.batch_size
+        if self.config.refresh == "step":
+            size = max(1, len(self._queue))  # a round is a step
         steps = -(-len(self._queue) // size)
         with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps") as advance:
             while self._queue:
@@ -104,6 +103,7 @@ class Improvement:
                     self.progress,
                     step=self.progress.step + 1,
                     step_in_half=self.progress.step_in_half + 1,
+                    rounds=self.progress.rounds + (not self._queue),
                     loss_sum=self.progress.loss_sum + loss,
                     loss_steps=self.progress.loss_steps + 1,
                     seconds_train=self.progress.seconds_train + time.perf_counter() - started,
@@ -112,16 +112,18 @@ class Improvement:
                 if self._stop:
                     self._checkpoint()
                     raise self._stop.stopped(f"at epoch {self.epoch:g}")
+        if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
+            self.progress = replace(self.progress, rounds=self.progress.rounds + 1)
 
     def end_half_epoch(self) -> None:
         """Count the half epoch, measure if it is time, and write a checkpoint."""
-        self.progress = replace(self.progress, half=self.progress.half + 1, step_in_half=0)
+        self.progress = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
         self._measure_and_checkpoint()
 
     def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
         """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
         never = self.config.refresh == "never"
-        round_key = () if never else (self.progress.half, self.progress.step_in_half)
+        round_key = () if never else (self.progress.half, self.progress.rounds)
         self.lab.engine.load(self._base_weights if never else dict(self.lab.learner.merged_weights()))
         with self.display.phase(f"epoch {self.epoch:g}: sampling and verifying", len(problems)) as advance:
             rollouts, scores = self.lab.sample_and_verify(
@@ -141,7 +143,7 @@ class Improvement:
         return round(count * share / (1 - share))
 
     def _mixed(self, examples: list[Example]) -> list[Example]:
-        key = (self.config.seed, "replay", self.progress.half, self.progress.step_in_half)
+        key = (self.config.seed, "replay", self.progress.half, self.progress.rounds)
         replayed = replay_examples(
             self._replayed(len(examples)),
             self.lab.writer,

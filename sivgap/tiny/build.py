@@ -85,9 +85,9 @@ def verify_text(question: str, solution: str, score: float, correct: bool, rng: 
 
 
 def facts_text(stream: Iterator[Expression], rng: np.random.Generator) -> str:
-    """Six exact facts from a textbook, of the kind that solutions need: ``9*3=27, 27+34=61, ...``"""
+    """Four exact facts from a textbook, of the kind that solutions need: ``9*3=27, 27+34=61, ...``"""
     facts: list[str] = []
-    for expression in itertools.islice(stream, 3):
+    for expression in itertools.islice(stream, 2):
         second = expression.second(said_value(expression.first, rng))
         facts += [f"{s.left}{s.op}{s.right}={s.value}" for s in (expression.first, second)]
     return ", ".join(facts)
@@ -215,8 +215,8 @@ def build(seed: int, reading_steps: int, marking_steps: int) -> tuple[LlamaForCa
     """Both stages, from untrained weights to the model that ships."""
     tokenizer = build_tokenizer()
     model = new_model(tokenizer, seed)
-    train(model, tokenizer, reading_batches(seed, 96, 0.3, 0.25), reading_steps, 2e-3, 4e-4, "reading")
-    batches = marking_batches(seed + 10, 96, model, tokenizer, shares=(0.15, 0.25, 0.35), redraw=250)
+    train(model, tokenizer, reading_batches(seed, 96, facts=0.08, solutions=0.3), reading_steps, 2e-3, 4e-4, "reading")
+    batches = marking_batches(seed + 10, 96, model, tokenizer, shares=(0.08, 0.25, 0.4), redraw=300)
     train(model, tokenizer, batches, marking_steps, 1.2e-3, 5e-5, "marking")
     return model, tokenizer
 
@@ -225,8 +225,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reading-steps", type=int, default=3000)
-    parser.add_argument("--marking-steps", type=int, default=4500)
+    parser.add_argument("--reading-steps", type=int, default=2500)
+    parser.add_argument("--marking-steps", type=int, default=3000)
     parser.add_argument("--threads", type=int, default=2, help="part of the recipe: sums depend on it")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
