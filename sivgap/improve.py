@@ -54,17 +54,16 @@ class Improvement:
     def resume(self) -> None:
         """Go on from the newest checkpoint, forgetting what was measured after it; or from the start."""
         found = load_newest(self.run.checkpoints)
-        if found is None:
-            self.run.trajectory.rewind(-1.0)
-            self._measure_and_checkpoint()
-            return
-        self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
-        self.lab.learner.restore(found.weights, found.optimizer)
-        self.run.trajectory.rewind(self.epoch)
-        self._started_at = self.progress.half
-        self.display.say(f"going on from epoch {self.epoch:g}")
+        if found is not None:
+            self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
+            self.lab.learner.restore(found.weights, found.optimizer)
+            self._started_at = self.progress.half
+            self.display.say(f"going on from epoch {self.epoch:g}")
+        self.run.trajectory.rewind(self.epoch, inclusive=self.progress.measured)
         for line in self.run.trajectory.read():
             self.tracker.log(line)
+        if not self.progress.measured:
+            self._measure()
 
     def rounds(self) -> Iterator[list[Problem]]:
         """The prompts of the half epoch under way, in portions that share one labelling (``refresh``)."""
@@ -116,9 +115,12 @@ class Improvement:
             self.progress = replace(self.progress, rounds=self.progress.rounds + 1)
 
     def end_half_epoch(self) -> None:
-        """Count the half epoch, measure if it is time, and write a checkpoint."""
-        self.progress = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
-        self._measure_and_checkpoint()
+        """Count the half epoch, and measure if it is time."""
+        done = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
+        self.progress = replace(done, measured=not self.schedule.measures(done.half))
+        self._checkpoint()  # before a measurement that may take long, so that a stop in it loses no training
+        if not self.progress.measured:
+            self._measure()
 
     def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
         """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
@@ -155,13 +157,6 @@ class Improvement:
         order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
         return [together[i] for i in order]
 
-    def _measure_and_checkpoint(self) -> None:
-        if self.schedule.measures(self.progress.half):
-            self._measure()
-            empty = Progress(half=self.progress.half, step=self.progress.step)
-            self.progress = empty
-        self._checkpoint()
-
     def _measure(self) -> None:
         """Measure both panels, append to the trajectory, write the samples; never touches what training uses."""
         self.lab.engine.load(dict(self.lab.learner.merged_weights()))
@@ -178,6 +173,8 @@ class Improvement:
             self.run.trajectory.append(line)
             self.tracker.log(line)
         self.tracker.log_samples(self.epoch, [row for row in rows if row["split"] == "test"])
+        self.progress = Progress(half=self.progress.half, measured=True, step=self.progress.step)
+        self._checkpoint()
         done = self.progress.half - self._started_at
         spent = time.monotonic() - self._started
         left = spent / done * (self.schedule.halves - self.progress.half) if done else None
