@@ -12,12 +12,16 @@ from study import RESULTS, fitted, held_out, markdown, mean_and_deviation, run, 
 
 VARIANTS = {
     "default: QE, LoRA, refreshed every half epoch": (),
-    "TF": ("verifier=tf",),
+    "TF": ("verifier=tf", "verifier.readout=expected"),
     "full fine-tuning (1e-4)": ("update.parameters=full", "update.learning_rate=1e-4"),
     "labels of the initial model": ("refresh=never",),
-    "plain form (no replay, likeliest)": ("update.replay=0", "selection.fallback=likeliest"),
+    "plain form of the paper": (
+        "update.replay=0",
+        "selection.fallback=likeliest",
+        "verifier.readout=sampled",
+    ),
     "no replay": ("update.replay=0",),
-    "QE, expected score": ("verifier.readout=expected",),
+    "QE, sampled score, threshold 0.8": ("verifier.readout=sampled", "selection.threshold=0.8"),
     "labels refreshed every epoch": ("refresh=epoch",),
 }
 
