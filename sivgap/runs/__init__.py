@@ -1,0 +1,1 @@
+"""Run directories: identity, checkpoints, trajectory, samples."""

@@ -1,0 +1,120 @@
+"""Checkpoints: safetensors and plain JSON, written aside and renamed; the newest complete one is gone on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sivgap.errors import RunError
+from sivgap.runs.files import write_folder
+from sivgap.runs.names import STOP_MARK
+from sivgap.update.example import Example
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        half: Half epochs trained on.
+        measured: Whether the measurement due after them is in the trajectory.
+        rounds: Rounds (portions that share a labelling) of the half epoch under way that are trained on.
+        step_in_half: Optimiser steps done in it.
+        step: Optimiser steps done in the run.
+        loss_sum, loss_steps: Of the training loss since the last measurement.
+        tokens, seconds_generate, seconds_verify, seconds_train: Spent since then on training rounds.
+    """
+
+    half: int = 0
+    measured: bool = False
+    rounds: int = 0
+    step_in_half: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    tokens: int = 0
+    seconds_generate: float = 0.0
+    seconds_verify: float = 0.0
+    seconds_train: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on.
+
+    Attributes:
+        progress: Where it stands.
+        weights: Trained tensors: adapters, or all weights.
+        optimizer: The optimiser's state as named tensors.
+        labels: Examples already chosen for half epochs to come (``refresh=epoch``).
+        queue: Examples of the half epoch under way that are still to be trained on, in order.
+    """
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    labels: list[Example]
+    queue: list[Example]
+
+
+def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint under `name`; older ones keep their weights and lose what only resuming needs."""
+
+    def fill(aside: Path) -> None:
+        save_file(checkpoint.weights, aside / "weights.safetensors")
+        save_file(checkpoint.optimizer, aside / "optimizer.safetensors")
+        state = {
+            "progress": asdict(checkpoint.progress),
+            "labels": [asdict(example) for example in checkpoint.labels],
+            "queue": [asdict(example) for example in checkpoint.queue],
+        }
+        (aside / "state.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+
+    write_folder(folder / name, fill)
+    _prune(folder, name)
+
+
+def _prune(folder: Path, newest: str) -> None:
+    """Keep all weights of half epochs, and the state to resume from of the newest two; drop overtaken stops in between."""
+    names = sorted(p.name for p in folder.glob("epoch=*"))
+    for name in names[: names.index(newest)]:
+        if STOP_MARK in name:
+            shutil.rmtree(folder / name)
+    for name in sorted(p.name for p in folder.glob("epoch=*"))[:-2]:
+        for file in ("optimizer.safetensors", "state.json"):
+            (folder / name / file).unlink(missing_ok=True)
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that can be gone on from, or None.
+
+    Raises:
+        RunError: If its files cannot be read.
+    """
+    found = sorted(p for p in folder.glob("epoch=*") if (p / "state.json").exists())
+    if not found:
+        return None
+    try:
+        state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
+        labels, queue = (
+            [Example(tuple(e["prompt"]), tuple(e["response"]), e["problem_id"]) for e in state[name]]
+            for name in ("labels", "queue")
+        )
+        return Checkpoint(
+            Progress(**state["progress"]),
+            load_file(found[-1] / "weights.safetensors"),
+            load_file(found[-1] / "optimizer.safetensors"),
+            labels,
+            queue,
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(
+            f"{found[-1]}: this checkpoint cannot be read ({str(error)[:100]}); delete it to go on from the one before, "
+            "or start over with fresh=true"
+        ) from error

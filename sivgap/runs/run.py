@@ -1,0 +1,134 @@
+"""A run's directory: the run's truth. The same configuration finds the same directory and goes on where it stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from sivgap.config.schema import TrainConfig
+from sivgap.errors import RunError
+from sivgap.runs.files import write_json, write_text
+from sivgap.runs.identity import identity
+from sivgap.runs.names import epoch_name
+from sivgap.runs.trajectory import Trajectory
+
+_PACKAGES = ("torch", "transformers", "peft", "accelerate", "hydra-core", "wandb", "lmfit", "numpy")
+
+
+class Run:
+    """An open run directory, locked against a second process.
+
+    Attributes:
+        id: The run's identity with its number among fresh starts; also its W&B id.
+        state: ``running``, ``complete``, ``failed`` or ``stopped``, as found when opened.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Find or make the directory of `config`.
+
+        Raises:
+            RunError: If another process has it, or it cannot be written.
+        """
+        self.config = config
+        key = identity(config)
+        name = f"{config.model.name}-{config.dataset.name}-{config.verifier.name}-seed{config.seed}-{key[:10]}"
+        self.path = _directory(Path(config.runs_dir), name, config.fresh)
+        self.id = f"{key}{self.path.name.removeprefix(name)}"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock: IO[str] = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}); set runs_dir=FOLDER") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(f"{self.path}: another process is working on this run; wait for it, or use fresh=true") from error
+        self.trajectory = Trajectory(self.path / "trajectory.jsonl")
+        self.status = self._read_status()
+        self.state = str(self.status.get("state", "new"))
+        self._started, self._before = time.monotonic(), float(self.status.get("seconds", 0.0))
+
+    def begin(self, hardware: dict[str, Any], model_commit: str | None) -> None:
+        """Write the configuration and mark the run as running."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        self.status |= {
+            "id": self.id,
+            "versions": {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}},
+            "hardware": hardware,
+            "git_commit": _git_commit(),
+            "model_commit": model_commit,
+        }
+        self.mark("running", None)
+
+    def mark(self, state: str, reason: str | None) -> None:
+        """Record the run's state, why, and the seconds worked on it over all attempts."""
+        seconds = round(self._before + time.monotonic() - self._started, 1)
+        self.status |= {"state": state, "reason": reason, "seconds": seconds}
+        write_json(self.path / "status.json", self.status)
+
+    def samples_path(self, epoch: float) -> Path:
+        return self.path / "samples" / f"{epoch_name(epoch)}.parquet"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def log_to_file(self) -> logging.Handler:
+        """Send this process's log, tracebacks included, to ``sivgap.log``."""
+        handler = logging.FileHandler(self.path / "sivgap.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logger = logging.getLogger("sivgap")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(handler)
+        return handler
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def _read_status(self) -> dict[str, Any]:
+        path = self.path / "status.json"
+        if not path.exists():
+            return {}
+        try:
+            status = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: not readable; repair it, delete it, or use fresh=true") from error
+        return status if isinstance(status, dict) else {}
+
+
+def _directory(runs: Path, name: str, fresh: bool) -> Path:
+    """The newest directory of this name; a new one beside it if `fresh`: NAME, NAME-2, NAME-3, ..."""
+    taken = [int(p.name[len(name) + 1 :] or 1) for p in runs.glob(f"{name}*") if _numbered(p.name, name)]
+    newest = max(taken, default=0)
+    number = newest + 1 if fresh else max(newest, 1)
+    return runs / (name if number == 1 else f"{name}-{number}")
+
+
+def _numbered(candidate: str, name: str) -> bool:
+    rest = candidate[len(name) :]
+    return rest == "" or (rest.startswith("-") and rest[1:].isdigit())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    here = Path(__file__).parent
+    done = subprocess.run([git, "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
