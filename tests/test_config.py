@@ -1,4 +1,5 @@
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,9 @@ def test_every_command_in_the_readme_composes():
     commands = re.findall(r"python -m sivgap\.train([^\n`#]*)", text)
     assert len(commands) >= 3
     for command in commands:
-        composed(*command.split())
+        overrides = command.replace(" -m ", " ").split()
+        for job in product(*([f"{o.split('=')[0]}={v}" for v in o.split("=")[1].split(",")] for o in overrides)):
+            composed(*job)
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,8 @@ def test_stopped_and_resumed_is_never_stopped(tmp_path, refresh):
 
 def test_a_round_in_which_no_response_passes_trains_on_nothing_and_goes_on(tmp_path):
     for refresh in ("half_epoch", "step"):
-        settings = config(
-            tmp_path, f"refresh={refresh}", "selection.fallback=drop", "selection.threshold=1", "update.replay=0",
-            "verifier.answers={'0.0':0,'1.0':1}", "verifier.readout=expected",
-        )  # fmt: skip
+        nothing = ("selection.fallback=drop", "selection.threshold=1", "update.replay=0", "verifier.readout=expected")
+        settings = config(tmp_path, f"refresh={refresh}", *nothing)
         done, lines = attempt(settings, StopRequest())
         assert done
         assert lines[-1]["step"] == 0

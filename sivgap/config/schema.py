@@ -194,16 +194,16 @@ class TrainConfig(Settings):
         ratio = self.measure.every * 2
         if not math.isclose(ratio, round(ratio)):
             raise ValueError(f"measure.every: expected a multiple of 0.5, got {self.measure.every:g}")
-        if self.update.replay > 0 and self.dataset.name != "arithmetic":
-            raise ValueError(
-                f"update.replay: {self.dataset.name} has no synthetic verification examples; set update.replay=0"
-            )
         if self.model.path is None and self.model.name != "tiny":
             raise ValueError("model.path: expected a local folder or a hub id")
         if self.model.name == "tiny" and self.model.path is None and self.dataset.name != "arithmetic":
             raise ValueError(
                 f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
                 "choose a model, for example model=llama32_3b, or model.path=FOLDER"
+            )
+        if self.update.replay > 0 and self.dataset.name != "arithmetic":
+            raise ValueError(
+                f"update.replay: {self.dataset.name} has no synthetic verification examples; set update.replay=0"
             )
         if self.dataset.name != "arithmetic" and not self.dataset.path and not self.dataset.hub_id:
             raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")

@@ -81,7 +81,7 @@ def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
 
 
 def _prune(folder: Path, newest: str) -> None:
-    """Keep all weights of half epochs, and the state to resume from of the newest two; drop overtaken stops in between."""
+    """Keep all weights of half epochs, and the newest two states to resume from; drop overtaken stops in between."""
     names = sorted(p.name for p in folder.glob("epoch=*"))
     for name in names[: names.index(newest)]:
         if STOP_MARK in name:
@@ -115,6 +115,6 @@ def load_newest(folder: Path) -> Checkpoint | None:
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(
-            f"{found[-1]}: this checkpoint cannot be read ({str(error)[:100]}); delete it to go on from the one before, "
-            "or start over with fresh=true"
+            f"{found[-1]}: this checkpoint cannot be read ({str(error)[:100]}); delete it to go on from the one "
+            "before, or start over with fresh=true"
         ) from error

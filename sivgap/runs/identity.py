@@ -15,7 +15,7 @@ _ENDS = 65_536
 
 
 def identity(config: TrainConfig) -> str:
-    """Sixteen hexadecimal digits. Clock, paths, tracking, batch size and hardware do not enter; what files hold does."""
+    """Sixteen hexadecimal digits. Clock, paths, tracking, batch size and hardware do not enter; file contents do."""
     settings = config.model_dump(mode="json")
     for group in ("tracking", "runs_dir", "fresh"):
         del settings[group]

@@ -50,7 +50,9 @@ class Run:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RunError(f"{self.path}: another process is working on this run; wait for it, or use fresh=true") from error
+            raise RunError(
+                f"{self.path}: another process is working on this run; wait for it, or use fresh=true"
+            ) from error
         self.trajectory = Trajectory(self.path / "trajectory.jsonl")
         self.status = self._read_status()
         self.state = str(self.status.get("state", "new"))
