@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peer-batch", type=int, default=256, help="the peer's best of 64, 128, 256, 512, 1024")
+    parser.add_argument("--peer-batch", type=int, default=256, help="rows in a call of the peer's generate")
     a = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
     texts = [f"Question: {p.question}\nSolution: " for p in arithmetic.generate(a.prompts, "train", 0)]
