@@ -62,6 +62,7 @@ def test_a_run_directory_holds_what_the_contract_names(finished):
         assert (run / name).is_file(), name
     assert not [p for p in run.rglob("*") if p.suffix in (".pkl", ".pt", ".bin", ".tmp")]
     assert list((run / "wandb").glob("offline-run-*"))
+    assert [p.name for p in run.parents[1].iterdir()] == ["runs"]  # nothing is left where the command was typed
 
 
 def test_a_trajectory_line_has_every_column(finished):
