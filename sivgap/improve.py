@@ -41,7 +41,8 @@ class Improvement:
         self._queue: list[Example] = []
         self._panels = _panels(lab)
         self._started, self._started_at = time.monotonic(), 0
-        self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()}
+        fixed_labels = self.config.refresh == "never"  # alone needs the initial weights again: a copy of the model
+        self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()} if fixed_labels else {}
 
     @property
     def finished(self) -> bool:
