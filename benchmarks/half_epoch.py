@@ -26,7 +26,7 @@ from sivgap.config.schema import ModelConfig, UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
-from sivgap.hardware import describe_hardware
+from sivgap.hardware import describe_hardware, prepare_processor
 from sivgap.tasks import arithmetic
 from sivgap.tiny import WEIGHTS
 from sivgap.update.example import Example
@@ -51,15 +51,16 @@ def ours(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizer
     config = ModelConfig(name="tiny", lora_targets=TARGETS, parameters=857e3, licence="MIT")
     learner = Sft(model, config, update, 0, tokenizer.pad_token_id)
     engine = HFEngine(model, [tokenizer.eos_token_id], tokenizer.pad_token_id, batch_size=2048)
+    now = time.perf_counter()
     prompts = [Prompt(tuple(tokenizer(t)["input_ids"]), key_of(t)) for t in texts]
     ask = FollowUp(tuple(tokenizer("\nScore: ", add_special_tokens=False)["input_ids"]), 0.1, VERDICT)
-    now = time.perf_counter()
     engine.load(dict(learner.merged_weights()))
     rollouts = engine.rollout(prompts, Sampling(a.samples, 1.0, LONGEST, 0), ask)
-    clock["sampling"] = rollouts.seconds_generate
-    clock["verifying"] = rollouts.seconds_verify
-    clock["scoring"] = time.perf_counter() - now - rollouts.seconds_generate - rollouts.seconds_verify
+    tokenizer.batch_decode(rollouts.bodies)
     tokenizer.batch_decode(rollouts.verdicts)
+    clock.lap("sampling", now)  # likelihoods come with it: no phase of scoring
+    clock["sampling"] -= rollouts.seconds_verify
+    clock["verifying"], clock["scoring"] = rollouts.seconds_verify, 0.0
     examples = [
         Example(prompts[i].tokens, tuple(map(int, rollouts.tokens[i * a.samples])), str(i)) for i in range(a.examples)
     ]
@@ -150,6 +151,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer-batch", type=int, default=256, help="rows in a call of the peer's generate")
     a = parser.parse_args()
+    prepare_processor(None)  # of use to both
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
     texts = [f"Question: {p.question}\nSolution: " for p in arithmetic.generate(a.prompts, "train", 0)]
     runs = {"sivgap": [], "transformers + TRL": []}
@@ -161,7 +163,11 @@ def main() -> None:
     total = {who: statistics.median(sum(r[p] for p in phases) for r in rs) for who, rs in runs.items()}
     mine, theirs = runs
     rows = [
-        [p, *(f"{median[w][p]:.2f}" for w in runs), f"{median[theirs][p] / max(median[mine][p], 1e-3):.1f}"]
+        [
+            p,
+            *(f"{median[w][p]:.2f}" for w in runs),
+            f"{median[theirs][p] / median[mine][p]:.1f}" if median[mine][p] else "",
+        ]
         for p in phases
     ]
     rows.append(["whole", *(f"{total[w]:.2f}" for w in runs), f"{total[theirs] / total[mine]:.1f}"])

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
@@ -17,6 +16,7 @@ from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade
+from sivgap.hardware import prepare_processor
 from sivgap.measure import Panel
 from sivgap.models.load import Loaded, load_model, pad_token
 from sivgap.prompts import PromptWriter
@@ -86,8 +86,7 @@ def open_lab(config: TrainConfig) -> Iterator[Lab]:
     Raises:
         RunError: If the dataset or the model cannot be loaded, or do not fit each other.
     """
-    if config.engine.threads:
-        torch.set_num_threads(config.engine.threads)
+    prepare_processor(config.engine.threads)
     dataset = load_dataset(config.dataset)
     loaded = load_model(config.model)
     writer = PromptWriter(

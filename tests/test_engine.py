@@ -84,7 +84,7 @@ def test_temperature_zero_is_greedy_decoding_as_transformers_does_it():
 def test_samples_follow_the_distribution_at_their_temperature_and_likelihoods_stay_at_one():
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0])
     uniform = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
-    token, logp = draw(logits.expand(100_000, -1), uniform, 0.5)
+    token, logp = draw(logits[None], torch.zeros(100_000, dtype=torch.long), uniform, 0.5)
     frequency = torch.bincount(token, minlength=4) / 100_000
     assert frequency.numpy() == pytest.approx((logits / 0.5).softmax(-1).numpy(), abs=2e-5)
     assert logp.numpy() == pytest.approx(logits.log_softmax(-1)[token].double().numpy(), abs=1e-6)
@@ -93,7 +93,7 @@ def test_samples_follow_the_distribution_at_their_temperature_and_likelihoods_st
 def test_a_token_without_probability_is_never_drawn():
     logits = torch.tensor([[float("-inf"), 0.0, float("-inf"), 0.0, float("-inf")]])
     for u in (0.0, 0.5, 1 - 2**-53):
-        token, _ = draw(logits, torch.tensor([u], dtype=torch.float64), 1.0)
+        token, _ = draw(logits, torch.tensor([0]), torch.tensor([u], dtype=torch.float64), 1.0)
         assert int(token) in (1, 3)
 
 

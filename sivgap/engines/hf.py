@@ -1,7 +1,8 @@
 """Engine ``hf``: sampling and verdicts with transformers' own forward pass, on any device.
 
-The prompt is computed once and shared by its N responses (`prefix_cache`); likelihoods at temperature 1 come from the
-raw logits of the sampling pass itself; a verdict continues from the response's cache. The engine has weights of its
+The prompt is computed once and shared by its N responses, and so is what these have in common (`prefix_cache`);
+likelihoods at temperature 1 come from the raw logits of the sampling pass itself; a verdict continues from the
+response's cache. The engine has weights of its
 own: training hands merged weights over (`load`), so dropout and adapters never reach a sample.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -84,10 +85,10 @@ class HFEngine:
         room = 0
         if follow_up is not None:
             room = 1 + len(follow_up.tokens) + max(follow_up.max_new_tokens, _tree_size(follow_up.answers))
-        logits, decoding = self._prefill(prompts, sampling.samples, sampling.max_new_tokens + room)
-        drawn = self._decode(logits, decoding, keys.ravel(), sampling.temperature, sampling.max_new_tokens, self.stop)
-        shape = (len(prompts), sampling.samples)
-        nll = drawn.nll.cpu().numpy().reshape(shape)
+        logits, cache = self._prefill(prompts, keys.size, sampling.max_new_tokens + room)
+        row = torch.arange(len(prompts), device=logits.device).repeat_interleave(sampling.samples)
+        drawn = self._decode(logits, cache, row, keys.ravel(), sampling.temperature, sampling.max_new_tokens, self.stop)
+        nll = drawn.nll.cpu().numpy().reshape(keys.shape)
         if not np.isfinite(nll).all():
             raise RunError(
                 "the model's likelihoods are not finite: its weights hold NaN or infinite values. "
@@ -97,15 +98,15 @@ class HFEngine:
         rollouts = Rollouts(
             tokens=_rows(drawn.tokens, length),
             nll=nll,
-            length=length.reshape(shape),
-            ending=drawn.ending.cpu().numpy().reshape(shape),
+            length=length.reshape(keys.shape),
+            ending=drawn.ending.cpu().numpy().reshape(keys.shape),
             generated=int(length.sum()),
             seconds_generate=time.perf_counter() - started,
         )
-        return rollouts if follow_up is None else self._answer(rollouts, follow_up, decoding, drawn, keys)
+        return rollouts if follow_up is None else self._answer(rollouts, follow_up, cache, drawn.row, keys)
 
-    def _prefill(self, prompts: list[Prompt], samples: int, capacity: int) -> tuple[Tensor, _Decoding]:
-        """Run the left-padded prompts once; logits (P x N, V) of the first response token."""
+    def _prefill(self, prompts: list[Prompt], rows: int, capacity: int) -> tuple[Tensor, PrefixCache]:
+        """Run the left-padded prompts once; logits (P, V) of the first response token."""
         longest = max(len(p.tokens) for p in prompts)
         ids = torch.full((len(prompts), longest), self.pad_token)
         mask = torch.zeros((len(prompts), longest), dtype=torch.bool)
@@ -123,23 +124,17 @@ class HFEngine:
             logits_to_keep=1,
         )
         prefix = [(layer.keys, layer.values) for layer in cache.layers]
-        decoding = _Decoding(
-            cache=PrefixCache(prefix, mask, samples, capacity),
-            position=mask.sum(1).repeat_interleave(samples),
-        )
-        return out.logits[:, -1].repeat_interleave(samples, dim=0), decoding
+        return out.logits[:, -1], PrefixCache(prefix, mask, rows, capacity)
 
-    def _forward(
-        self, tokens: Tensor, valid: Tensor, decoding: _Decoding, depth: Tensor, tree: Tensor | None = None
-    ) -> Tensor:
-        """Feed `tokens` (rows, new) at ``position + depth``; logits (rows, new, V)."""
-        decoding.cache.open_slots(valid, tree)
+    def _forward(self, tokens: Tensor, cache: PrefixCache, depth: Tensor, tree: Tensor | None = None) -> Tensor:
+        """Feed `tokens` (live rows, new) at the rows' position + `depth` (new,); logits (live rows, new, V)."""
+        cache.open_slots(tokens.shape[1], tree)
         logits: Tensor = self.model(
             input_ids=tokens,
             attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
-            position_ids=decoding.position[:, None] + depth,
-            past_key_values=decoding.cache,
-            prefix_cache=decoding.cache,
+            position_ids=cache.position[cache.live, None] + depth,
+            past_key_values=cache,
+            prefix_cache=cache,
             use_cache=True,
         ).logits
         return logits
@@ -147,132 +142,123 @@ class HFEngine:
     def _decode(
         self,
         logits: Tensor,
-        decoding: _Decoding,
+        cache: PrefixCache,
+        row: Tensor,
         keys: NDArray[np.uint64],
         temperature: float,
         max_new_tokens: int,
         stop: StopText | None = None,
     ) -> _Drawn:
-        """Sample until every row ends. On return the cache holds each row's text, without what ended it."""
-        rows, device = len(keys), logits.device
+        """Sample until every sample ends. Samples start at the rows `row`, (samples,), whose logits are given; those
+        that draw the same tokens are computed once. On return the cache holds their texts, without what ended them."""
+        samples, device = len(keys), logits.device
         noise = torch.from_numpy(uniforms(keys, max_new_tokens)).to(device)
-        tokens = torch.full((rows, max_new_tokens), self.pad_token, device=device)
-        nll = torch.zeros(rows, dtype=torch.float64, device=device)
-        length = torch.zeros(rows, dtype=torch.long, device=device)
-        ending = torch.zeros(rows, dtype=torch.long, device=device)
-        finished = torch.zeros(rows, dtype=torch.bool, device=device)
-        first_slot = decoding.cache.used
+        tokens = torch.full((samples, max_new_tokens), self.pad_token, device=device)
+        nll = torch.zeros(samples, dtype=torch.float64, device=device)
+        length = torch.zeros(samples, dtype=torch.long, device=device)
+        ending = torch.zeros(samples, dtype=torch.long, device=device)
+        row, first_slot = row.clone(), cache.used
         zero = torch.zeros(1, dtype=torch.long, device=device)
+        going = torch.arange(samples, device=device)
         for t in range(max_new_tokens):
-            token, logp = draw(logits, noise[:, t], temperature)
-            token = torch.where(finished, self.pad_token, token)
-            tokens[:, t] = token
-            nll -= torch.where(finished, 0.0, logp)
-            length += ~finished
-            ending += torch.isin(token, self.end_tokens) & ~finished
-            if stop is not None:
-                for row, count in stop.ended(tokens[:, : t + 1], ending == 0):
-                    ending[row] = count
-                    decoding.position[row] -= count - 1  # the last of them was never fed
-                    decoding.cache.valid[row, first_slot + t + 1 - count :] = False
-            finished = ending > 0
-            if bool(finished.all()):
+            token, logp = draw(logits, row[going] - cache.live.start, noise[going, t], temperature)
+            tokens[going, t] = token
+            nll[going] -= logp
+            length[going] += 1
+            ending[going] = torch.isin(token, self.end_tokens).long()
+            stopped = dict(stop.ended(tokens[:, : t + 1], ending == 0)) if stop is not None else {}
+            for sample, count in stopped.items():
+                ending[sample] = count
+            row[going], feed = cache.branch(row[going], token, ending[going] > 0)
+            for ended, count in {int(row[sample]): count for sample, count in stopped.items()}.items():
+                cache.position[ended] -= count - 1  # the last of them was never fed
+                cache.valid[ended, first_slot + t + 1 - count :] = False
+            going = going[ending[going] == 0]
+            if not len(going):
                 break
-            logits = self._forward(token[:, None], ~finished[:, None], decoding, zero)[:, 0]
-            decoding.position = decoding.position + ~finished
-        return _Drawn(tokens, nll, length, ending)
+            logits = self._forward(feed[:, None], cache, zero)[:, 0]
+            cache.position[cache.live] += 1
+        return _Drawn(tokens, nll, length, ending, row)
 
     def _answer(
         self,
         rollouts: Rollouts,
         follow_up: FollowUp,
-        decoding: _Decoding,
-        drawn: _Drawn,
+        cache: PrefixCache,
+        row: Tensor,
         keys: NDArray[np.uint64],
     ) -> Rollouts:
-        """Put the question behind every response and read the answer."""
+        """Put the question behind every response, at `row` of the cache, and read the answer."""
         started = time.perf_counter()
-        rows, device = len(drawn.length), drawn.length.device
-        question = torch.tensor(follow_up.tokens, device=device)
-        everyone = torch.ones((rows, len(question)), dtype=torch.bool, device=device)
-        depth = torch.arange(len(question), device=device)
-        logits = self._forward(question.expand(rows, -1), everyone, decoding, depth)[:, -1]
-        decoding.position = decoding.position + len(question)
+        cache.revive()
+        question = torch.tensor(follow_up.tokens, device=row.device)
+        depth = torch.arange(len(question), device=row.device)
+        logits = self._forward(question.expand(cache.live.stop, -1), cache, depth)[:, -1]
+        cache.position[cache.live] += len(question)
         generated, verdicts, logprobs = rollouts.generated, None, None
         if follow_up.answers:
-            logprobs = self._likelihoods(logits, decoding, follow_up.answers)
-            logprobs = logprobs.reshape(*rollouts.nll.shape, len(follow_up.answers))
+            by_row = self._likelihoods(logits, cache, follow_up.answers)
+            logprobs = by_row[row].cpu().numpy().reshape(*rollouts.nll.shape, len(follow_up.answers))
         else:
             noise = row_keys(key_of("verdict"), keys.ravel(), 1).ravel()
-            said = self._decode(logits, decoding, noise, follow_up.temperature, follow_up.max_new_tokens)
+            said = self._decode(logits, cache, row, noise, follow_up.temperature, follow_up.max_new_tokens)
             lengths = said.length.cpu().numpy()
             verdicts = _rows(said.tokens, lengths - said.ending.cpu().numpy())
             generated += int(lengths.sum())
-        return Rollouts(
-            rollouts.tokens,
-            rollouts.nll,
-            rollouts.length,
-            rollouts.ending,
+        return replace(
+            rollouts,
             verdicts=verdicts,
             answer_logprobs=logprobs,
             generated=generated,
-            seconds_generate=rollouts.seconds_generate,
             seconds_verify=time.perf_counter() - started,
         )
 
-    def _likelihoods(
-        self, logits: Tensor, decoding: _Decoding, answers: tuple[tuple[int, ...], ...]
-    ) -> NDArray[np.float64]:
-        """Log-likelihood (rows, A) of each answer: all their shared beginnings in one pass, as a tree."""
+    def _likelihoods(self, logits: Tensor, cache: PrefixCache, answers: tuple[tuple[int, ...], ...]) -> Tensor:
+        """Log-likelihood (live rows, A) of each answer: all their shared beginnings in one pass, as a tree."""
         nodes = sorted({answer[:i] for answer in answers for i in range(1, len(answer))}, key=len)
         after: dict[tuple[int, ...], Tensor] = {(): logits.float().log_softmax(-1)}
         if nodes:
-            device, rows = logits.device, len(logits)
+            device = logits.device
             tree = torch.tensor([[b == a[: len(b)] for b in nodes] for a in nodes], device=device)
-            fed = torch.tensor([node[-1] for node in nodes], device=device).expand(rows, -1)
+            fed = torch.tensor([node[-1] for node in nodes], device=device).expand(len(logits), -1)
             depth = torch.tensor([len(node) - 1 for node in nodes], device=device)
-            out = self._forward(fed, torch.ones_like(fed, dtype=torch.bool), decoding, depth, tree)
+            out = self._forward(fed, cache, depth, tree)
             after |= {node: out[:, i].float().log_softmax(-1) for i, node in enumerate(nodes)}
         sums = [sum(after[a[:i]][:, a[i]].double() for i in range(len(a))) for a in answers]
-        return torch.stack([torch.as_tensor(s) for s in sums], dim=1).cpu().numpy()
-
-
-@dataclass
-class _Decoding:
-    """The state of a batch: its cache, and the position id of each row's next token."""
-
-    cache: PrefixCache
-    position: Tensor
+        return torch.stack([torch.as_tensor(s) for s in sums], dim=1)
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Sampled tokens (rows, steps), their summed -log p, lengths, and how many tokens at the end only end a row."""
+    """Sampled tokens (samples, steps), their summed -log p, lengths, how many tokens at the end only end a sample,
+    and the row of the cache that holds each sample's text."""
 
     tokens: Tensor
     nll: Tensor
     length: Tensor
     ending: Tensor
+    row: Tensor
 
 
-def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """One token a row by inverting the cumulative distribution at `uniform`, and its log-likelihood at temperature 1.
+def draw(logits: Tensor, row: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """One token a sample, by inverting the cumulative distribution at `uniform`, and its likelihood at temperature 1.
 
     Args:
         logits: Raw logits, (rows, V).
-        uniform: Numbers in [0, 1), float64 (rows,).
+        row: The row whose distribution each sample draws from, (samples,).
+        uniform: Numbers in [0, 1), float64 (samples,).
         temperature: Of the sampling alone; 0 takes the likeliest token.
     """
     logits = logits.float()
     logp = logits.log_softmax(-1)
     if temperature == 0:
-        token = logits.argmax(-1)
+        token = logits.argmax(-1)[row]
     else:
         tempered = logp if temperature == 1 else (logits / temperature).log_softmax(-1)
-        cumulative = tempered.exp().cumsum(-1, dtype=torch.float64)
+        cumulative = tempered.exp().cumsum(-1, dtype=torch.float64)[row]
         target = uniform[:, None] * cumulative[:, -1:]
         token = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
-    return token, logp.gather(1, token[:, None])[:, 0].double()
+    return token, logp[row, token].double()
 
 
 def _rows(tokens: Tensor, lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -1,9 +1,12 @@
-"""A key-value cache in which N responses share their prompt, and the attention that reads it.
+"""A key-value cache in which responses share what they have in common, and the attention that reads it.
 
-Keys and values of a prompt are computed and kept once, shape (prompts, heads, prompt length, dim). What each response
-adds lives in a buffer allocated once, shape (prompts x N, heads, capacity, dim). One softmax runs over both parts, so
-the result is ordinary causal attention. The attention function plugs into transformers' attention interface and hence
-works for every architecture that uses it, rotary variants, grouped heads and biases included.
+The N responses to a prompt share the prompt: its keys and values are computed and kept once, shape (prompts, heads,
+prompt length, dim). Responses that agree so far share their beginning, too: a *row* holds one beginning, shape (rows,
+heads, capacity, dim), and splits where the samples that continue it draw different tokens. A confident model's samples
+agree for long, so it has far fewer rows than samples; a row that ended stays, for the verifier to read. One softmax
+runs over prompt and row, so the result is ordinary causal attention. The attention function plugs into transformers'
+attention interface and hence works for every architecture that uses it, rotary variants, grouped heads and biases
+included.
 """
 
 from __future__ import annotations
@@ -22,85 +25,161 @@ ATTENTION = "sivgap_prefix"
 class PrefixCache:
     """Keys and values of prompts (shared) and of the rows that continue them.
 
-    Rows are prompt-major: row ``p * samples + i`` continues prompt ``p``. Slots are filled for all rows at once; a slot
-    that is not part of a row's text (behind its end) is marked invalid and never attended to.
+    Rows that ended come first, then the live ones, which are fed; at first one for each prompt. Slots are filled for
+    all live rows at once; a slot that is not part of a row's text is marked invalid and never attended to.
+
+    Attributes:
+        live: The rows that are fed.
+        prompt: The prompt that each row continues, (rows,).
+        position: Position id of each row's next token, (rows,).
+        valid: Whether a slot is part of a row's text, (rows, capacity).
+        used: Slots filled so far.
     """
 
-    def __init__(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor, samples: int, capacity: int) -> None:
-        """`prefix`: per layer (keys, values) of shape (P, H_kv, L, D); `prefix_mask`: bool (P, L), True on tokens."""
-        self.prefix, self.samples = prefix, samples
+    def __init__(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor, rows: int, capacity: int) -> None:
+        """`prefix`: per layer (keys, values) of shape (P, H_kv, L, D); `prefix_mask`: bool (P, L), True on tokens;
+        `rows`: room for that many, at least the number of samples; `capacity`: tokens a row."""
+        self.prefix = prefix
         keys = prefix[0][0]
-        rows = keys.shape[0] * samples
+        prompts, heads, _, dim = keys.shape
         self.prefix_bias = torch.zeros(prefix_mask.shape, dtype=keys.dtype, device=keys.device)
         self.prefix_bias.masked_fill_(~prefix_mask, float("-inf"))
-        self.padded = not bool(prefix_mask.all())
-        shape = (rows, keys.shape[1], capacity, keys.shape[3])
+        shape = (rows, heads, capacity, dim)
         self.buffers = [(keys.new_empty(shape), keys.new_empty(shape)) for _ in prefix]
         self.valid = torch.zeros(rows, capacity, dtype=torch.bool, device=keys.device)
-        self.used = 0
-        self.bias: Tensor | None = None
+        self.prompt = torch.zeros(rows, dtype=torch.long, device=keys.device)
+        self.prompt[:prompts] = torch.arange(prompts, device=keys.device)
+        self.position = torch.zeros_like(self.prompt)
+        self.position[:prompts] = prefix_mask.sum(1)
+        self.live, self.used = slice(0, prompts), 0
+        self._padded = not bool(prefix_mask.all())
+        self._own_bias: Tensor | None = None
 
-    def open_slots(self, valid: Tensor, tree: Tensor | None = None) -> None:
-        """Make room for the next tokens of every row: `valid` is bool (rows, new), False where a row has no token.
+    def branch(self, row: Tensor, token: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Every sample that goes on, at live row `row` (samples,), draws `token`, and it may end there (bool `ends`).
+
+        Samples at one row that drew the same token stay together.
+
+        Returns:
+            The new row of each sample, (samples,), and the tokens to feed to the live rows, (live,).
+        """
+        span = int(token.max()) + 1
+        groups, group = torch.unique(row * span + token, return_inverse=True)
+        parent, drawn = groups // span, groups % span  # parents in ascending order
+        over = torch.zeros_like(parent, dtype=torch.bool)
+        over[group] = ends
+        ended, first = int(over.sum()), self.live.start
+        self.live = slice(first + ended, first + len(groups))
+        place = torch.empty_like(parent)
+        place[over] = torch.arange(first, self.live.start, device=row.device)
+        place[~over] = self._settle(parent[~over])
+        self._copy(parent, place)
+        feed = torch.empty_like(parent)
+        feed[place - first] = drawn
+        return place[group], feed[ended:]
+
+    def _settle(self, parent: Tensor) -> Tensor:
+        """Places in the live range for continuations of `parent` (ascending); as many as can stay where they are."""
+        stays = (parent >= self.live.start) & (parent < self.live.stop)
+        stays[1:] &= parent[1:] != parent[:-1]
+        vacant = torch.ones(len(parent), dtype=torch.bool, device=parent.device)
+        vacant[parent[stays] - self.live.start] = False
+        place = parent.clone()
+        place[~stays] = vacant.nonzero()[:, 0] + self.live.start
+        return place
+
+    def revive(self) -> None:
+        """Feed the rows that ended, too, from now on."""
+        self.live = slice(0, self.live.stop)
+        hole = ~self.valid[self.live, None, : self.used, None]  # never written: zero, lest a NaN lie there
+        for buffer in (part for layer in self.buffers for part in layer):
+            buffer[self.live, :, : self.used].masked_fill_(hole, 0)
+
+    def _copy(self, source: Tensor, target: Tensor) -> None:
+        """Copy rows; all are read before one is written."""
+        moving = source != target
+        source, target = source[moving], target[moving]
+        if len(source):
+            for state in (self.prompt, self.position, self.valid):
+                state[target] = state[source]
+            for buffer in (part for layer in self.buffers for part in layer):
+                filled = buffer[:, :, : self.used]
+                filled.index_copy_(0, target, filled.index_select(0, source))
+
+    def open_slots(self, new: int, tree: Tensor | None = None) -> None:
+        """Make room for the next `new` tokens of every live row.
 
         `tree` (new, new), where given, says which new token may attend to which; without it they are causal.
         """
-        new = valid.shape[1]
-        self.valid[:, self.used : self.used + new] = valid
+        self.valid[self.live, self.used : self.used + new] = True
         self.used += new
-        seen = self.valid[:, None, : self.used].expand(-1, new, -1)
+        seen = self.valid[self.live, None, : self.used].expand(-1, new, -1)
         if new > 1:
-            order = torch.ones(new, new, dtype=torch.bool, device=valid.device).tril() if tree is None else tree
+            order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
             past = order.new_ones(new, self.used - new)
             seen = seen & torch.cat([past, order], dim=1)
         if bool(seen.all()):
-            self.bias = None
+            self._own_bias = None
         else:
-            self.bias = torch.zeros(seen.shape, dtype=self.prefix_bias.dtype, device=valid.device)
-            self.bias.masked_fill_(~seen, float("-inf"))
+            self._own_bias = torch.zeros(seen.shape, dtype=self.prefix_bias.dtype, device=seen.device)
+            self._own_bias.masked_fill_(~seen, float("-inf"))
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Give each live row a place in a (prompts, heads, width) table, where the rows of a prompt lie together."""
+        prompt, order = self.prompt[self.live].sort(stable=True)
+        rows, (prompts, heads) = len(prompt), self.prefix[0][0].shape[:2]
+        count = torch.bincount(prompt, minlength=prompts)
+        width = int(count.max())
+        each = torch.arange(rows, device=prompt.device)
+        rank = each - (count.cumsum(0) - count)[prompt]
+        head = torch.arange(heads, device=prompt.device)
+        self._place = prompt.new_empty(rows, heads)
+        self._place[order] = (prompt[:, None] * heads + head) * width + rank[:, None]
+        self._place = self._place.flatten()
+        self._from = prompt.new_zeros(prompts * heads * width)  # places without a row repeat the first one, unread
+        self._from[self._place] = torch.arange(rows * heads, device=prompt.device)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Called by the model's attention layers; stores the new tokens in the slots opened last."""
         start = self.used - keys.shape[2]
-        self.buffers[layer][0][:, :, start : self.used] = keys
-        self.buffers[layer][1][:, :, start : self.used] = values
+        self.buffers[layer][0][self.live, :, start : self.used] = keys
+        self.buffers[layer][1][self.live, :, start : self.used] = values
         return keys, values
 
     def get_seq_length(self, layer: int = 0) -> int:
         return self.prefix[0][0].shape[2] + self.used
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> Tensor:
-        """Attention output (rows, new, H, D) of `query` (rows, H, new, D) over the prompt and the row's own tokens."""
-        prefix_keys, prefix_values = self.prefix[layer]
-        prompts, kv_heads, length, dim = prefix_keys.shape
-        rows, heads, new, _ = query.shape
-        per_kv = heads // kv_heads * new
-        query = (query * scaling).contiguous().view(rows, kv_heads, per_kv, dim)
+        """Attention output (live, new, H, D) of `query` (live, H, new, D) over the prompt and the row's own tokens."""
+        prefix_keys, prefix_values = (part.flatten(0, 1) for part in self.prefix[layer])
+        own_keys, own_values = (part[self.live, :, : self.used].flatten(0, 1) for part in self.buffers[layer])
+        rows, heads, new, dim = query.shape
+        units, length = len(own_keys), prefix_keys.shape[1]  # a unit: a key-value head of a row
+        kv_heads = units // rows
+        query = (query * scaling).contiguous().view(units, -1, dim)  # the queries of a unit share its keys
 
-        shared = query.view(prompts, self.samples, kv_heads, per_kv, dim).transpose(1, 2)
-        shared = shared.reshape(prompts * kv_heads, self.samples * per_kv, dim)
-        on_prefix = torch.bmm(shared, prefix_keys.reshape(prompts * kv_heads, length, dim).mT)
-        on_prefix = on_prefix.view(prompts, kv_heads, self.samples, per_kv, length)
-        if self.padded:
-            on_prefix = on_prefix + self.prefix_bias[:, None, None, None, :]
-        on_prefix = on_prefix.transpose(1, 2).reshape(rows, kv_heads, per_kv, length)
+        on_prefix = torch.bmm(self._by_prompt(query), prefix_keys.mT)
+        if self._padded:
+            on_prefix = on_prefix + self.prefix_bias.repeat_interleave(kv_heads, dim=0)[:, None]
+        on_own = torch.bmm(query, own_keys.mT)
+        if self._own_bias is not None:
+            bias = self._own_bias[:, None, None].expand(-1, kv_heads, heads // kv_heads, -1, -1)
+            on_own = on_own + bias.reshape(on_own.shape)
+        weights = torch.cat([self._by_unit(on_prefix, length), on_own], dim=-1)
+        weights = weights.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+        out = self._by_unit(torch.bmm(self._by_prompt(weights[..., :length]), prefix_values), dim)
+        out = out + torch.bmm(weights[..., length:], own_values)
+        return out.view(rows, heads, new, dim).transpose(1, 2)
 
-        keys, values = (b.view(rows * kv_heads, -1, dim)[:, : self.used] for b in self.buffers[layer])
-        on_own = torch.bmm(query.view(rows * kv_heads, per_kv, dim), keys.mT).view(rows, kv_heads, per_kv, -1)
-        if self.bias is not None:
-            bias = self.bias[:, None, None].expand(-1, 1, heads // kv_heads, -1, -1)
-            on_own = on_own + bias.reshape(rows, 1, per_kv, self.used)
+    def _by_prompt(self, values: Tensor) -> Tensor:
+        """(units, Q, X) -> (P x H_kv, width x Q, X): the units that share a prompt's keys, together."""
+        units = len(self.prefix_bias) * self.prefix[0][0].shape[1]
+        return values.index_select(0, self._from).view(units, -1, values.shape[-1])
 
-        weights = torch.cat([on_prefix, on_own], dim=-1).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-        to_prefix = weights[..., :length].view(prompts, self.samples, kv_heads, per_kv, length).transpose(1, 2)
-        to_prefix = to_prefix.reshape(prompts * kv_heads, self.samples * per_kv, length)
-        out = torch.bmm(to_prefix, prefix_values.reshape(prompts * kv_heads, length, dim))
-        out = (
-            out.view(prompts, kv_heads, self.samples, per_kv, dim).transpose(1, 2).reshape(rows, kv_heads, per_kv, dim)
-        )
-        own = torch.bmm(weights[..., length:].reshape(rows * kv_heads, per_kv, self.used), values)
-        out = out + own.view(rows, kv_heads, per_kv, dim)
-        return out.reshape(rows, heads, new, dim).transpose(1, 2)
+    def _by_unit(self, values: Tensor, last: int) -> Tensor:
+        """(P x H_kv, width x Q, `last`) -> (units, Q, `last`)."""
+        return values.view(len(self._from), -1, last).index_select(0, self._place)
 
 
 def _attention(
