@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ class Improvement:
             self._started_at = self.progress.half
             self.display.say(f"going on from epoch {self.epoch:g}")
         self.run.trajectory.rewind(self.epoch, inclusive=self.progress.measured)
-        for line in self.run.trajectory.read():
-            self.tracker.log(line)
+        for _, lines in groupby(self.run.trajectory.read(), key=lambda line: line["epoch"]):
+            self.tracker.log(list(lines))
         if not self.progress.measured:
             self._measure()
 
@@ -172,8 +173,7 @@ class Improvement:
         write_samples(self.run.samples_path(self.epoch), rows)
         for line in lines:
             self.run.trajectory.append(line)
-            self.tracker.log(line)
-        self.tracker.log_samples(self.epoch, [row for row in rows if row["split"] == "test"])
+        self.tracker.log(lines, [row for row in rows if row["split"] == "test"])
         self.progress = Progress(half=self.progress.half, measured=True, step=self.progress.step)
         self._checkpoint()
         done = self.progress.half - self._started_at

@@ -13,6 +13,7 @@ import pytest
 from local_models import save_model
 
 from sivgap.measure import pass_at_k
+from sivgap.tracking.wandb_tracker import flatten
 
 SMALL = ("experiment=smoke", "tracking.wandb.mode=disabled")
 TIMES = ("seconds_generate", "seconds_verify", "seconds_train")
@@ -260,6 +261,25 @@ def test_two_processes_at_once_are_told_apart(finished, tmp_path):
     assert second.returncode == 1
     assert "another process" in second.stderr
     assert process.wait(timeout=120) == 0
+
+
+def test_wandb_holds_every_number_of_the_trajectory_against_our_own_epoch(finished):
+    run, _ = finished
+    offline = next((run / "wandb").glob("offline-run-*"))
+    read = subprocess.run(
+        [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline)],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    records = [json.loads(line) for line in read.stdout.splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    seen = {item["epoch"]: item for item in history}
+    assert len(seen) == len(history)  # one step a measurement
+    for line in lines(run):
+        for name, value in flatten(line).items():
+            assert seen[line["epoch"]][name] == value
+    assert all(item["samples.nrows"] > 0 for item in history)
+    config = next(record for record in records if record["type"] == "run")
+    assert "learning_rate" in json.dumps(config)
 
 
 def test_a_failing_wandb_does_not_stop_a_run(tmp_path):

@@ -32,26 +32,28 @@ class WandbTracker:
     ) -> None:
         self._run: Any = None
         self._say, self._rows = say, config.table_rows
+        self._received = -1.0
         if config.mode != "disabled":
             self._try(self._start, config, run_id, name, folder, settings)
 
-    def log(self, line: dict[str, Any]) -> None:
-        """One line of the trajectory."""
-        self._try(lambda: self._run.log(flatten(line)))
+    def log(self, lines: Sequence[dict[str, Any]], samples: Sequence[dict[str, Any]] = ()) -> None:
+        """One measurement: its trajectory lines and, as a table, some of its responses (text is escaped).
 
-    def log_samples(self, epoch: float, rows: Sequence[dict[str, Any]]) -> None:
-        """A table of responses. Text written by models is escaped."""
-        if not rows or self._rows == 0:
-            return
+        What an online run had received before it was interrupted is not sent again.
+        """
+        if lines[0]["epoch"] > self._received:
+            self._try(self._send, lines, samples)
 
-        def send() -> None:
-            import wandb
+    def _send(self, lines: Sequence[dict[str, Any]], samples: Sequence[dict[str, Any]]) -> None:
+        import wandb
 
-            data = [[_cell(row[column]) for column in _SAMPLE_COLUMNS] for row in rows[: self._rows]]
-            table = wandb.Table(columns=list(_SAMPLE_COLUMNS), data=data)
-            self._run.log({"epoch": epoch, "samples": table})
-
-        self._try(send)
+        values: dict[str, Any] = {}
+        for line in lines:
+            values |= flatten(line)
+        if samples and self._rows:
+            data = [[_cell(row[column]) for column in _SAMPLE_COLUMNS] for row in samples[: self._rows]]
+            values["samples"] = wandb.Table(columns=list(_SAMPLE_COLUMNS), data=data)
+        self._run.log(values)
 
     def finish(self, summary: dict[str, Any], failed: bool) -> None:
         """Send the summary and close the run."""
@@ -81,6 +83,8 @@ class WandbTracker:
             reinit="finish_previous",
             settings=wandb.Settings(init_timeout=30, silent=True, console="off", x_disable_stats=True),
         )
+        if self._run.resumed:
+            self._received = float(self._run.summary.get("epoch", -1.0))
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
