@@ -2,7 +2,8 @@
 
     python benchmarks/confirm.py [--seeds 0 1 2] [--panel-seed 1] [--test-prompts 1024]
 
-Settings were chosen with `dataset.data_seed=0` (the default); this draws other problems, for training and the panel.
+Settings were chosen with `dataset.data_seed=0` (the default), and some reconsidered after a look at 1; this draws other
+problems, for training and for the panel.
 Writes benchmarks/results/confirm.md and .json.
 """
 
@@ -15,13 +16,14 @@ from study import RESULTS, fitted, held_out, markdown, run, seconds
 def judge(lines: list[dict]) -> dict[str, float]:
     """The quantities that the acceptance of the default run names, for one seed."""
     first, last = lines[0], lines[-1]
-    fit = fitted(lines)
+    fit, later = fitted(lines), fitted(lines[1:])  # the paper's own curves begin at epoch 0.5
     top = str(first["n_samples"])
     over_solver = [line["verifier_accuracy"] - line["solver_accuracy"] for line in lines]
     over_likeliest = [
         (line["verifier_accuracy"] - line["likeliest_accuracy"]) / line["verifier_accuracy_se"] for line in lines
     ]
     assert fit is not None
+    assert later is not None
     return {
         "solver before": first["solver_accuracy"],
         "solver after": last["solver_accuracy"],
@@ -45,14 +47,17 @@ def judge(lines: list[dict]) -> dict[str, float]:
         "R^2 of U_s": fit.r2["solver"],
         "R^2 of U_v": fit.r2["verifier"],
         "R^2 of the gap": fit.r2["gap"],
-        "rate an epoch": fit.parameters.rate,
+        "R^2 of U_s without epoch 0": later.r2["solver"],
+        "R^2 of U_v without epoch 0": later.r2["verifier"],
+        "R^2 of the gap without epoch 0": later.r2["gap"],
+        "rate an epoch": fit.parameters["rate"].value,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--panel-seed", type=int, default=1)
+    parser.add_argument("--panel-seed", type=int, default=2)
     parser.add_argument("--test-prompts", type=int, default=1024)
     parser.add_argument("--runs-dir", default="runs")
     parser.add_argument("overrides", nargs="*")

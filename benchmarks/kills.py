@@ -34,7 +34,9 @@ def lines(run: Path) -> list[dict]:
 
 
 def finish(runs_dir: Path, overrides: list[str]) -> Path:
-    done = subprocess.run(command(runs_dir, overrides), capture_output=True, text=True, check=True)
+    done = subprocess.run(command(runs_dir, overrides), capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"the run ended with status {done.returncode}: {done.stderr[-2000:]}")
     return Path(done.stdout.splitlines()[-1])
 
 

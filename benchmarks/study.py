@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sivgap.dynamics.fit import CoupledFit, fit_coupled
-from sivgap.report.trajectory_figure import column
+from sivgap.dynamics.fit import CoupledFit
+from sivgap.report.summary import fit_if_possible
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,7 +28,7 @@ def held_out(path: Path) -> list[dict]:
 
 def fitted(lines: list[dict]) -> CoupledFit | None:
     """The joint fit of solver and verifier with one rate."""
-    return fit_coupled(*(column(lines, c) for c in ("epoch", "solver_uncertainty", "verifier_uncertainty")))
+    return fit_if_possible(lines, "held out")
 
 
 def seconds(path: Path) -> float:

@@ -13,7 +13,7 @@ from study import RESULTS, fitted, held_out, markdown, mean_and_deviation, run, 
 VARIANTS = {
     "default: QE, LoRA, refreshed every half epoch": (),
     "TF": ("verifier=tf", "verifier.readout=expected"),
-    "full fine-tuning (1e-4)": ("update.parameters=full", "update.learning_rate=1e-4"),
+    "full fine-tuning (3e-5)": ("update.parameters=full", "update.learning_rate=3e-5"),
     "labels of the initial model": ("refresh=never",),
     "plain form of the paper": (
         "update.replay=0",
@@ -47,7 +47,9 @@ def main() -> None:
             "U_s": [line["solver_uncertainty"] for line in last],
             "U_v": [line["verifier_uncertainty"] for line in last],
             "gap": [line["gap"] for line in last],
-            "rate": [fit.parameters.rate for fit in fits if fit],
+            "R² of U_s": [fit.r2["solver"] for fit in fits if fit],
+            "R² of U_v": [fit.r2["verifier"] for fit in fits if fit],
+            "rate": [fit.parameters["rate"].value for fit in fits if fit],
             "seconds": [seconds(path) for path in paths],
         }
         record[name] = columns
@@ -60,7 +62,7 @@ def main() -> None:
         f"U_s {first['solver_uncertainty']:.3f}, U_v {first['verifier_uncertainty']:.3f}, gap {first['gap']:.3f} "
         f"(standard error of an accuracy about {first['solver_accuracy_se']:.3f})."
     )
-    table = markdown(["variant, after 6 epochs, held out", *columns], rows)
+    table = markdown(["variant, after 10 epochs, held out", *columns], rows)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "variants.json").write_text(json.dumps(record, indent=2) + "\n")
     (RESULTS / "variants.md").write_text(f"# Variants of the default run\n\n{before}\n\n{table}")

@@ -78,11 +78,11 @@ class Display:
             if of_split:
                 self.console.print(_table(split, of_split[0], of_split[-1]))
         if fit is not None:
-            solver, verifier, gap = fit.parameters.limits
+            ends = {name: end.value for name, end in fit.limits.items()}
             self.say(
-                f"exponential law, one shared rate: {fit.parameters.rate:.3f} an epoch; limits U_s {solver:.3f}, "
-                f"U_v {verifier:.3f}, gap {gap:.3f}; R^2 {fit.r2['solver']:.3f} / {fit.r2['verifier']:.3f} / "
-                f"{fit.r2['gap']:.3f}"
+                f"exponential law, one shared rate: {fit.parameters['rate'].value:.3f} an epoch; limits U_s "
+                f"{ends['solver']:.3f}, U_v {ends['verifier']:.3f}, gap {ends['gap']:.3f}; R^2 "
+                f"{fit.r2['solver']:.3f} / {fit.r2['verifier']:.3f} / {fit.r2['gap']:.3f}"
             )
 
 

@@ -1,73 +1,124 @@
-"""The joint fit: one shared rate for solver and verifier, the gap as their difference (THEORY section 5)."""
+"""The joint fit: one shared rate for solver and verifier, the gap as their difference (THEORY section 5).
+
+`lmfit` does the fitting, its covariance and its profile-likelihood intervals; the start comes from variable projection.
+Several runs can be fitted at once, sharing the parameters that are named.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import lmfit
 import numpy as np
 
 from sivgap.dynamics.closed_form import Array, Coupled
+from sivgap.dynamics.curves import Curves
+from sivgap.dynamics.projection import project
 
-FEWEST_POINTS = 4
-"""Epochs below which five parameters cannot be fitted to two curves with anything left to judge the fit by."""
+Weights = Literal["equal", "stderr", "huber"]
+"""``equal`` is the paper's fit; ``stderr`` weighs by the logged standard errors; ``huber`` bounds outliers."""
 
-RATE_GRID = np.geomspace(0.01, 10.0, 60)
-"""Rates, per epoch, at which the problem, linear in all other parameters, is solved exactly to find the start."""
+PARAMETERS = ("solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha")
+LIMITS = ("solver_limit", "verifier_limit")
+
+LEVEL = 0.9
+"""Confidence of every interval."""
+
+_HUBER_SCALE = 1.345
+"""Residuals beyond so many standard deviations count linearly: 95 % efficient for normal noise (Huber 1964)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its standard error, and its 90 % profile-likelihood interval; None where the data give none."""
+
+    value: float
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class CoupledFit:
-    """Parameters, their standard errors (None where the covariance is singular), and R^2 of each curve."""
+    """What a joint fit found.
 
-    parameters: Coupled
-    stderr: dict[str, float | None]
-    r2: dict[str, float]
-
-
-def fit_coupled(epoch: Array, solver: Array, verifier: Array) -> CoupledFit | None:
-    """Unweighted joint least squares of both curves; None below `FEWEST_POINTS` points or for constant curves.
-
-    Args:
-        epoch: Epochs, (T,).
-        solver: U_s in nats, (T,).
-        verifier: U_v in nats, (T,).
+    Attributes:
+        laws: The fitted law of each run; all the same if all parameters are shared.
+        parameters: The five parameters, by name; those of the first run where they are not shared.
+        limits: Where solver, verifier and gap end.
+        r2: 1 - residual over total sum of squares of each curve, all runs together.
+        residuals: Measured minus fitted of each run, (2, T): solver, verifier.
+        aicc: Akaike's criterion for small samples, from the unweighted squared error.
+        reduced_chi2: Squared error in units of the logged standard errors, a degree of freedom; None without them.
+        at_edge: The data do not say what the rate is: nearly a straight line, or over before the second point.
+        report: lmfit's own report.
     """
-    if len(epoch) < FEWEST_POINTS or min(np.ptp(solver), np.ptp(verifier)) == 0:
-        return None
-    names = ("solver_initial", "solver_fall", "verifier_initial", "verifier_fall", "rate")
-    start = min((_linear(rate, epoch, solver, verifier) for rate in RATE_GRID), key=lambda found: found[0])
-    parameters = lmfit.Parameters()
-    for name, value in zip(names, start[1], strict=True):
-        parameters.add(name, value=value)
-    parameters["rate"].set(min=1e-6)
 
-    def residual(p: lmfit.Parameters) -> Array:
-        decay = np.expm1(-p["rate"].value * epoch)
-        return np.concatenate(
-            [
-                p["solver_initial"].value + p["solver_fall"].value * decay - solver,
-                p["verifier_initial"].value + p["verifier_fall"].value * decay - verifier,
-            ]
-        )
+    laws: tuple[Coupled, ...]
+    parameters: dict[str, Estimate]
+    limits: dict[str, Estimate]
+    r2: dict[str, float]
+    residuals: tuple[Array, ...]
+    aicc: float | None
+    reduced_chi2: float | None
+    at_edge: bool
+    report: str
 
-    found = lmfit.minimize(residual, parameters, method="leastsq")
-    fitted = {name: float(found.params[name].value) for name in names}
-    gap_limit = (fitted["solver_initial"] - fitted["solver_fall"]) - (
-        fitted["verifier_initial"] - fitted["verifier_fall"]
+    @property
+    def law(self) -> Coupled:
+        return self.laws[0]
+
+
+def fit_coupled(
+    runs: Curves | Sequence[Curves],
+    shared: Sequence[str] = PARAMETERS,
+    weights: Weights = "equal",
+    intervals: bool = True,
+) -> CoupledFit:
+    """Least squares of both curves of all `runs`; with `intervals`, profile-likelihood intervals as well.
+
+    Raises:
+        ValueError: For a parameter name or weights that do not exist, or weights by standard errors that are missing.
+    """
+    data = (runs,) if isinstance(runs, Curves) else tuple(runs)
+    unknown = set(shared) - set(PARAMETERS)
+    if unknown:
+        raise ValueError(f"shared: {', '.join(sorted(unknown))} unknown; expected {', '.join(PARAMETERS)}")
+    problem = _Problem(data, frozenset(shared), weights)
+    natural = _minimise(problem, problem.start())
+    found = natural[1]
+    asked = _minimise(problem, _as_asked(problem, found.params))
+    estimates = _estimates(problem, asked, PARAMETERS, intervals)
+    ends = _estimates(problem, natural, LIMITS, intervals)
+    laws = tuple(problem.law(found.params, i) for i in range(len(data)))
+    residuals = tuple(
+        np.stack([run.solver - one.solver(run.epoch), run.verifier - one.verifier(run.epoch)])
+        for run, one in zip(data, laws, strict=True)
     )
-    rho = fitted["verifier_fall"] / fitted["solver_fall"]
-    coupled = Coupled(fitted["solver_initial"], fitted["verifier_initial"], gap_limit, fitted["rate"], rho)
-    curves = {
-        "solver": (solver, coupled.solver(epoch)),
-        "verifier": (verifier, coupled.verifier(epoch)),
-        "gap": (solver - verifier, coupled.gap(epoch)),
-    }
+    sse = float(sum(np.sum(r**2) for r in residuals))
+    points = sum(r.size for r in residuals)
     return CoupledFit(
-        coupled,
-        {name: found.params[name].stderr for name in ("solver_initial", "verifier_initial", "rate")},
-        {who: r_squared(seen, law) for who, (seen, law) in curves.items()},
+        laws=laws,
+        parameters=estimates,
+        limits={"solver": ends["solver_limit"], "verifier": ends["verifier_limit"], "gap": estimates["gap_limit"]},
+        r2=_r_squared(data, laws),
+        residuals=residuals,
+        aicc=aicc(sse, points, found.nvarys),
+        reduced_chi2=_reduced_chi2(data, residuals, points - found.nvarys),
+        at_edge=problem.at_edge,
+        report=lmfit.fit_report(asked[1], show_correl=False),
     )
+
+
+def aicc(sse: float, points: int, parameters: int) -> float | None:
+    """Akaike's criterion for small samples with the noise level counted as a parameter; None if it does not exist."""
+    k = parameters + 1
+    if points <= k + 1 or sse <= 0:
+        return None
+    return float(points * np.log(sse / points) + 2 * k + 2 * k * (k + 1) / (points - k - 1))
 
 
 def r_squared(seen: Array, fitted: Array) -> float:
@@ -75,10 +126,170 @@ def r_squared(seen: Array, fitted: Array) -> float:
     return float(1 - np.sum((seen - fitted) ** 2) / np.sum((seen - seen.mean()) ** 2))
 
 
-def _linear(rate: float, epoch: Array, solver: Array, verifier: Array) -> tuple[float, list[float]]:
-    """For a fixed rate: the squared error and (solver start, fall, verifier start, fall, rate)."""
-    design = np.column_stack([np.ones_like(epoch), np.expm1(-rate * epoch)])
-    both = np.column_stack([solver, verifier])
-    solution, *_ = np.linalg.lstsq(design, both, rcond=None)
-    error = float(np.sum((design @ solution - both) ** 2))
-    return error, [*solution[:, 0], *solution[:, 1], rate]
+@dataclass
+class _Problem:
+    """The residuals of several runs under parameters of which some are shared."""
+
+    runs: tuple[Curves, ...]
+    shared: frozenset[str]
+    weights: Weights
+    at_edge: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("equal", "stderr", "huber"):
+            raise ValueError(f"weights: {self.weights!r} unknown; expected equal, stderr or huber")
+        if self.weights == "stderr" and any(run.solver_se is None or run.verifier_se is None for run in self.runs):
+            raise ValueError("weights=stderr needs a positive standard error for every point of both curves")
+
+    def key(self, name: str, run: int) -> str:
+        """The name of a run's parameter; the limits are shared if what determines them is."""
+        needs = {"solver_limit": PARAMETERS, "verifier_limit": PARAMETERS}.get(name, (name,))
+        return name if self.shared.issuperset(needs) else f"{name}_{run}"
+
+    def start(self) -> lmfit.Parameters:
+        """Exact least squares of all runs together, or of each, by variable projection."""
+        parameters = lmfit.Parameters()
+        for i, run in enumerate(self.runs):
+            pooled = self.shared == set(PARAMETERS)
+            these = self.runs if pooled else (run,)
+            epoch = np.concatenate([r.epoch for r in these])
+            curves = np.stack([np.concatenate([getattr(r, c) for r in these]) for c in ("solver", "verifier")])
+            scale = float(np.abs(curves).max())
+            found = project(epoch, curves[None] / scale, self._projection_weights(these))
+            start, fall = found.start[0] * scale, found.fall[0] * scale
+            values = {
+                "solver_initial": start[0],
+                "verifier_initial": start[1],
+                "solver_limit": start[0] - fall[0],
+                "verifier_limit": start[1] - fall[1],
+                "rate": found.rate[0],
+            }
+            self.at_edge = self.at_edge or bool(found.at_edge[0])
+            for name, value in values.items():
+                if self.key(name, i) not in parameters:
+                    parameters.add(self.key(name, i), value=float(value), min=1e-12 if name == "rate" else -np.inf)
+        return parameters
+
+    def _projection_weights(self, runs: Sequence[Curves]) -> Array | None:
+        if self.weights != "stderr":
+            return None
+        errors = np.stack([np.concatenate([_known(getattr(r, f"{c}_se")) for r in runs]) for c in _CURVES])
+        return 1 / errors**2
+
+    def law(self, parameters: Mapping[str, Any], run: int) -> Coupled:
+        """The law of one run under either set of parameters: with limits, or the five that are reported."""
+
+        def value(name: str) -> float:
+            return float(parameters[self.key(name, run)].value)
+
+        solver, verifier, rate = value("solver_initial"), value("verifier_initial"), value("rate")
+        if self.key("gap_limit", run) in parameters:
+            return Coupled(solver, verifier, value("gap_limit"), rate, value("beta_over_alpha"))
+        solver_fall, verifier_fall = solver - value("solver_limit"), verifier - value("verifier_limit")
+        ratio = verifier_fall / solver_fall if solver_fall else np.inf
+        return Coupled(solver, verifier, solver - verifier - solver_fall + verifier_fall, rate, ratio)
+
+    def residual(self, parameters: Mapping[str, Any]) -> Array:
+        parts = []
+        for i, run in enumerate(self.runs):
+            solver, verifier = self._curves(parameters, i)
+            errors = (run.solver_se, run.verifier_se) if self.weights == "stderr" else (None, None)
+            for fitted, seen, error in ((solver, run.solver, errors[0]), (verifier, run.verifier, errors[1])):
+                parts.append((fitted - seen) / (1.0 if error is None else error))
+        return np.concatenate(parts)
+
+    def _curves(self, parameters: Mapping[str, Any], run: int) -> tuple[Array, Array]:
+        def value(name: str) -> float:
+            return float(parameters[self.key(name, run)].value)
+
+        decay = np.expm1(-value("rate") * self.runs[run].epoch)
+        solver, verifier = value("solver_initial"), value("verifier_initial")
+        if self.key("gap_limit", run) in parameters:
+            fall = (solver - verifier - value("gap_limit")) / (1 - value("beta_over_alpha"))
+            falls = fall, value("beta_over_alpha") * fall
+        else:
+            falls = solver - value("solver_limit"), verifier - value("verifier_limit")
+        return solver + falls[0] * decay, verifier + falls[1] * decay
+
+
+_CURVES = ("solver", "verifier")
+
+
+def _as_asked(problem: _Problem, natural: lmfit.Parameters) -> lmfit.Parameters:
+    """The same point in the five parameters that are reported."""
+    parameters = lmfit.Parameters()
+    for i in range(len(problem.runs)):
+        law = problem.law(natural, i)
+        for name in PARAMETERS:
+            key = problem.key(name, i)
+            if key not in parameters:
+                value = float(np.asarray(getattr(law, name)))
+                parameters.add(key, value=value, min=1e-12 if name == "rate" else -np.inf)
+    return parameters
+
+
+def _minimise(problem: _Problem, start: lmfit.Parameters) -> tuple[lmfit.Minimizer, Any]:
+    options: dict[str, Any] = {}
+    if problem.weights == "huber":
+        first = problem.residual(start)
+        scale = float(np.median(np.abs(first - np.median(first)))) / 0.6745 or 1.0
+        options = {"loss": "huber", "f_scale": _HUBER_SCALE * scale}
+    minimizer = lmfit.Minimizer(problem.residual, start, nan_policy="raise")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an exact fit has no covariance; that shows as a missing standard error
+        method = "least_squares" if problem.weights == "huber" else "leastsq"
+        return minimizer, minimizer.minimize(method=method, **options)
+
+
+def _estimates(
+    problem: _Problem, solution: tuple[lmfit.Minimizer, Any], names: Sequence[str], intervals: bool
+) -> dict[str, Estimate]:
+    minimizer, found = solution
+    keys = {name: problem.key(name, 0) for name in names}
+    bounds: dict[str, tuple[float | None, float | None]] = {}
+    errors_known = all(found.params[key].stderr for key in keys.values())
+    if intervals and errors_known and problem.weights != "huber":
+        bounds = {key: _profile(minimizer, found, key) for key in keys.values()}
+    return {
+        name: Estimate(
+            float(found.params[key].value),
+            None if found.params[key].stderr is None else float(found.params[key].stderr),
+            *bounds.get(key, (None, None)),
+        )
+        for name, key in keys.items()
+    }
+
+
+def _profile(minimizer: lmfit.Minimizer, found: Any, key: str) -> tuple[float | None, float | None]:
+    """lmfit's profile-likelihood interval; an end that it does not find within reach is None."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ends = lmfit.conf_interval(minimizer, found, p_names=[key], sigmas=[LEVEL])[key]
+        except (lmfit.MinimizerException, ValueError, ZeroDivisionError, FloatingPointError):
+            return None, None
+    low, high = ends[0][1], ends[-1][1]
+    return (float(low) if np.isfinite(low) else None), (float(high) if np.isfinite(high) else None)
+
+
+def _r_squared(runs: Sequence[Curves], laws: Sequence[Coupled]) -> dict[str, float]:
+    both = list(zip(runs, laws, strict=True))
+    return {
+        curve: r_squared(
+            np.concatenate([getattr(run, curve) for run, _ in both]),
+            np.concatenate([getattr(law, curve)(run.epoch) for run, law in both]),
+        )
+        for curve in ("solver", "verifier", "gap")
+    }
+
+
+def _reduced_chi2(runs: Sequence[Curves], residuals: Sequence[Array], freedom: int) -> float | None:
+    if freedom <= 0 or any(run.solver_se is None or run.verifier_se is None for run in runs):
+        return None
+    parts = [np.stack([_known(run.solver_se), _known(run.verifier_se)]) for run in runs]
+    return float(sum(np.sum((r / e) ** 2) for r, e in zip(residuals, parts, strict=True)) / freedom)
+
+
+def _known(errors: Array | None) -> Array:
+    assert errors is not None
+    return errors

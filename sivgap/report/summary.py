@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sivgap.dynamics.fit import fit_coupled
+import pandas as pd
+
+from sivgap.dynamics.curves import read_curves
+from sivgap.dynamics.fit import CoupledFit, fit_coupled
+from sivgap.errors import RunError
 from sivgap.progress import Display
-from sivgap.report.trajectory_figure import column, draw_trajectory
+from sivgap.report.trajectory_figure import draw_trajectory
 
 
 def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> None:
     """Draw ``figures/trajectory.png`` from the held-out panel and print the summary."""
     held_out = [line for line in lines if line["split"] == "test"]
-    fit = fit_coupled(
-        column(held_out, "epoch"), column(held_out, "solver_uncertainty"), column(held_out, "verifier_uncertainty")
-    )
+    fit = fit_if_possible(held_out, run.name)
     picture = run / "figures" / "trajectory.png"
     first = held_out[0]
     draw_trajectory(
@@ -25,3 +27,11 @@ def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> No
     display.summary(lines, fit)
     display.say(f"picture: {picture}")
     display.say("next: python -m sivgap.train -m verifier=qe,tf seed=0,1,2   compares two verifiers over three seeds")
+
+
+def fit_if_possible(lines: Sequence[dict[str, Any]], name: str) -> CoupledFit | None:
+    """The joint fit of one split's `lines`; None where they are too few or do not move."""
+    try:
+        return fit_coupled(read_curves(pd.DataFrame(list(lines)), name))
+    except RunError:
+        return None

@@ -64,13 +64,14 @@ def _uncertainties(axis: Axes, lines: Sequence[Line], fit: CoupledFit | None) ->
     _curve(axis, lines, "gap", GAP, "gap $G=U_s-U_v$", dots)
     if fit is not None:
         t = np.linspace(0, column(lines, "epoch").max(), 200)
-        law = fit.parameters
+        law = fit.law
         axis.plot(t, law.solver(t), color=SOLVER, linewidth=1)
         axis.plot(t, law.verifier(t), color=VERIFIER, linewidth=1)
         axis.plot(t, law.gap(t), color=GAP, linewidth=1)
         r2 = fit.r2
         axis.set_title(
-            f"one rate {law.rate:.2f} an epoch; $R^2$ {r2['solver']:.3f} / {r2['verifier']:.3f} / {r2['gap']:.3f}",
+            f"one rate {fit.parameters['rate'].value:.2f} an epoch; "
+            f"$R^2$ {r2['solver']:.3f} / {r2['verifier']:.3f} / {r2['gap']:.3f}",
             fontsize=9,
         )
     axis.set_ylabel("uncertainty (nats a response)")

@@ -39,10 +39,13 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     for file in aside.iterdir():
         _sync(file)
     _sync(aside)
-    if path.exists():
-        shutil.rmtree(path)
+    old = path.with_name(f".{path.name}.old.tmp")
+    if path.exists():  # moved away whole: a kill while it is being deleted must not leave half of it under its name
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(path, old)
     os.replace(aside, path)
     _sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def append_line(path: Path, text: str) -> None:

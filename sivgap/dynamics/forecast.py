@@ -1,0 +1,154 @@
+"""What will happen: the default forecast with its 90 % interval, and all forecasters side by side (THEORY section 5).
+
+The coupled law explains; it does not forecast best. The default is the median of four families of curves (exponential,
+power law, stretched exponential, two shared rates), each averaged over its shapes. It was chosen on simulated
+trajectories (benchmarks/forecast_study.py), where it beat each family, their mean, and weights by held-out error.
+Its interval holds a future measurement: spread within the families, between them, and measurement noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from sivgap.dynamics.closed_form import Array
+from sivgap.dynamics.families import (
+    COUPLED,
+    EXPONENTIAL,
+    POWER_LAW,
+    STRETCHED,
+    TWO_RATES,
+    Family,
+    Prediction,
+    blocks,
+    predict,
+)
+
+Forecaster = Callable[[Array, Array, Array], Array]
+"""(epochs seen (T,), curves seen (B, C, T), epochs asked for (M,)) -> values (B, C, M)."""
+
+MEMBERS = (EXPONENTIAL, POWER_LAW, STRETCHED, TWO_RATES)
+METHOD = "median of exponential, power law, stretched exponential and two shared rates"
+
+LEVEL = 0.9
+FEWEST_SEEN = 4
+"""Points that a family needs before it is asked."""
+
+_LINE_POINTS = 5
+"""Latest points that the local line is drawn through."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of U_s, U_v and their gap, (..., 3, M): the value, and the ends of the interval for a future measurement.
+
+    `limit` holds the same at the end of time, (..., 3, 3): value, low, high; of the curve itself, without noise.
+    """
+
+    epoch: Array
+    value: Array
+    low: Array
+    high: Array
+    limit: Array
+
+
+def forecast(epoch: Array, curves: Array, at: Array) -> Forecast:
+    """Forecast solver and verifier `curves` (B, 2, T), seen at `epoch` (T,), at the later epochs `at` (M,)."""
+    u, seen, ahead = _relative(epoch, curves, at)
+    times = np.concatenate([u[-1:], ahead, [np.inf]])
+    value, curve, noise = _combined([predict(family, u, seen, times) for family in MEMBERS])
+    differences = seen[:, :1] - seen[:, 1:]
+    gaps = _combined([predict(family, u, differences, times, positive=False) for family in MEMBERS])
+    gap = value[:, :1] - value[:, 1:]
+    apart = np.sqrt(curve).sum(axis=1, keepdims=True) ** 2  # the most that two errors can add up to
+    value = np.concatenate([value, gap], axis=1)
+    curve = np.concatenate([curve, np.minimum(gaps[1] + (gaps[0] - gap) ** 2, apart)], axis=1)
+    noise = np.concatenate([noise, gaps[2]], axis=1)
+    low, high = _ends(value, curve, noise)
+    limit = np.stack([value[..., -1], *(end[..., -1] for end in _ends(value, curve, 0 * noise))], axis=-1)
+    return Forecast(at, value[..., 1:-1], low[..., 1:-1], high[..., 1:-1], limit)
+
+
+def _ends(value: Array, curve: Array, noise: Array) -> tuple[Array, Array]:
+    """Ends of the intervals (B, 3, M) around values whose first is of the present.
+
+    What falls is not expected above where it is; U_s and U_v are not negative.
+    """
+    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt(curve + noise[..., None])
+    low, high = value - half, value + half
+    falling = value <= value[..., :1]
+    low[:, :2] = np.maximum(low[:, :2], 0.0)
+    return low, np.where(falling, np.minimum(high, np.maximum(high[..., :1], value)), high)
+
+
+def _combined(members: list[Prediction]) -> tuple[Array, Array, Array]:
+    """Median of the families, variance of the curve around it, and noise variance."""
+    means = np.stack([member.mean for member in members])
+    value = np.median(means, axis=0)
+    curve = np.mean([m.variance + (m.mean - value) ** 2 for m in members], axis=0)
+    return value, curve, np.mean([member.noise for member in members], axis=0)
+
+
+def _relative(epoch: Array, curves: Array, at: Array) -> tuple[Array, Array, Array]:
+    """Time in units of the epochs seen, and long series in blocks."""
+    when, seen = blocks(epoch, curves)
+    span = epoch[-1] if epoch[-1] > 0 else 1.0
+    return when / span, seen, at / span
+
+
+def of_family(family: Family) -> Forecaster:
+    """A family's own forecast, averaged over its shapes."""
+
+    def forecaster(epoch: Array, curves: Array, at: Array) -> Array:
+        u, seen, ahead = _relative(epoch, curves, at)
+        return predict(family, u, seen, ahead).mean
+
+    return forecaster
+
+
+def combination(epoch: Array, curves: Array, at: Array) -> Array:
+    """The default forecast without its interval."""
+    u, seen, ahead = _relative(epoch, curves, at)
+    return np.median([predict(family, u, seen, ahead).mean for family in MEMBERS], axis=0)
+
+
+def local_line(epoch: Array, curves: Array, at: Array) -> Array:
+    """The least-squares line through the latest points."""
+    t, y = epoch[-_LINE_POINTS:], curves[..., -_LINE_POINTS:]
+    slope = ((t - t.mean()) * (y - y.mean(-1, keepdims=True))).sum(-1) / ((t - t.mean()) ** 2).sum()
+    return np.asarray(y.mean(-1)[..., None] + slope[..., None] * (at - t.mean()), dtype=np.float64)
+
+
+def last_value(epoch: Array, curves: Array, at: Array) -> Array:
+    """Nothing changes any more."""
+    return np.repeat(curves[..., -1:], len(at), axis=-1)
+
+
+FAMILIES = (COUPLED, *MEMBERS)
+
+FORECASTERS: dict[str, Forecaster] = {
+    **{family.name: of_family(family) for family in FAMILIES},
+    "local_line": local_line,
+    "last_value": last_value,
+    "combination": combination,
+}
+
+
+def held_out_errors(epoch: Array, curves: Array, origins: int = 6) -> dict[str, float | None]:
+    """Root mean squared error (nats) of each forecaster on what it had not seen, over rolling origins.
+
+    Each of `origins` starting points, from the middle of the run to its last point but one, forecasts all that follows;
+    `curves` is (C, T). None where too little was seen.
+    """
+    points = len(epoch)
+    first = max(FEWEST_SEEN, points // 2)
+    starts = sorted({int(m) for m in np.linspace(first, points - 1, origins)}) if points > first else []
+    errors: dict[str, list[float]] = {name: [] for name in FORECASTERS}
+    for seen in starts:
+        for name, forecaster in FORECASTERS.items():
+            said = forecaster(epoch[:seen], curves[None, :, :seen], epoch[seen:])[0]
+            errors[name].append(float(np.mean((said - curves[:, seen:]) ** 2)))
+    return {name: float(np.sqrt(np.mean(found))) if found else None for name, found in errors.items()}
