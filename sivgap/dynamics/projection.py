@@ -15,6 +15,9 @@ from sivgap.dynamics.closed_form import Array
 GRID = np.geomspace(0.02, 200.0, 120)
 """Rates that are tried, times the length of the data: from a straight line to a fall within the first of 200 steps."""
 
+_CONSTANT = 1e-12
+"""A regressor whose variance is less than this share of its square does not vary within rounding."""
+
 _ZOOMS, _POINTS = 7, 9
 """Rounds of narrowing down, and rates in each: the last interval is about 1e-6 of the rate wide."""
 
@@ -73,7 +76,9 @@ def _linear(epoch: Array, curves: Array, weight: Array, rates: Array) -> tuple[A
     y = curves - y_mean[..., None]
     x_mean = np.einsum("brt,ct->bcr", x, weight) / total[:, None]
     xy = np.einsum("brt,bct,ct->bcr", x, y, weight, optimize=True)
-    xx = np.einsum("brt,brt,ct->bcr", x, x, weight, optimize=True) - total[:, None] * x_mean**2
-    fall = xy / np.maximum(xx, 1e-300)
+    square = np.einsum("brt,brt,ct->bcr", x, x, weight, optimize=True)
+    xx = square - total[:, None] * x_mean**2
+    moves = xx > _CONSTANT * square  # a rate so high that all was over before the first point explains nothing
+    fall = np.where(moves, xy / np.where(moves, xx, 1.0), 0.0)
     sse = np.einsum("bct,bct,ct->bc", y, y, weight)[..., None] - fall * xy
     return y_mean[..., None] - fall * x_mean, fall, np.maximum(sse, 0.0)

@@ -1,0 +1,130 @@
+"""Curves to fit, from run directories, a CSV file, or W&B."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from sivgap.dynamics.bootstrap import PromptCurves
+from sivgap.dynamics.curves import EPOCH, SOLVER, VERIFIER, Curves, read_curves
+from sivgap.errors import ConfigError, RunError
+from sivgap.runs.trajectory import Trajectory
+
+Split = Literal["train", "test"]
+Unit = Literal["response", "token"]
+SolverEstimate = Literal["first", "all"]
+
+_RUN = "run"
+"""The column that tells runs in one CSV file apart."""
+
+
+def columns_of(unit: Unit, solver: SolverEstimate) -> dict[str, str]:
+    """Columns of a trajectory that stand for U_s and U_v and their standard errors.
+
+    Raises:
+        ConfigError: For a combination that is not measured.
+    """
+    if unit == "token" and solver == "all":
+        raise ConfigError("solver=all: the mean over all samples is measured a response, not a token; use solver=first")
+    tail = "_per_token" if unit == "token" else ""
+    mine = f"{SOLVER}{'_all' if solver == 'all' else tail}"
+    return {mine: SOLVER, f"{mine}_se": f"{SOLVER}_se", f"{VERIFIER}{tail}": VERIFIER, f"{VERIFIER}{tail}_se": _SE}
+
+
+_SE = f"{VERIFIER}_se"
+
+
+def run_folders(pattern: str) -> list[Path]:
+    """Run directories named by a path or a pattern, in order of name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    named = sorted(glob.glob(pattern))  # noqa: PTH207 - a pattern may be absolute
+    found = [Path(p) for p in named if (Path(p) / "trajectory.jsonl").is_file()]
+    if not found:
+        raise ConfigError(f"runs={pattern}: no run directory (a folder with trajectory.jsonl) has this name")
+    return found
+
+
+def from_run(folder: Path, split: Split, unit: Unit, solver: SolverEstimate) -> Curves:
+    """The curves of one run directory.
+
+    Raises:
+        RunError: If its trajectory is broken, or too short to fit.
+    """
+    lines = [line for line in Trajectory(folder / "trajectory.jsonl").read() if line.get("split") == split]
+    if not lines:
+        raise RunError(f"{folder}: its trajectory has no measurement of the {split} split yet")
+    return read_curves(_renamed(pd.DataFrame(lines), unit, solver), folder.name)
+
+
+def from_csv(path: Path, unit: Unit, solver: SolverEstimate) -> list[Curves]:
+    """The curves of a CSV file: one run, or several told apart by a column ``run``.
+
+    Raises:
+        ConfigError: If there is no such file.
+        RunError: If it cannot be read as numbers.
+    """
+    if not path.is_file():
+        raise ConfigError(f"csv={path}: no such file")
+    try:
+        table = pd.read_csv(path, skipinitialspace=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+        raise RunError(f"{path}: not a CSV file that can be read ({' '.join(str(error).split())[:120]})") from error
+    table = _renamed(table, unit, solver) if unit == "token" or solver == "all" else table
+    if _RUN not in table.columns:
+        return [read_curves(table, path.name)]
+    return [read_curves(one, f"{path.name}, run {name}") for name, one in table.groupby(_RUN, sort=True)]
+
+
+def from_wandb(name: str, split: Split, unit: Unit, solver: SolverEstimate) -> Curves:
+    """The curves of a run on W&B, ENTITY/PROJECT/RUN, as `sivgap.train` streamed them.
+
+    Raises:
+        ConfigError: If the name has not three parts.
+        RunError: If it cannot be had.
+    """
+    if name.count("/") != 2:
+        raise ConfigError(f"wandb={name}: expected ENTITY/PROJECT/RUN")
+    try:
+        import wandb
+
+        rows = list(wandb.Api().run(name).scan_history())
+    except Exception as error:  # its client raises many kinds
+        reason = " ".join(str(error).split())[:160]
+        raise RunError(f"wandb={name}: cannot be read ({reason}); the run directory has the same numbers") from error
+    table = pd.DataFrame(rows)
+    prefix = f"{split}/"
+    table = table.rename(columns={c: c.removeprefix(prefix) for c in table.columns if c.startswith(prefix)})
+    if SOLVER in table:
+        table = table[table[SOLVER].notna()].drop_duplicates(EPOCH, keep="last")
+    return read_curves(_renamed(table, unit, solver), name)
+
+
+def prompt_curves(folder: Path, epochs: Sequence[float], split: Split) -> PromptCurves | None:
+    """U_s (mean over the samples) and U_v of every prompt at `epochs`; None where samples are not all there."""
+    solver, verifier = [], []
+    for epoch in epochs:
+        path = folder / "samples" / f"epoch={epoch:06.2f}.parquet"
+        if not path.is_file():
+            return None
+        rows = pd.read_parquet(path, columns=["split", "problem_id", "nll", "selected"])
+        rows = rows[rows["split"] == split]
+        solver.append(rows.groupby("problem_id", sort=True)["nll"].mean())
+        verifier.append(rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first())
+    if any(not column.index.equals(solver[0].index) for column in (*solver, *verifier)):
+        return None
+    return PromptCurves(*(np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (solver, verifier)))
+
+
+def _renamed(table: pd.DataFrame, unit: Unit, solver: SolverEstimate) -> pd.DataFrame:
+    """The table with the asked columns under the names that a fit reads."""
+    names = columns_of(unit, solver)
+    kept = [EPOCH, *names] if _RUN not in table.columns else [_RUN, EPOCH, *names]
+    return table[[c for c in kept if c in table.columns]].rename(columns=names)
