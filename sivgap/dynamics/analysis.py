@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,13 +70,12 @@ def analyse(
         seed: Of the bootstrap and of the power estimate.
         prompts: Curves of every prompt of each run, where they are stored; the bootstrap is then over these.
     """
-    mean = average(runs)
     fit = fit_coupled(runs, shared, weights)
+    mean = _in_blocks(average(runs))
     test = separate_rates(mean, seed)
     last = float(mean.epoch[-1])
     far = 2 * last if horizon is None else horizon
     ahead = epochs_ahead(last, float(np.median(np.diff(mean.epoch))), far, known)
-    long_ago = blocks(mean.epoch, np.stack([mean.solver, mean.verifier]))
     return Analysis(
         runs=tuple(runs),
         mean=mean,
@@ -86,10 +85,10 @@ def analyse(
         drift=conserved_drift(mean, fit),
         sensitivity=_sensitivity(runs, shared),
         bootstrap=_bootstrap(mean, fit, draws, seed, prompts),
-        rivals=_rivals(*long_ago),
+        rivals=_rivals(mean.epoch, np.stack([mean.solver, mean.verifier])),
         forecast=forecast(mean.epoch, np.stack([mean.solver, mean.verifier])[None], ahead),
         horizon=far,
-        warnings=warnings_of(runs, fit, test, last),
+        warnings=[*warnings_of(runs, fit, test, last), *mean.notes],
     )
 
 
@@ -109,6 +108,15 @@ def average(runs: Sequence[Curves]) -> Curves:
         for curve in ("solver", "verifier")
     )
     return Curves(f"mean of {len(runs)} runs", common, solver, verifier)
+
+
+def _in_blocks(mean: Curves) -> Curves:
+    """Long series in block means: verdict, bootstrap and forecast gain nothing from more points, and cost by them."""
+    epoch, curves = blocks(mean.epoch, np.stack([mean.solver, mean.verifier]))
+    if len(epoch) == len(mean.epoch):
+        return replace(mean, notes=())
+    note = f"{len(mean.epoch)} epochs: verdict, bootstrap and forecast read means over {len(epoch)} blocks of them."
+    return Curves(mean.name, epoch, curves[0], curves[1], notes=(note,))
 
 
 def epochs_ahead(last: float, step: float, horizon: float, known: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from sivgap.dynamics.closed_form import Array, Coupled
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.projection import project
+from sivgap.errors import RunError
 
 Weights = Literal["equal", "stderr", "huber"]
 """``equal`` is the paper's fit; ``stderr`` weighs by the logged standard errors; ``huber`` bounds outliers."""
@@ -81,7 +82,8 @@ def fit_coupled(
     """Least squares of both curves of all `runs`; with `intervals`, profile-likelihood intervals as well.
 
     Raises:
-        ValueError: For a parameter name or weights that do not exist, or weights by standard errors that are missing.
+        ValueError: For a parameter name or weights that do not exist.
+        RunError: If weights by standard errors are asked for, and these are missing.
     """
     data = (runs,) if isinstance(runs, Curves) else tuple(runs)
     unknown = set(shared) - set(PARAMETERS)
@@ -139,7 +141,10 @@ class _Problem:
         if self.weights not in ("equal", "stderr", "huber"):
             raise ValueError(f"weights: {self.weights!r} unknown; expected equal, stderr or huber")
         if self.weights == "stderr" and any(run.solver_se is None or run.verifier_se is None for run in self.runs):
-            raise ValueError("weights=stderr needs a positive standard error for every point of both curves")
+            raise RunError(
+                "weights=stderr needs a positive standard error for every point of both curves; expected columns "
+                "solver_uncertainty_se and verifier_uncertainty_se"
+            )
 
     def key(self, name: str, run: int) -> str:
         """The name of a run's parameter; the limits are shared if what determines them is."""

@@ -6,7 +6,7 @@ minima, and thousands of data sets at once, which is what makes a bootstrap chea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from sivgap.dynamics.closed_form import Array
 
 GRID = np.geomspace(0.02, 200.0, 120)
 """Rates that are tried, times the length of the data: from a straight line to a fall within the first of 200 steps."""
+
+_MOST_NUMBERS = 10_000_000
+"""Numbers in memory at once, a few times over: more data sets are done in portions."""
 
 _CONSTANT = 1e-12
 """A regressor whose variance is less than this share of its square does not vary within rounding."""
@@ -46,6 +49,10 @@ def project(epoch: Array, curves: Array, weights: Array | None = None) -> Projec
         curves: Data, (B, C, T).
         weights: Of the squared errors, (C, T); None weighs all points alike.
     """
+    chunk = max(1, _MOST_NUMBERS // (len(GRID) * len(epoch)))
+    if len(curves) > chunk:
+        parts = [project(epoch, curves[i : i + chunk], weights) for i in range(0, len(curves), chunk)]
+        return Projected(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Projected)))
     weight = np.ones(curves.shape[1:]) if weights is None else weights
     rates = GRID / np.ptp(epoch)
     errors = _sse(epoch, curves, weight, np.broadcast_to(rates, (len(curves), len(rates))))
