@@ -63,17 +63,24 @@ def separate_rates(run: Curves, seed: int = 0) -> SeparateRates:
         name: float(project(run.epoch, curve[None, None]).rate[0])
         for name, curve in (("solver", run.solver), ("verifier", run.verifier), ("gap", run.gap))
     }
-    freedom = points - 6
-    if freedom < 1:
+    if points < 7:
         return SeparateRates(rates, None, None, None, False, None)
-    statistic = float(_f_statistic(together, alone, freedom)[0])
-    p_value = float(f_distribution.sf(statistic, 1, freedom))
+    statistic, p_value = (float(value[0]) for value in shared_rate_test(run.epoch, both[None]))
     criteria = aicc(float(together[0]), points, 5), aicc(float(alone[0]), points, 6)
     delta = None if criteria[0] is None or criteria[1] is None else criteria[0] - criteria[1]
-    return SeparateRates(rates, statistic, p_value, delta, p_value < SIGNIFICANCE, _power(run, freedom, seed))
+    return SeparateRates(rates, statistic, p_value, delta, p_value < SIGNIFICANCE, _power(run, seed))
 
 
-def _power(run: Curves, freedom: int, seed: int) -> float:
+def shared_rate_test(epoch: Array, curves: Array) -> tuple[Array, Array]:
+    """F statistic and p value of one shared rate against separate ones, for curves (B, C, T): (B,) each."""
+    together, alone = _sse(epoch, curves)
+    extra = curves.shape[1] - 1
+    freedom = curves[0].size - 3 * curves.shape[1]
+    statistic = np.maximum(together - alone, 0.0) / extra / np.maximum(alone / freedom, 1e-300)
+    return statistic, np.asarray(f_distribution.sf(statistic, extra, freedom))
+
+
+def _power(run: Curves, seed: int) -> float:
     """Share of simulated runs, with the separate rates and the noise that were found, that reject the shared rate."""
     rng = np.random.default_rng(seed)
     simulated = np.empty((_POWER_RUNS, 2, len(run.epoch)))
@@ -82,18 +89,13 @@ def _power(run: Curves, freedom: int, seed: int) -> float:
         fitted = found.start[0, 0] + found.fall[0, 0] * np.expm1(-found.rate[0] * run.epoch)
         noise = np.sqrt(found.sse[0] / max(len(curve) - 3, 1))
         simulated[:, i] = fitted + noise * rng.standard_normal((_POWER_RUNS, len(curve)))
-    statistic = _f_statistic(*_sse(run.epoch, simulated), freedom)
-    return float(np.mean(f_distribution.sf(statistic, 1, freedom) < SIGNIFICANCE))
+    return float(np.mean(shared_rate_test(run.epoch, simulated)[1] < SIGNIFICANCE))
 
 
 def _sse(epoch: Array, curves: Array) -> tuple[Array, Array]:
     """Squared error with one shared rate and with a rate for each curve, (B,)."""
     alone = sum(project(epoch, curves[:, i : i + 1]).sse for i in range(curves.shape[1]))
     return project(epoch, curves).sse, np.asarray(alone)
-
-
-def _f_statistic(together: Array, alone: Array, freedom: int) -> Array:
-    return np.maximum(together - alone, 0.0) / np.maximum(alone / freedom, 1e-300)
 
 
 def conserved_drift(run: Curves, fit: CoupledFit) -> tuple[float, float]:
