@@ -165,7 +165,8 @@ def report(said: list[dict], fitted: list[dict], judged: list[dict], a: argparse
     return "\n".join(
         [
             f"# The dynamics on simulated runs\n\n{a.runs} runs a cell for forecasts and verdicts, {a.fits} fits a "
-            f"cell for parameters; seed {a.seed}.\n\n## Error of forecasts, % of the curve's range (root mean square)\n",
+            f"cell for parameters; seed {a.seed}.\n",
+            "## Error of forecasts, % of the curve's range (root mean square)\n",
             markdown(["", *FORECASTERS], errors),
             "## Coverage of the 90 % forecast intervals (future measurements)\n",
             markdown(["", "U_s", "U_v", "gap"], cover),

@@ -24,6 +24,7 @@ from sivgap.runs.run import Run
 from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
+from sivgap.stopping import remaining_gain
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
@@ -47,7 +48,16 @@ class Improvement:
 
     @property
     def finished(self) -> bool:
-        return self.progress.half >= self.schedule.halves
+        return self.progress.half >= self.schedule.halves or self.stops_early
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether `stopping` ends the run here: all that may still be gained is less than was asked for."""
+        stopping = self.config.stopping
+        if stopping.rule == "none" or stopping.action == "advise" or not self.progress.measured:
+            return False
+        gain = remaining_gain(self.run.trajectory.read(), self.config.epochs)
+        return gain is not None and gain.high < stopping.min_gain
 
     @property
     def epoch(self) -> float:
@@ -180,6 +190,18 @@ class Improvement:
         spent = time.monotonic() - self._started
         left = spent / done * (self.schedule.halves - self.progress.half) if done else None
         self.display.measurement(lines[-1], self.config.epochs, left)
+        self._advise()
+
+    def _advise(self) -> None:
+        """Say what is still to be gained, once it is less than ``stopping.min_gain``."""
+        if self.config.stopping.rule == "none":
+            return
+        gain = remaining_gain(self.run.trajectory.read(), self.config.epochs)
+        if gain is not None and gain.value < self.config.stopping.min_gain:
+            self.display.say(
+                f"forecast: U_s will fall by {gain.value:.3f} nats more until epoch {self.config.epochs:g} (90 %: "
+                f"{gain.low:.3f} to {gain.high:.3f})" + ("; stopping here" if self.stops_early else "")
+            )
 
     def _line(self, split: str, panel: Panel) -> dict[str, Any]:
         """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""

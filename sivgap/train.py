@@ -67,7 +67,8 @@ def _work(run: Run, display: Display) -> None:
 
             with open_improvement(run, display, stop) as job:
                 improve(job)
-        run.mark("complete", None)
+            early = job.stops_early and "stopped early: stopping.min_gain is not to be expected any more"
+        run.mark("complete", early or None)
     except KeyboardInterrupt as error:
         run.mark("stopped", "interrupted twice")
         raise Stopped("interrupted; run the same command to go on from the last checkpoint") from error

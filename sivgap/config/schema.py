@@ -143,6 +143,16 @@ class MeasureConfig(Settings):
     """k of pass@k; those above the number of samples are null in the trajectory."""
 
 
+class StoppingConfig(Settings):
+    rule: Literal["none", "forecast"] = "none"
+    """``forecast``: after each measurement, forecast how far the held-out U_s will still fall until ``epochs``."""
+    action: Literal["advise", "stop"] = "advise"
+    """``advise`` says so once the expected gain is below ``min_gain``; ``stop`` ends the run once its whole 90 %
+    interval is."""
+    min_gain: float = Field(default=0.05, gt=0)
+    """Nats a response."""
+
+
 class WandbConfig(Settings):
     mode: Literal["offline", "online", "disabled"] = "offline"
     """Where metrics stream. A failing W&B never stops a run; the run directory has everything anyway."""
@@ -169,6 +179,7 @@ class TrainConfig(Settings):
     sampling: SamplingConfig
     selection: SelectionConfig
     measure: MeasureConfig
+    stopping: StoppingConfig
     tracking: TrackingConfig
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of everything random in the run."""

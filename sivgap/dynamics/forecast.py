@@ -55,20 +55,24 @@ class Forecast:
     limit: Array
 
 
-def forecast(epoch: Array, curves: Array, at: Array) -> Forecast:
-    """Forecast solver and verifier `curves` (B, 2, T), seen at `epoch` (T,), at the later epochs `at` (M,)."""
+def forecast(epoch: Array, curves: Array, at: Array, noise: bool = True) -> Forecast:
+    """Forecast solver and verifier `curves` (B, 2, T), seen at `epoch` (T,), at the later epochs `at` (M,).
+
+    Without `noise` the interval is of the curve, not of a future measurement of it.
+    """
     u, seen, ahead = _relative(epoch, curves, at)
     times = np.concatenate([u[-1:], ahead, [np.inf]])
-    value, curve, noise = _combined([predict(family, u, seen, times) for family in MEMBERS])
+    value, curve, scatter = _combined([predict(family, u, seen, times) for family in MEMBERS])
     differences = seen[:, :1] - seen[:, 1:]
     gaps = _combined([predict(family, u, differences, times, positive=False) for family in MEMBERS])
     gap = value[:, :1] - value[:, 1:]
     apart = np.sqrt(curve).sum(axis=1, keepdims=True) ** 2  # the most that two errors can add up to
     value = np.concatenate([value, gap], axis=1)
     curve = np.concatenate([curve, np.minimum(gaps[1] + (gaps[0] - gap) ** 2, apart)], axis=1)
-    noise = np.concatenate([noise, gaps[2]], axis=1)
-    low, high = _ends(value, curve, noise)
-    limit = np.stack([value[..., -1], *(end[..., -1] for end in _ends(value, curve, 0 * noise))], axis=-1)
+    scatter = np.concatenate([scatter, gaps[2]], axis=1)
+    smooth = _ends(value, curve, 0 * scatter)
+    low, high = _ends(value, curve, scatter) if noise else smooth
+    limit = np.stack([value[..., -1], *(end[..., -1] for end in smooth)], axis=-1)
     return Forecast(at, value[..., 1:-1], low[..., 1:-1], high[..., 1:-1], limit)
 
 

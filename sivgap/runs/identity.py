@@ -19,6 +19,8 @@ def identity(config: TrainConfig) -> str:
     settings = config.model_dump(mode="json")
     for group in ("tracking", "runs_dir", "fresh"):
         del settings[group]
+    if config.stopping.rule == "none" or config.stopping.action == "advise":
+        del settings["stopping"]  # it changes no number
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"]
     for group in ("dataset", "verifier"):

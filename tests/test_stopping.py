@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from test_resume import StopAt, attempt, config
+
+from sivgap.dynamics.closed_form import Coupled
+from sivgap.runs.identity import identity
+from sivgap.signals import StopRequest
+from sivgap.stopping import remaining_gain
+
+
+def lines(law: Coupled, until: float, noise: float = 0.0) -> list[dict]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "epoch": t,
+            "split": "test",
+            "solver_uncertainty_all": float(law.solver(t)) + noise * rng.standard_normal(),
+            "verifier_uncertainty": float(law.verifier(t)) + noise * rng.standard_normal(),
+        }
+        for t in np.arange(0, until + 0.1, 0.5)
+    ]
+
+
+def test_the_expected_gain_is_what_the_law_has_still_to_fall():
+    law = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
+    early, late = (remaining_gain(lines(law, until, 0.01), 10.0) for until in (3.0, 9.0))
+    for gain, until in ((early, 3.0), (late, 9.0)):
+        assert gain.low <= float(law.solver(until) - law.solver(10.0)) <= gain.high
+        assert gain.low <= gain.value <= gain.high
+    assert late.value < early.value / 3
+
+
+def test_nothing_is_expected_from_too_little_or_at_the_end():
+    law = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
+    assert remaining_gain(lines(law, 1.0), 10.0) is None
+    assert remaining_gain(lines(law, 10.0), 10.0) is None
+
+
+def test_a_run_stops_where_the_forecast_says_so_and_again_when_it_is_resumed(tmp_path):
+    long = ("epochs=4", "stopping.rule=forecast", "stopping.action=stop", "stopping.min_gain=100")
+    _, whole = attempt(config(tmp_path / "whole", *long), StopRequest())
+    assert whole[-1]["epoch"] == 2.0  # the fifth measurement is the first that a forecast can be made from
+    settings, done, tries = config(tmp_path / "stopped", *long), False, 0
+    while not done:
+        tries += 1
+        assert tries < 40
+        done, found = attempt(settings, StopAt(4))
+    assert found == whole
+
+
+@pytest.mark.parametrize(("overrides", "same"), [(("stopping.rule=forecast",), True),
+                         (("stopping.rule=forecast", "stopping.action=stop"), False)])  # fmt: skip
+def test_advice_does_not_make_another_run(tmp_path, overrides, same):
+    assert (identity(config(tmp_path)) == identity(config(tmp_path, *overrides))) is same
