@@ -6,7 +6,6 @@ Writes ``fit.json`` (CONTRACT) and ``figures/fit.png``: into the run directory w
 
 from __future__ import annotations
 
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -121,7 +120,7 @@ class _Prompts:
 
 def _read(config: FitConfig) -> tuple[list[Curves], _Prompts, Path]:
     """The curves, their prompts, and where results go."""
-    from sivgap.runs.load_curves import from_csv, from_run, from_wandb, run_folders
+    from sivgap.runs.load_curves import common_name, from_csv, from_run, from_wandb, run_folders
 
     if config.csv:
         path = Path(config.csv)
@@ -132,16 +131,9 @@ def _read(config: FitConfig) -> tuple[list[Curves], _Prompts, Path]:
     assert config.runs is not None
     folders = run_folders(config.runs)
     curves_of = [from_run(folder, config.split, config.unit, config.solver) for folder in folders]
-    where = folders[0] if len(folders) == 1 else Path(config.out) / _name(folders)
+    where = folders[0] if len(folders) == 1 else Path(config.out) / common_name(folders)
     usable = config.unit == "response" and config.bootstrap > 0
     return curves_of, _Prompts(folders, config.split, usable), where
-
-
-def _name(folders: list[Path]) -> str:
-    """What the names of several runs have in common."""
-    names = [folder.name for folder in folders]
-    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    return "".join(letters[0] for letters in alike).rstrip("-_.=") or "runs"
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def draw_trajectory(lines: Sequence[Line], fit: CoupledFit | None, title: str, p
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    for suffix in (".png", ".pdf"):
+        figure.savefig(path.with_suffix(suffix), dpi=150)
     plt.close(figure)
 
 

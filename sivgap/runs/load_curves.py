@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +51,12 @@ def run_folders(pattern: str) -> list[Path]:
     if not found:
         raise ConfigError(f"runs={pattern}: no run directory (a folder with trajectory.jsonl) has this name")
     return found
+
+
+def common_name(folders: Sequence[Path]) -> str:
+    """What the names of several runs have in common."""
+    alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(folder.name for folder in folders), strict=False))
+    return "".join(letters[0] for letters in alike).rstrip("-_.=") or "runs"
 
 
 def from_run(folder: Path, split: Split, unit: Unit, solver: SolverEstimate) -> Curves:

@@ -1,0 +1,87 @@
+"""``python -m sivgap.report runs=DIR_OR_GLOB``: what happened, as a page, tables and figures.
+
+One run: ``report.html``, ``tables/`` and ``figures/`` in its directory. Several: the same under ``out``. Imports
+neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sivgap.config.app import run_app
+from sivgap.config.schema import Settings
+
+
+if TYPE_CHECKING:
+    from sivgap.dynamics.analysis import Analysis
+    from sivgap.report.record import Record
+
+
+class ReportConfig(Settings):
+    """What to report on."""
+
+    runs: str
+    """A run directory, or a pattern of several (in quotes)."""
+    out: str = "reports"
+    """Where the report of several runs goes: ``out``/NAME."""
+
+
+def main() -> None:
+    run_app("report", ReportConfig, report)
+
+
+def report(config: ReportConfig) -> None:
+    """Write the report; prints the path of ``report.html``.
+
+    Raises:
+        ConfigError: If there is no such run.
+        RunError: If a run cannot be read.
+    """
+    from sivgap.report.page import page_of_run, page_of_runs
+    from sivgap.report.record import read_record
+    from sivgap.report.tables import runs_table, trajectory_table, write_table
+    from sivgap.runs.files import write_text
+    from sivgap.runs.load_curves import common_name, run_folders
+
+    folders = run_folders(config.runs)
+    records = [read_record(folder) for folder in folders]
+    if len(records) == 1:
+        where, (record,) = folders[0], records
+        found = _analysis(record, where)
+        page = page_of_run(record, found)
+        for split in ("train", "test"):
+            if record.of(split):
+                write_table(trajectory_table(record, split), where / "tables" / f"trajectory_{split}")
+    else:
+        where = Path(config.out) / common_name(folders)
+        where.mkdir(parents=True, exist_ok=True)
+        page = page_of_runs(records, common_name(folders))
+    write_table(runs_table(records), where / "tables" / "runs")
+    write_text(where / "report.html", page)
+    print(where / "report.html")
+
+
+def _analysis(record: Record, where: Path) -> Analysis | None:
+    """The fit of a run and its figures; None where it cannot be fitted."""
+    from sivgap.dynamics.analysis import analyse
+    from sivgap.errors import RunError
+    from sivgap.report.fit_figure import draw_fit
+    from sivgap.report.summary import fit_if_possible
+    from sivgap.report.trajectory_figure import draw_trajectory
+    from sivgap.runs.load_curves import from_run
+
+    lines = record.of("test")
+    title = f"{record.name}: {lines[0]['n_prompts']} held-out prompts x {lines[0]['n_samples']} samples"
+    draw_trajectory(lines, fit_if_possible(lines, record.name), title, where / "figures" / "trajectory.png")
+    try:
+        curves = from_run(where, "test", "response", "first")
+    except RunError:
+        return None
+    found = analyse([curves], curves.epoch, draws=0)
+    draw_fit(found, curves, where / "figures" / "fit.png")
+    return found
+
+
+if __name__ == "__main__":
+    main()

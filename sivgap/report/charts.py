@@ -1,0 +1,131 @@
+"""Interactive charts of a report, as plotly figures; the page colours their text and grid by its theme."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from sivgap.dynamics.analysis import Analysis
+from sivgap.report.record import Record
+from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, column
+
+_CURVES = (
+    ("solver_uncertainty", "solver", SOLVER, "U_s"),
+    ("verifier_uncertainty", "verifier", VERIFIER, "U_v"),
+    ("gap", "gap", GAP, "gap"),
+)
+
+
+def uncertainties(record: Record, found: Analysis | None) -> go.Figure:
+    """Measured U_s, U_v and gap with error bars, the fitted law, and the forecast with its interval."""
+    figure, lines = _figure("epoch", "uncertainty (nats a response)"), record.of("test")
+    for name, curve, colour, label in _CURVES:
+        error = column(lines, f"{name}_se")
+        figure.add_scatter(
+            x=column(lines, "epoch"), y=column(lines, name), mode="markers", name=label, marker={"color": colour},
+            error_y=None if np.isnan(error).all() else {"array": error, "thickness": 1, "width": 2},
+        )  # fmt: skip
+        if found is None:
+            continue
+        t = np.linspace(0, column(lines, "epoch").max(), 120)
+        figure.add_scatter(
+            x=t, y=getattr(found.fit.law, curve)(t), mode="lines", name=f"{label}, law", line={"color": colour}
+        )
+        _band(figure, found, curve, colour, label)
+    return figure
+
+
+def _band(figure: go.Figure, found: Analysis, curve: str, colour: str, label: str) -> None:
+    i, said = ("solver", "verifier", "gap").index(curve), found.forecast
+    figure.add_scatter(
+        x=said.epoch, y=said.value[0, i], mode="lines", name=f"{label}, forecast", line={"color": colour, "dash": "dot"}
+    )
+    figure.add_scatter(
+        x=np.concatenate([said.epoch, said.epoch[::-1]]), y=np.concatenate([said.low[0, i], said.high[0, i][::-1]]),
+        fill="toself", fillcolor=colour, opacity=0.15, line={"width": 0}, mode="lines", hoverinfo="skip",
+        showlegend=False,
+    )  # fmt: skip
+
+
+def accuracies(records: Sequence[Record]) -> go.Figure:
+    """Solver, best-of-N and best-of-N without the score; of each run, if there are several."""
+    figure = _figure("epoch", "accuracy")
+    curves = (
+        ("solver_accuracy", SOLVER, "one response", "solid"),
+        ("verifier_accuracy", VERIFIER, "best of N by the verifier", "solid"),
+        ("likeliest_accuracy", NEUTRAL, "likeliest of N, no score", "dash"),
+    )
+    for record in records:
+        lines = record.of("test")
+        suffix = f", {record.name}" if len(records) > 1 else ""
+        for name, colour, label, dash in curves:
+            figure.add_scatter(
+                x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=label + suffix,
+                line={"color": colour, "dash": dash}, marker={"size": 4}, showlegend=record is records[0],
+            )  # fmt: skip
+    return figure
+
+
+def pass_at_k(record: Record) -> go.Figure:
+    """pass@k by epoch."""
+    figure, lines = _figure("epoch", "pass@k"), record.of("test")
+    known = [k for k, value in lines[0]["pass_at_k"].items() if value is not None]
+    for shade, k in zip(np.linspace(0.25, 1, len(known)), known, strict=True):
+        figure.add_scatter(
+            x=column(lines, "epoch"), y=[line["pass_at_k"].get(k) for line in lines], mode="lines+markers",
+            name=f"k = {k}", line={"color": SOLVER}, opacity=float(shade), marker={"size": 4},
+        )  # fmt: skip
+    return figure
+
+
+def linearity(found: Analysis) -> go.Figure:
+    """DG/dt against G (SV Fig. 2)."""
+    figure = _figure("gap G (nats)", "dG/dt (nats an epoch)")
+    gap, epoch = found.mean.gap, found.mean.epoch
+    change = np.diff(gap) / np.diff(epoch)
+    figure.add_scatter(x=gap[:-1], y=change, mode="markers", name="measured", marker={"color": GAP})
+    ends = np.array([gap[:-1].min(), gap[:-1].max()])
+    slope = found.linearity.slope
+    figure.add_scatter(
+        x=ends, y=slope * (ends - gap[:-1].mean()) + change.mean(), mode="lines",
+        name=f"slope {slope:.3g}, R² {found.linearity.r2:.3f}", line={"color": NEUTRAL},
+    )  # fmt: skip
+    return figure
+
+
+def over_n(tables: dict[float, pd.DataFrame]) -> go.Figure:
+    """Accuracy of solver and verifier over N, at the first and the last measurement."""
+    figure = _figure("N", "accuracy")
+    figure.update_xaxes(type="log", dtick=np.log10(2))
+    for epoch, table in sorted(tables.items()):
+        dash = "dot" if epoch == min(tables) else "solid"
+        for name, colour, label in (("solver", SOLVER, "solver"), ("verifier", VERIFIER, "best of N")):
+            figure.add_scatter(
+                x=table["n"], y=table[f"{name}_accuracy"], mode="lines+markers", name=f"{label}, epoch {epoch:g}",
+                line={"color": colour, "dash": dash},
+            )  # fmt: skip
+    return figure
+
+
+def overlay(records: Sequence[Record], name: str, label: str) -> go.Figure:
+    """One column of every run."""
+    figure = _figure("epoch", label)
+    for record in records:
+        lines = record.of("test")
+        figure.add_scatter(x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=record.name)
+    return figure
+
+
+def _figure(x: str, y: str) -> go.Figure:
+    clear = "rgba(0,0,0,0)"
+    figure = go.Figure()
+    figure.update_layout(
+        template="none", paper_bgcolor=clear, plot_bgcolor=clear, margin={"l": 55, "r": 10, "t": 10, "b": 45},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, height=380, hovermode="closest",
+    )  # fmt: skip
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(title=y)
+    return figure

@@ -1,0 +1,119 @@
+"""``report.html``: one self-contained page. Everything in it is escaped but the charts' library and their data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from sivgap.dynamics.analysis import Analysis
+from sivgap.report import charts
+from sivgap.report.examples import examples
+from sivgap.report.over_n import over_n
+from sivgap.report.record import Record
+from sivgap.report.tables import runs_table, trajectory_table
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plotly figure and what it shows in a sentence."""
+
+    figure: go.Figure
+    caption: str
+
+
+def page_of_run(record: Record, found: Analysis | None) -> str:
+    """The report of one run; `found` is its fit, if it could be fitted."""
+    lines = record.of("test")
+    first, last = lines[0], lines[-1]
+    threshold = float(record.config.get("selection", {}).get("threshold", 0.5))
+    by_n = {epoch: over_n(frame, threshold) for epoch, frame in record.samples.items()}
+    shown = [
+        Chart(charts.uncertainties(record, found), "Uncertainties on the held-out panel, fitted law and forecast"),
+        Chart(charts.accuracies([record]), "Accuracy of one response, of the chosen one, and of the likeliest"),
+        Chart(charts.pass_at_k(record), "pass@k by epoch (unbiased)"),
+    ]
+    tables = [("Trajectory, held out", trajectory_table(record))]
+    if found is not None:
+        shown.append(Chart(charts.linearity(found), "Change of the gap against the gap"))
+        tables.insert(0, ("Fitted law", _fit_table(found)))
+    if by_n:
+        shown.append(Chart(charts.over_n(by_n), "Accuracy over N, first and last measurement"))
+        tables.append(("Over N, last measurement", by_n[max(by_n)]))
+    cards = [
+        (label, f"{first[key]:.3f} → {last[key]:.3f}")
+        for label, key in (
+            ("solver accuracy", "solver_accuracy"), ("best of N", "verifier_accuracy"),
+            ("U_s (nats)", "solver_uncertainty"), ("U_v (nats)", "verifier_uncertainty"), ("gap (nats)", "gap"),
+        )
+    ]  # fmt: skip
+    return _render(
+        title=record.name,
+        subtitle=f"{record.status.get('state')}, {last['n_prompts']} held-out prompts x {last['n_samples']} samples, "
+        f"epoch {last['epoch']:g}, {record.status.get('seconds', 0):.0f} s",
+        cards=cards,
+        warnings=[] if found is None else found.warnings,
+        shown=shown,
+        tables=tables,
+        examples=examples(record.samples[max(record.samples)]) if record.samples else [],
+        details=[
+            ("Configuration", yaml.safe_dump(record.config, sort_keys=False)),
+            ("Versions, hardware, status", yaml.safe_dump(record.status, sort_keys=False)),
+        ],
+    )
+
+
+def page_of_runs(records: Sequence[Record], title: str) -> str:
+    """The report of several runs: a table of them and their curves, one over the other."""
+    shown = [
+        Chart(charts.overlay(records, "solver_accuracy", "solver accuracy"), "Solver accuracy, held out"),
+        Chart(charts.overlay(records, "verifier_accuracy", "best-of-N accuracy"), "Best of N, held out"),
+        Chart(charts.overlay(records, "solver_uncertainty", "U_s (nats)"), "U_s, held out"),
+        Chart(charts.overlay(records, "gap", "gap (nats)"), "Gap, held out"),
+    ]
+    return _render(
+        title=title,
+        subtitle=f"{len(records)} runs",
+        cards=[],
+        warnings=[],
+        shown=shown,
+        tables=[("Runs", runs_table(records))],
+        examples=[],
+        details=[],
+    )
+
+
+def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], **parts: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("sivgap.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    data = json.dumps([json.loads(chart.figure.to_json()) for chart in shown], allow_nan=False)
+    return environment.get_template("page.html.j2").render(
+        **parts,
+        charts=shown,
+        tables=[{"title": title, "header": list(t.columns), "rows": _cells(t)} for title, t in tables],
+        plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - the library itself
+        charts_json=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - JSON; no tag can end or begin in it
+    )
+
+
+def _fit_table(found: Analysis) -> pd.DataFrame:
+    estimates = {**found.fit.parameters, **{f"{name} limit": e for name, e in found.fit.limits.items()}}
+    rows = [
+        {"": name.replace("_", " "), "value": e.value, "stderr": e.stderr, "low (90 %)": e.low, "high (90 %)": e.high}
+        for name, e in estimates.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _cells(table: pd.DataFrame) -> list[list[str]]:
+    return [["" if pd.isna(v) else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row]
+            for row in table.itertuples(index=False)]  # fmt: skip

@@ -1,0 +1,76 @@
+"""Tables of runs, as CSV and Markdown. Text that a spreadsheet would take for a formula is disarmed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sivgap.report.record import Record
+from sivgap.report.summary import fit_if_possible
+from sivgap.runs.files import write_text
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+_SHOWN = (
+    "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
+    "likeliest_accuracy", "score_auroc", "solver_length", "train_loss",
+)  # fmt: skip
+
+
+def trajectory_table(record: Record, split: str = "test") -> pd.DataFrame:
+    """The measurements of one panel, the columns that a reader asks for first."""
+    frame = pd.DataFrame(record.of(split))
+    passes = pd.DataFrame(list(frame["pass_at_k"])).dropna(axis=1, how="all").add_prefix("pass@")
+    return pd.concat([frame[[c for c in _SHOWN if c in frame]], passes], axis=1)
+
+
+def runs_table(records: Sequence[Record]) -> pd.DataFrame:
+    """One row a run: what it was, where it began and ended on the held-out panel, and the fitted law."""
+    rows = []
+    for record in records:
+        lines = record.of("test")
+        first, last, fit = lines[0], lines[-1], fit_if_possible(lines, record.name)
+        rows.append(
+            {
+                "run": record.name,
+                "state": record.status.get("state"),
+                "seed": record.config.get("seed"),
+                "epochs": last["epoch"],
+                "solver before": first["solver_accuracy"],
+                "solver after": last["solver_accuracy"],
+                "best-of-N before": first["verifier_accuracy"],
+                "best-of-N after": last["verifier_accuracy"],
+                "U_s before": first["solver_uncertainty"],
+                "U_s after": last["solver_uncertainty"],
+                "gap before": first["gap"],
+                "gap after": last["gap"],
+                "rate": None if fit is None else fit.parameters["rate"].value,
+                "R² U_s": None if fit is None else fit.r2["solver"],
+                "R² U_v": None if fit is None else fit.r2["verifier"],
+                "seconds": record.status.get("seconds"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write ``path.csv`` and ``path.md``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path.with_suffix(".csv"), frame.map(_disarmed).to_csv(index=False))
+    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + "---|" * len(frame.columns)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.itertuples(index=False)]
+    write_text(path.with_suffix(".md"), "\n".join(lines) + "\n")
+
+
+def _disarmed(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
