@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from sivgap.config.app import run_app
 from sivgap.config.schema import Settings
 
-
 if TYPE_CHECKING:
     from sivgap.dynamics.analysis import Analysis
     from sivgap.report.record import Record
