@@ -11,6 +11,7 @@ import numpy as np
 
 from sivgap.dynamics.bootstrap import PromptCurves, over_prompts, over_residuals, percentiles
 from sivgap.dynamics.closed_form import Array
+from sivgap.dynamics.cross_fit import CrossFit, fit_cross
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.families import blocks, predict
 from sivgap.dynamics.fit import PARAMETERS, CoupledFit, Weights, aicc, fit_coupled
@@ -46,6 +47,7 @@ class Analysis:
     rivals: dict[str, dict[str, float | None]]
     forecast: Forecast
     horizon: float
+    cross: CrossFit | None
     warnings: list[str]
 
 
@@ -88,6 +90,7 @@ def analyse(
         rivals=_rivals(mean.epoch, np.stack([mean.solver, mean.verifier])),
         forecast=forecast(mean.epoch, np.stack([mean.solver, mean.verifier])[None], ahead),
         horizon=far,
+        cross=fit_cross(runs, seed=seed) if any(run.arrivals for run in runs) else None,
         warnings=[*warnings_of(runs, fit, test, last), *mean.notes],
     )
 
@@ -130,9 +133,10 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
     """The content of ``fit.json``; a number that does not exist is None."""
     fit, said = analysis.fit, analysis.forecast
     rates = fit.law.rates()
+    parameters = fit.parameters if analysis.cross is None else analysis.cross.parameters
     value: dict[str, Any] = {
         "coupled": {
-            "parameters": {name: asdict(fit.parameters[name]) for name in PARAMETERS},
+            "parameters": {name: asdict(estimate) for name, estimate in parameters.items()},
             "limits": {name: asdict(fit.limits[name]) for name in _CURVES},
             "r2": fit.r2,
             "aicc": fit.aicc,
@@ -166,6 +170,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
                 for i, name in enumerate(_CURVES)
             },
         },
+        "cross": None if analysis.cross is None else _cross(analysis.cross),
         "runs": [run.name for run in analysis.runs],
         "epochs": [float(analysis.mean.epoch[0]), float(analysis.mean.epoch[-1])],
         "warnings": analysis.warnings,
@@ -174,6 +179,16 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
 
 
 _GAUGE = "alpha, beta, k and b are not identifiable one by one; these are in the gauge k = 1"
+
+
+def _cross(found: CrossFit) -> dict[str, Any]:
+    return {
+        "form": found.form,
+        "aicc": found.aicc,
+        "order_free_error": found.order_free_error,
+        "names": list(found.names),
+        "draws": found.draws.tolist(),
+    }
 
 
 def _points(said: Forecast, curve: int) -> list[dict[str, float]]:

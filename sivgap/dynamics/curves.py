@@ -11,6 +11,7 @@ from sivgap.dynamics.closed_form import Array
 from sivgap.errors import RunError
 
 EPOCH, SOLVER, VERIFIER = "epoch", "solver_uncertainty", "verifier_uncertainty"
+EXTERNAL = "external_new"
 FEWEST = 4
 """Epochs below which five parameters cannot be fitted to two curves with anything left to judge the fit by."""
 
@@ -19,7 +20,8 @@ FEWEST = 4
 class Curves:
     """One run: ascending epochs (T,), U_s and U_v in nats (T,), their standard errors where known.
 
-    `notes` says in plain sentences what was odd about the data and what was done about it.
+    `notes` says in plain sentences what was odd about the data and what was done about it; `arrivals` says when
+    external data came, (epoch, eta).
     """
 
     name: str
@@ -29,6 +31,7 @@ class Curves:
     solver_se: Array | None = None
     verifier_se: Array | None = None
     notes: tuple[str, ...] = ()
+    arrivals: tuple[tuple[float, float], ...] = ()
 
     @property
     def gap(self) -> Array:
@@ -50,6 +53,7 @@ class Curves:
             verifier=self.verifier[seen],
             solver_se=None if self.solver_se is None else self.solver_se[seen],
             verifier_se=None if self.verifier_se is None else self.verifier_se[seen],
+            arrivals=tuple((when, eta) for when, eta in self.arrivals if when < epoch),
         )
 
 
@@ -66,7 +70,8 @@ def read_curves(frame: pd.DataFrame, name: str) -> Curves:
     if absent:
         found = ", ".join(map(str, list(frame.columns)[:12])) or "none"
         raise RunError(f"{name}: no column {', '.join(absent)}; expected {EPOCH}, {SOLVER}, {VERIFIER}, found {found}")
-    columns = [c for c in (EPOCH, SOLVER, VERIFIER, f"{SOLVER}_se", f"{VERIFIER}_se") if c in frame.columns]
+    known = (EPOCH, SOLVER, VERIFIER, f"{SOLVER}_se", f"{VERIFIER}_se", EXTERNAL)
+    columns = [c for c in known if c in frame.columns]
     table = pd.DataFrame({column: _numbers(frame[column], column, name) for column in columns})
     notes = []
     whole = table[[EPOCH, SOLVER, VERIFIER]].notna().all(axis=1)
@@ -86,6 +91,7 @@ def read_curves(frame: pd.DataFrame, name: str) -> Curves:
         _errors(values.get(f"{SOLVER}_se")),
         _errors(values.get(f"{VERIFIER}_se")),
         tuple(notes),
+        _arrivals(values[EPOCH], values.get(EXTERNAL)),
     )
 
 
@@ -115,6 +121,14 @@ def _check(table: pd.DataFrame, name: str) -> None:
         size = float(table[title].abs().max())
         if np.ptp(table[title].to_numpy()) <= 1e-12 * max(size, 1e-300):
             raise RunError(f"{name}: {title} never changes; there are no dynamics to fit")
+
+
+def _arrivals(epoch: Array, external: Array | None) -> tuple[tuple[float, float], ...]:
+    """What was newly given by one measurement came just after the measurement before it."""
+    if external is None:
+        return ()
+    before = np.concatenate([[0.0], epoch[:-1]])
+    return tuple((float(t), float(eta)) for t, eta in zip(before, np.nan_to_num(external), strict=True) if eta > 0)
 
 
 def _errors(values: Array | None) -> Array | None:

@@ -254,7 +254,7 @@ def _estimates(
     bounds: dict[str, tuple[float | None, float | None]] = {}
     errors_known = all(found.params[key].stderr for key in keys.values())
     if intervals and errors_known and problem.weights != "huber":
-        bounds = {key: _profile(minimizer, found, key) for key in keys.values()}
+        bounds = {key: profile(minimizer, found, key) for key in keys.values()}
     return {
         name: Estimate(
             float(found.params[key].value),
@@ -265,8 +265,8 @@ def _estimates(
     }
 
 
-def _profile(minimizer: lmfit.Minimizer, found: Any, key: str) -> tuple[float | None, float | None]:
-    """lmfit's profile-likelihood interval; an end that it does not find within reach is None."""
+def profile(minimizer: lmfit.Minimizer, found: Any, key: str) -> tuple[float | None, float | None]:
+    """lmfit's 90 % profile-likelihood interval of one parameter; an end that it does not find within reach is None."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -137,7 +137,10 @@ def linearity(run: Curves) -> Linearity:
 
 
 def warnings_of(runs: Sequence[Curves], fit: CoupledFit, test: SeparateRates, last_epoch: float) -> list[str]:
-    """What a reader must know before using the numbers, in plain sentences."""
+    """What a reader must know before using the numbers, in plain sentences.
+
+    Runs with external data are not judged by the law of self-improvement, which they leave when the data come.
+    """
     said = [note for run in runs for note in run.notes]
     points = sum(len(run.epoch) for run in runs)
     if points < 8:
@@ -167,7 +170,7 @@ def warnings_of(runs: Sequence[Curves], fit: CoupledFit, test: SeparateRates, la
         )
     if any(float(np.asarray(end)) < 0 for end in fit.law.limits[:2]):
         said.append("A fitted limit is negative, which an uncertainty cannot be.")
-    return said + _on_the_theory(fit, test)
+    return said if any(run.arrivals for run in runs) else said + _on_the_theory(fit, test)
 
 
 def _on_the_theory(fit: CoupledFit, test: SeparateRates) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sivgap.dynamics.bootstrap import PromptCurves
-from sivgap.dynamics.curves import EPOCH, SOLVER, VERIFIER, Curves, read_curves
+from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
 from sivgap.errors import ConfigError, RunError
 from sivgap.runs.trajectory import Trajectory
 
@@ -133,5 +133,5 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split) -> Prompt
 def _renamed(table: pd.DataFrame, unit: Unit, solver: SolverEstimate) -> pd.DataFrame:
     """The table with the asked columns under the names that a fit reads."""
     names = columns_of(unit, solver)
-    kept = [EPOCH, *names] if _RUN not in table.columns else [_RUN, EPOCH, *names]
+    kept = [_RUN, EPOCH, EXTERNAL, *names]
     return table[[c for c in kept if c in table.columns]].rename(columns=names)
