@@ -62,7 +62,7 @@ def main() -> None:
         length = time.monotonic() - started
         rows = []
         while len(rows) < a.kills:
-            wait = moments.uniform(0, length / 5)  # an attempt loads for a while first, and leaves work for the next
+            wait = moments.uniform(0, length / 7)  # an attempt loads for a while first, and leaves work for the next
             process = subprocess.Popen(
                 command(killed_dir, a.overrides), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )

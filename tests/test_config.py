@@ -1,16 +1,28 @@
 import re
+import shlex
 from itertools import product
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from sivgap.allocate import AllocateConfig
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.schema import TrainConfig
+from sivgap.fit import FitConfig
+from sivgap.grade import GradeConfig
+from sivgap.report.__main__ import ReportConfig
 from sivgap.runs.identity import identity
 
 ROOT = Path(__file__).parents[1]
+SCHEMAS = {
+    "train": TrainConfig,
+    "grade": GradeConfig,
+    "fit": FitConfig,
+    "allocate": AllocateConfig,
+    "report": ReportConfig,
+}
 
 
 def composed(*overrides: str) -> TrainConfig:
@@ -54,12 +66,13 @@ def test_every_experiment_composes(experiment):
 
 def test_every_command_in_the_readme_composes():
     text = (ROOT / "README.md").read_text()
-    commands = re.findall(r"python -m sivgap\.train([^\n`#]*)", text)
-    assert len(commands) >= 3
-    for command in commands:
-        overrides = command.replace(" -m ", " ").split()
-        for job in product(*([f"{o.split('=')[0]}={v}" for v in o.split("=")[1].split(",")] for o in overrides)):
-            composed(*job)
+    commands = re.findall(r"python -m sivgap\.(\w+)([^\n`#]*)", text)
+    assert {name for name, _ in commands} == set(SCHEMAS)
+    for name, rest in commands:
+        overrides = shlex.split(rest.replace(" -m ", " "))
+        for job in product(*([f"{o.split('=')[0]}={v}" for v in o.split("=", 1)[1].split(",")] for o in overrides)):
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                validate(compose(name, list(job)), SCHEMAS[name])
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> No
     )
     display.summary(lines, fit)
     display.say(f"picture: {picture}")
-    display.say("next: python -m sivgap.train -m verifier=qe,tf seed=0,1,2   compares two verifiers over three seeds")
+    display.say(f"next: python -m sivgap.report runs={run}   shows all of it as a page; sivgap.fit forecasts")
 
 
 def fit_if_possible(lines: Sequence[dict[str, Any]], name: str) -> CoupledFit | None:
