@@ -2,8 +2,8 @@
 
     python benchmarks/own_runs.py [--seeds 0 1 2 ... 9]
 
-As the table of THEORY section 5 for the paper's curves: root mean square in % of the curve's range, mean over solver and
-verifier of all seeds, seen to 30, 50 and 75 % of the run. Writes benchmarks/results/own_runs.md and .json.
+As the table of THEORY section 5 for the paper's curves: root mean square in % of the curve's range, mean over solver
+and verifier of all seeds, seen to 30, 50 and 75 % of the run. Writes benchmarks/results/own_runs.md and .json.
 """
 
 import argparse
