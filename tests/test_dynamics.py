@@ -217,6 +217,31 @@ def test_one_wild_point_moves_the_huber_fit_less():
     assert off["huber"] < off["equal"] / 5
 
 
+NIST = {  # StRD nonlinear regression, y = b1 (1 - exp(-b2 x)): data, and certified b1 and b2
+    "BoxBOD": (
+        [1, 2, 3, 5, 7, 10],
+        [109, 149, 149, 191, 213, 224],
+        (2.1380940889e02, 5.4723748542e-01),
+    ),
+    "Misra1a": (
+        [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0],
+        [10.07, 14.73, 17.94, 23.93, 29.61, 35.18, 40.02, 44.82, 50.76, 55.05, 61.01, 66.40, 75.47, 81.78],
+        (2.3894212918e02, 5.5015643181e-04),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NIST)
+def test_certified_values_of_nist_are_reproduced(name):
+    x, y, (limit, rate) = NIST[name]
+    epoch, curve = np.array([0.0, *x]), np.array([0.0, *y])
+    error = np.array([1e-4, *np.ones(len(x))])  # the certified model passes through the origin
+    fit = fit_coupled(Curves(name, epoch, curve, 0.5 * curve, error, error), weights="stderr", intervals=False)
+    assert fit.parameters["rate"].value == pytest.approx(rate, rel=3e-6)
+    assert fit.limits["solver"].value == pytest.approx(limit, rel=3e-6)
+    assert fit.limits["verifier"].value == pytest.approx(limit / 2, rel=3e-6)
+
+
 # --- what strangers feed it ------------------------------------------------------------------------------------------
 
 
