@@ -18,16 +18,17 @@ from sivgap.dynamics.families import MOST_POINTS, blocks
 from sivgap.dynamics.fit import PARAMETERS, fit_coupled
 from sivgap.dynamics.forecast import FORECASTERS, combination, forecast
 from sivgap.dynamics.verdict import linearity, separate_rates
+from sivgap.tracking.wandb_tracker import flatten
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
 HALVES = np.arange(0, 10.5, 0.5)
 
 
-def fit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def fit(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sivgap.fit", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -139,6 +140,38 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, arguments, status, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "fits").exists()
+
+
+STREAMED = """
+import json, pathlib
+class Api:
+    def run(self, name):
+        if name != "me/sivgap/good":
+            raise ValueError("could not find run")
+        return self
+    def scan_history(self):
+        return json.loads((pathlib.Path(__file__).parent / "history.json").read_text())
+"""
+
+
+def test_a_run_on_wandb_is_read_as_it_was_streamed(tmp_path):
+    (tmp_path / "wandb.py").write_text(STREAMED)  # the service's own client needs the service
+    lines = [
+        {"epoch": float(t), "split": split, "solver_uncertainty": float(LAW.solver(t)),
+         "verifier_uncertainty": float(LAW.verifier(t)), "pass_at_k": {"1": 0.5, "8": None}}
+        for t in HALVES for split in ("train", "test")
+    ]  # fmt: skip
+    history = [flatten(train) | flatten(test) for train, test in zip(lines[::2], lines[1::2], strict=True)]
+    (tmp_path / "history.json").write_text(json.dumps([*history, history[-1], {"epoch": 10.0, "other": 1}]))
+    path = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[1]}"}
+    done = fit(tmp_path, "wandb=me/sivgap/good", "bootstrap=0", **path)
+    assert done.stdout.strip() == "fits/good/fit.json", done.stderr
+    found = result(tmp_path, done)
+    assert found["coupled"]["parameters"]["rate"]["value"] == pytest.approx(LAW.rate, rel=1e-6)
+    absent = fit(tmp_path, "wandb=me/sivgap/absent", **path)
+    assert absent.returncode == 1
+    assert "could not find run" in absent.stderr
+    assert "Traceback" not in absent.stderr
 
 
 def simulate(law: Coupled, noise: float, points: int = 21, seed: int = 0) -> Curves:

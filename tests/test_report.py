@@ -74,7 +74,8 @@ def hostile(tmp_path_factory):
 
 def test_a_run_gets_a_page_tables_and_figures(hostile):
     for name in ("report.html", "tables/trajectory_test.csv", "tables/trajectory_train.md", "tables/runs.csv",
-                 "figures/trajectory.png", "figures/trajectory.pdf", "figures/fit.png", "figures/fit.pdf"):  # fmt: skip
+                 "figures/trajectory.png", "figures/trajectory.pdf", "figures/fit.png", "figures/fit.pdf",
+                 "figures/over_n.png"):  # fmt: skip
         assert (hostile / name).stat().st_size > 100, name
     table = pd.read_csv(hostile / "tables" / "trajectory_test.csv")
     assert list(table["epoch"]) == list(np.arange(0, 4.5, 0.5))

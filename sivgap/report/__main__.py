@@ -66,6 +66,8 @@ def _analysis(record: Record, where: Path) -> Analysis | None:
     from sivgap.dynamics.analysis import analyse
     from sivgap.errors import RunError
     from sivgap.report.fit_figure import draw_fit
+    from sivgap.report.over_n import over_n_of
+    from sivgap.report.over_n_figure import draw_over_n
     from sivgap.report.summary import fit_if_possible
     from sivgap.report.trajectory_figure import draw_trajectory
     from sivgap.runs.load_curves import from_run
@@ -73,6 +75,8 @@ def _analysis(record: Record, where: Path) -> Analysis | None:
     lines = record.of("test")
     title = f"{record.name}: {lines[0]['n_prompts']} held-out prompts x {lines[0]['n_samples']} samples"
     draw_trajectory(lines, fit_if_possible(lines, record.name), title, where / "figures" / "trajectory.png")
+    if record.samples:
+        draw_over_n(over_n_of(record), title, where / "figures" / "over_n.png")
     try:
         curves = from_run(where, "test", "response", "first")
     except RunError:

@@ -11,9 +11,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sivgap.report.record import Record
 from sivgap.selection import best_of_n
 
 Array = NDArray[np.float64]
+
+
+def over_n_of(record: Record) -> dict[float, pd.DataFrame]:
+    """`over_n` of a run's first and last measurement, by epoch."""
+    threshold = float(record.config.get("selection", {}).get("threshold", 0.5))
+    return {epoch: over_n(samples, threshold) for epoch, samples in record.samples.items()}
 
 
 def over_n(samples: pd.DataFrame, threshold: float) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from sivgap.dynamics.analysis import Analysis
 from sivgap.report import charts
 from sivgap.report.examples import examples
-from sivgap.report.over_n import over_n
+from sivgap.report.over_n import over_n_of
 from sivgap.report.record import Record
 from sivgap.report.tables import runs_table, trajectory_table
 
@@ -34,8 +34,7 @@ def page_of_run(record: Record, found: Analysis | None) -> str:
     """The report of one run; `found` is its fit, if it could be fitted."""
     lines = record.of("test")
     first, last = lines[0], lines[-1]
-    threshold = float(record.config.get("selection", {}).get("threshold", 0.5))
-    by_n = {epoch: over_n(frame, threshold) for epoch, frame in record.samples.items()}
+    by_n = over_n_of(record)
     shown = [
         Chart(charts.uncertainties(record, found), "Uncertainties on the held-out panel, fitted law and forecast"),
         Chart(charts.accuracies([record]), "Accuracy of one response, of the chosen one, and of the likeliest"),
