@@ -1,5 +1,7 @@
 import re
 import shlex
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -113,6 +115,16 @@ def test_identity_follows_what_changes_numbers_and_nothing_else(tmp_path):
     assert one == two != plain
 
 
+def test_a_reader_who_has_seen_enough_is_no_error():
+    shell = f"{sys.executable} -m sivgap.train --help | head -1"
+    done = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("python -m sivgap.train")
+    assert "Traceback" not in done.stderr
+
+
 def test_help_and_cfg_print_and_exit_0(command):
-    assert "Powered by Hydra" in command("train", "--help").stdout
+    shown = command("train", "--help").stdout
+    assert "Powered by Hydra" in shown
+    assert "sampling.solver_temperature" in shown
+    assert "Temperature of responses (SV Table 3: 1)." in shown
     assert "learning_rate" in command("train", "--cfg", "job").stdout

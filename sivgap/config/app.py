@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import TypeVar, get_args, get_origin
 
@@ -20,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from sivgap.config.locate import conf_dir
 from sivgap.errors import ConfigError, SivgapError
@@ -41,7 +43,13 @@ def run_app(config_name: str, schema: type[S], command: Callable[[S], None]) -> 
             _exit(error)
 
     try:
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(_help(config_name, schema))
         job()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, `head` for one, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except SivgapError as error:
         _exit(error)
     except MissingConfigException as error:
@@ -65,15 +73,30 @@ def validate(raw: DictConfig, schema: type[S]) -> S:
         raise ConfigError("; ".join(_explain(e, schema) for e in error.errors())) from error
 
 
-def all_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def all_keys(schema: type[BaseModel]) -> list[str]:
     """Every dotted key of a settings class."""
+    return [key for key, _ in _fields(schema)]
+
+
+def _fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every dotted key of a settings class, with what is known of it."""
     for name, field in schema.model_fields.items():
         annotation = field.annotation
         nested = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
-        yield prefix + name
+        yield prefix + name, field
         for inner in nested:
             if get_origin(inner) is None and issubclass(inner, BaseModel):
-                yield from all_keys(inner, f"{prefix}{name}.")
+                yield from _fields(inner, f"{prefix}{name}.")
+
+
+def _help(config_name: str, schema: type[BaseModel]) -> str:
+    """What each key means, before Hydra's own help lists their values."""
+    lines = [f"python -m sivgap.{config_name} KEY=VALUE ...", "", "== Keys =="]
+    for key, field in _fields(schema):
+        if field.description:
+            lines += [key, *textwrap.wrap(" ".join(field.description.split()), 100, initial_indent="    ",
+                                          subsequent_indent="    ")]  # fmt: skip
+    return "\n".join([*lines, ""])
 
 
 def _exit(error: SivgapError) -> None:
@@ -95,7 +118,7 @@ def _explain(error: object, schema: type[BaseModel]) -> str:
 
 
 def _unknown_key(key: str, schema: type[BaseModel]) -> str:
-    keys = list(all_keys(schema))
+    keys = all_keys(schema)
     near = difflib.get_close_matches(key, keys, 1, 0.4) or difflib.get_close_matches(key.split(".")[-1], keys, 1, 0.4)
     parent = key.rpartition(".")[0]
     siblings = [k for k in keys if k.rpartition(".")[0] == parent]
