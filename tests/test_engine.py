@@ -118,3 +118,27 @@ def test_a_stop_text_ends_a_response_and_is_not_part_of_what_the_verifier_sees()
         for a, answer in enumerate(ANSWERS):
             direct = -sequence_nll(plain, context, answer)
             assert stopped.answer_logprobs[p, n, a] == pytest.approx(direct, abs=3e-4)
+
+
+def test_samples_that_agree_so_far_are_computed_once(monkeypatch):
+    tokenizer, model = AutoTokenizer.from_pretrained(WEIGHTS), AutoModelForCausalLM.from_pretrained(WEIGHTS)
+    fed = []
+    forward = HFEngine._forward
+
+    def counting(self, tokens, *rest):
+        fed.append(len(tokens))
+        return forward(self, tokens, *rest)
+
+    monkeypatch.setattr(HFEngine, "_forward", counting)
+    asked = [
+        Prompt(tuple(tokenizer(f"Question: {q}\nSolution: ")["input_ids"]), i)
+        for i, q in enumerate(("34+9*3", "9*9-12"))
+    ]
+    engine(model, 64).rollout(asked, Sampling(16, 0.0, 40, 0), FollowUp(QUESTION, 0.1, 3, ANSWERS))
+    assert set(fed) <= {1, 2}  # greedy samples never part: a row for each prompt until it ends
+    fed.clear()
+    rollouts = engine(model, 64).rollout(asked, Sampling(16, 1.0, 40, 0))
+    beginnings = {
+        (p, *row[:i]) for j, row in enumerate(rollouts.tokens) for p in (j // 16,) for i in range(1, len(row))
+    }
+    assert sum(fed) == len(beginnings) < rollouts.length.sum() / 2
