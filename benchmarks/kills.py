@@ -2,7 +2,7 @@
 
     python benchmarks/kills.py [--kills 10] [--seed 0] [OVERRIDES ...]
 
-Each attempt is killed at a random moment of the undisturbed run's length, until all kills are spent; the next one goes
+Each attempt is killed at a random moment, a tenth or a fifth of the run's length later, until all kills are spent; the next one goes
 on to the end. Both runs must agree in every number of trajectory.jsonl but the clock, and in every stored sample.
 Writes benchmarks/results/kills.md and .json.
 """
@@ -62,7 +62,8 @@ def main() -> None:
         length = time.monotonic() - started
         rows = []
         while len(rows) < a.kills:
-            wait = moments.uniform(0, length / 7)  # an attempt loads for a while first, and leaves work for the next
+            # Loading takes the first few seconds; ten attempts of this length come to the end of the run together.
+            wait = moments.uniform(0.06 * length, 0.22 * length)
             process = subprocess.Popen(
                 command(killed_dir, a.overrides), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
