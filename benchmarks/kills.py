@@ -2,9 +2,9 @@
 
     python benchmarks/kills.py [--kills 10] [--seed 0] [OVERRIDES ...]
 
-Each attempt is killed at a random moment, a tenth or a fifth of the run's length later, until all kills are spent; the next one goes
-on to the end. Both runs must agree in every number of trajectory.jsonl but the clock, and in every stored sample.
-Writes benchmarks/results/kills.md and .json.
+Each attempt is killed at a random moment, a tenth or a fifth of the run's length later, until all kills are spent; the
+next one goes on to the end. Both runs must agree in every number of trajectory.jsonl but the clock, and in every stored
+sample. Writes benchmarks/results/kills.md and .json.
 """
 
 import argparse
