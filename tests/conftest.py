@@ -1,9 +1,8 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_command
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -25,15 +24,4 @@ def shared() -> Path:
 def command(tmp_path):
     """Run ``python -m sivgap.COMMAND ...`` in an empty folder, as a user does."""
 
-    def run(name: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", f"sivgap.{name}", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env},
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    return run
+    return lambda name, *arguments, **env: run_command(tmp_path, name, *arguments, **env)

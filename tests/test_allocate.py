@@ -1,14 +1,13 @@
 """Runs with external data: the fit of gamma, and the best schedule under it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_command
 
 from sivgap.dynamics.allocation import best_schedule, end_state, schedules
 from sivgap.dynamics.closed_form import Coupled
@@ -37,11 +36,7 @@ def simulate(form: str, gamma: float = 1.5, noise: float = 0.0) -> list[Curves]:
 
 
 def command(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"sivgap.{module}", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return run_command(folder, module, *arguments, seconds=120)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,15 +1,14 @@
 """`python -m sivgap.fit` as a user types it, the verdict, and the forecast."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_command
 
 from sivgap.dynamics.bootstrap import PromptCurves, over_prompts, over_residuals, percentiles
 from sivgap.dynamics.closed_form import Coupled
@@ -25,12 +24,7 @@ HALVES = np.arange(0, 10.5, 0.5)
 
 
 def fit(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sivgap.fit", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return run_command(folder, "fit", *arguments, seconds=120, **env)
 
 
 def write(folder: Path, epoch=HALVES, law: Coupled = LAW, noise: float = 0.01, **columns) -> Path:

@@ -1,17 +1,16 @@
 """`python -m sivgap.report`: what a reader sees, in a real browser, and what hostile text cannot do to it."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from commands import run_command
 
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.report.examples import examples
@@ -55,11 +54,7 @@ def make_run(folder: Path, seed: int = 0, text: str = "Answer: 7") -> Path:
 
 
 def report(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sivgap.report", *arguments],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return run_command(folder, "report", *arguments, seconds=120)
 
 
 @pytest.fixture(scope="module")

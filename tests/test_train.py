@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_command
 from local_models import save_model
 
 from sivgap.measure import pass_at_k
@@ -42,12 +43,7 @@ def finished(tmp_path_factory):
 
 
 def train(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "sivgap.train", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    return run_command(folder, "train", *arguments, **env)
 
 
 def test_a_run_directory_holds_what_the_contract_names(finished):
