@@ -10,7 +10,9 @@ Writes benchmarks/results/confirm.md and .json.
 import argparse
 import json
 
-from study import RESULTS, fitted, held_out, markdown, run, seconds
+from study import RESULTS, fitted, held_out, run, seconds
+
+from sivgap.report.tables import markdown
 
 
 def judge(lines: list[dict]) -> dict[str, float]:

@@ -16,13 +16,14 @@ from rich.progress import track
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from study import RESULTS, markdown
+from study import RESULTS
 
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.fit import PARAMETERS, fit_coupled
 from sivgap.dynamics.forecast import FORECASTERS, forecast
 from sivgap.dynamics.verdict import shared_rate_test
+from sivgap.report.tables import markdown
 
 TRUTHS = ("coupled law", "two rates", "power law", "plateau with a jump")
 NOISES, POINTS, SHARES = (0.005, 0.02, 0.05), (10, 20, 40), (0.3, 0.5, 0.75)

@@ -14,12 +14,13 @@ import time
 import lmfit
 import numpy as np
 from scipy.integrate import odeint
-from study import RESULTS, markdown
+from study import RESULTS
 
 from sivgap.dynamics.bootstrap import over_residuals
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.fit import PARAMETERS, fit_coupled
+from sivgap.report.tables import markdown
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
 

@@ -19,7 +19,7 @@ import warnings
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from study import RESULTS, markdown
+from study import RESULTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sivgap.config.schema import ModelConfig, UpdateConfig
@@ -27,6 +27,7 @@ from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.hardware import describe_hardware, prepare_processor
+from sivgap.report.tables import markdown
 from sivgap.tasks import arithmetic
 from sivgap.tiny import WEIGHTS
 from sivgap.update.example import Example

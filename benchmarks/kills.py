@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from study import RESULTS, markdown
+from study import RESULTS
+
+from sivgap.report.tables import markdown
 
 CLOCK = ("seconds_generate", "seconds_verify", "seconds_train")
 

@@ -10,9 +10,10 @@ import argparse
 import json
 
 import numpy as np
-from study import RESULTS, held_out, markdown, run
+from study import RESULTS, held_out, run
 
 from sivgap.dynamics.forecast import FORECASTERS, forecast
+from sivgap.report.tables import markdown
 from sivgap.report.trajectory_figure import column
 
 SHARES = (0.3, 0.5, 0.75)

@@ -35,12 +35,6 @@ def seconds(path: Path) -> float:
     return float(json.loads((path / "status.json").read_text())["seconds"])
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
-
-
 def mean_and_deviation(values: list[float], digits: int = 3) -> str:
     array = np.array(values)
     if len(array) == 1:

@@ -8,7 +8,9 @@ Writes benchmarks/results/variants.md: one row a variant of the embedded default
 import argparse
 import json
 
-from study import RESULTS, fitted, held_out, markdown, mean_and_deviation, run, seconds
+from study import RESULTS, fitted, held_out, mean_and_deviation, run, seconds
+
+from sivgap.report.tables import markdown
 
 VARIANTS = {
     "default: QE, LoRA, refreshed every half epoch": (),

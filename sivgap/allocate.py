@@ -81,6 +81,7 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
     import numpy as np
 
     from sivgap.dynamics.closed_form import Coupled
+    from sivgap.dynamics.cross import FORMS
     from sivgap.dynamics.fit import PARAMETERS
 
     if not path.is_file():
@@ -102,6 +103,8 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
             "(external_new in their trajectories), or assume a value with gamma="
         )
     form = config.form or cross.get("form") or "inverse"
+    if form not in FORMS:
+        raise RunError(f"{path}: cross.form is {form!r:.40}, expected {', '.join(FORMS)}")
     assumed = config.gamma is not None or form != cross.get("form") or drawn.size == 0
     draws = None if assumed else (Coupled(*drawn[:, :5].T), drawn[:, 5])
     return law, gamma, form, draws

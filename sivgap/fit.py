@@ -78,7 +78,7 @@ def fit(config: FitConfig) -> None:
     from sivgap.report.fit_tables import print_fit
     from sivgap.runs.files import write_json
 
-    whole, prompts, folder = _read(config)
+    whole, sources, folder = _read(config)
     runs = [run if config.until is None else run.until(config.until) for run in whole]
     known = average(whole)
     display = Display()
@@ -91,7 +91,7 @@ def fit(config: FitConfig) -> None:
             config.weights,
             config.bootstrap,
             config.seed,
-            prompts(average(runs).epoch),
+            _prompts(config, sources, list(average(runs).epoch)),
         )
         advance(1, 0)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,37 +103,30 @@ def fit(config: FitConfig) -> None:
     print(folder / "fit.json")
 
 
-class _Prompts:
-    """Per-prompt curves of run directories, read when the epochs are known."""
+def _prompts(config: FitConfig, folders: list[Path], epochs: list[float]) -> list[PromptCurves]:
+    """Curves of every prompt of `folders`; none where a bootstrap does not read them, or some are not stored."""
+    from sivgap.runs.load_curves import prompt_curves
 
-    def __init__(self, folders: list[Path], split: Literal["train", "test"], usable: bool) -> None:
-        self._folders, self._split, self._usable = folders, split, usable
-
-    def __call__(self, epochs: object) -> list[PromptCurves]:
-        from sivgap.runs.load_curves import prompt_curves
-
-        if not self._usable:
-            return []
-        found = [prompt_curves(folder, list(epochs), self._split) for folder in self._folders]  # type: ignore[call-overload]
-        return [curves for curves in found if curves is not None] if all(found) else []
+    if config.unit == "token" or config.bootstrap == 0:
+        return []
+    found = [prompt_curves(folder, epochs, config.split, config.solver) for folder in folders]
+    return [curves for curves in found if curves is not None] if all(found) else []
 
 
-def _read(config: FitConfig) -> tuple[list[Curves], _Prompts, Path]:
-    """The curves, their prompts, and where results go."""
+def _read(config: FitConfig) -> tuple[list[Curves], list[Path], Path]:
+    """The curves, the run directories they come from (none of a file), and where results go."""
     from sivgap.runs.load_curves import common_name, from_csv, from_run, from_wandb, run_folders
 
     if config.csv:
         path = Path(config.csv)
-        return from_csv(path, config.unit, config.solver), _Prompts([], "test", False), Path(config.out) / path.stem
+        return from_csv(path, config.unit, config.solver), [], Path(config.out) / path.stem
     if config.wandb:
         curves = from_wandb(config.wandb, config.split, config.unit, config.solver)
-        return [curves], _Prompts([], "test", False), Path(config.out) / config.wandb.rpartition("/")[2]
+        return [curves], [], Path(config.out) / config.wandb.rpartition("/")[2]
     assert config.runs is not None
     folders = run_folders(config.runs)
     curves_of = [from_run(folder, config.split, config.unit, config.solver) for folder in folders]
-    where = folders[0] if len(folders) == 1 else Path(config.out) / common_name(folders)
-    usable = config.unit == "response" and config.bootstrap > 0
-    return curves_of, _Prompts(folders, config.split, usable), where
+    return curves_of, folders, folders[0] if len(folders) == 1 else Path(config.out) / common_name(folders)
 
 
 if __name__ == "__main__":

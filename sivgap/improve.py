@@ -24,7 +24,7 @@ from sivgap.runs.run import Run
 from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
-from sivgap.stopping import remaining_gain
+from sivgap.stopping import Gain, remaining_gain
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
@@ -54,9 +54,9 @@ class Improvement:
     def stops_early(self) -> bool:
         """Whether `stopping` ends the run here: all that may still be gained is less than was asked for."""
         stopping = self.config.stopping
-        if stopping.rule == "none" or stopping.action == "advise" or not self.progress.measured:
+        if stopping.action == "advise" or not self.progress.measured:
             return False
-        gain = remaining_gain(self.run.trajectory.read(), self.config.epochs)
+        gain = self._remaining_gain()
         return gain is not None and gain.high < stopping.min_gain
 
     @property
@@ -194,14 +194,18 @@ class Improvement:
 
     def _advise(self) -> None:
         """Say what is still to be gained, once it is less than ``stopping.min_gain``."""
-        if self.config.stopping.rule == "none":
-            return
-        gain = remaining_gain(self.run.trajectory.read(), self.config.epochs)
+        gain = self._remaining_gain()
         if gain is not None and gain.value < self.config.stopping.min_gain:
             self.display.say(
                 f"forecast: U_s will fall by {gain.value:.3f} nats more until epoch {self.config.epochs:g} (90 %: "
                 f"{gain.low:.3f} to {gain.high:.3f})" + ("; stopping here" if self.stops_early else "")
             )
+
+    def _remaining_gain(self) -> Gain | None:
+        """None without a stopping rule, and where nothing can be said yet."""
+        if self.config.stopping.rule == "none":
+            return None
+        return remaining_gain(self.run.trajectory.read(), self.config.epochs)
 
     def _line(self, split: str, panel: Panel) -> dict[str, Any]:
         """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""

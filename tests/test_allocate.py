@@ -115,6 +115,7 @@ def test_from_a_table_to_the_best_schedule(tmp_path):
         (("fit=plain.json", "budget=0.3", "horizon=10"), 2, "no gamma"),
         (("fit=plain.json", "budget=1.3", "horizon=10"), 2, "budget"),
         (("fit=plain.json", "budget=0.3"), 2, "horizon"),
+        (("fit=strange.json", "budget=0.3", "horizon=10", "gamma=1"), 1, "expected inverse, linear, additive"),
     ],
 )
 def test_what_cannot_be_allocated_is_one_sentence(tmp_path, arguments, status, said):
@@ -123,6 +124,8 @@ def test_what_cannot_be_allocated_is_one_sentence(tmp_path, arguments, status, s
     (tmp_path / "broken.json").write_text("{")
     parameters = {name: {"value": getattr(LAW, name)} for name in LAW.__dataclass_fields__}
     (tmp_path / "plain.json").write_text(json.dumps({"coupled": {"parameters": parameters}}))
+    strange = {"coupled": {"parameters": parameters}, "cross": {"form": "sideways"}}
+    (tmp_path / "strange.json").write_text(json.dumps(strange))
     done = command(tmp_path, "allocate", *arguments)
     assert done.returncode == status, done.stderr
     assert re.search(said, done.stderr)

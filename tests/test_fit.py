@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from commands import run_command
 
+from sivgap.dynamics.analysis import analyse
 from sivgap.dynamics.bootstrap import PromptCurves, over_prompts, over_residuals, percentiles
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.curves import Curves
@@ -17,6 +18,7 @@ from sivgap.dynamics.families import MOST_POINTS, blocks
 from sivgap.dynamics.fit import PARAMETERS, fit_coupled
 from sivgap.dynamics.forecast import FORECASTERS, combination, forecast
 from sivgap.dynamics.verdict import linearity, separate_rates
+from sivgap.runs.load_curves import prompt_curves
 from sivgap.tracking.wandb_tracker import flatten
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
@@ -91,7 +93,7 @@ def make_run(folder: Path, seed: int = 0, prompts: int = 40, samples: int = 2) -
         nll = own[:, None] * LAW.solver(epoch) * rng.gamma(50, 0.02, (prompts, samples))
         nll[:, 0] = own * LAW.verifier(epoch)
         rows = [
-            {"split": "test", "problem_id": f"p{p}", "nll": nll[p, n], "selected": n == 0}
+            {"split": "test", "problem_id": f"p{p}", "sample": n, "nll": nll[p, n], "selected": n == 0}
             for p in range(prompts) for n in range(samples)
         ]  # fmt: skip
         pd.DataFrame(rows).to_parquet(folder / "samples" / f"epoch={epoch:06.2f}.parquet")
@@ -256,6 +258,27 @@ def test_bootstraps_are_as_wide_as_the_noise_and_quick():
     assert ends["solver_initial"]["high"] - ends["solver_initial"]["low"] == pytest.approx(
         2 * 1.645 * LAW.solver(0.0) * prompts.std() / np.sqrt(300), rel=0.2
     )
+
+
+def test_a_bootstrap_over_prompts_takes_runs_of_any_length():
+    epoch = np.linspace(0, 10, MOST_POINTS + 50)
+    prompts = np.random.default_rng(0).gamma(4, 0.25, 40)[:, None]
+    panel = PromptCurves(prompts * LAW.solver(epoch), prompts * LAW.verifier(epoch))
+    run = Curves("long", epoch, panel.solver.mean(axis=0), panel.verifier.mean(axis=0))
+    found = analyse([run], epoch, draws=50, prompts=[panel])
+    assert found.bootstrap["parameters"]["rate"]["low"] == pytest.approx(LAW.rate, rel=1e-3)
+
+
+def test_a_bootstrap_over_prompts_is_of_the_estimate_that_was_fitted(tmp_path):
+    (tmp_path / "samples").mkdir()
+    rows = pd.DataFrame(
+        {"split": "test", "problem_id": list("aabb"), "sample": [0, 1, 0, 1], "nll": [1.0, 3.0, 5.0, 9.0]}
+    ).assign(selected=[False, True, True, False])
+    rows.to_parquet(tmp_path / "samples" / "epoch=000.50.parquet")
+    first, every = (prompt_curves(tmp_path, [0.5], "test", solver) for solver in ("first", "all"))
+    assert first.solver[:, 0].tolist() == [1, 5]
+    assert every.solver[:, 0].tolist() == [2, 7]
+    assert first.verifier[:, 0].tolist() == every.verifier[:, 0].tolist() == [3, 5]
 
 
 @pytest.mark.parametrize("name", ["coupled_ode", "exponential", "two_shared_rates", "combination"])

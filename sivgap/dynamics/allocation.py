@@ -14,8 +14,7 @@ from scipy.optimize import LinearConstraint, minimize
 
 from sivgap.dynamics.closed_form import Array, Coupled
 from sivgap.dynamics.cross import Form, curves
-
-LEVEL = 0.9
+from sivgap.dynamics.interval import percentile_interval
 
 UNIFORM_EPOCHS = 8
 """Epochs of the paper's uniform schedule, and the epoch of its late one."""
@@ -89,7 +88,7 @@ def compare(
     spread = {} if draws is None else {name: end_state(*draws, form, eta) for name, eta in plans.items()}
 
     def summary(value: float, name: str, which: int) -> tuple[float, float | None, float | None]:
-        return (value, *_interval(spread[name][which])) if spread else (value, None, None)
+        return (value, *percentile_interval(spread[name][which])) if spread else (value, None, None)
 
     return [
         Plan(
@@ -99,14 +98,8 @@ def compare(
             summary(float(values[name][1]), name, 1),
             (
                 float(values[name][0] - values["best"][0]),
-                *(_interval(spread[name][0] - spread["best"][0]) if spread else (None, None)),
+                *(percentile_interval(spread[name][0] - spread["best"][0]) if spread else (None, None)),
             ),
         )
         for name, eta in plans.items()
     ]
-
-
-def _interval(values: Array) -> tuple[float, float]:
-    ends = 50 * (1 - LEVEL)
-    low, high = np.percentile(values, [ends, 100 - ends])
-    return float(low), float(high)

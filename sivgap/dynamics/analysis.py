@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,10 +11,11 @@ import numpy as np
 from sivgap.dynamics.bootstrap import PromptCurves, over_prompts, over_residuals, percentiles
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross_fit import CrossFit, fit_cross
-from sivgap.dynamics.curves import Curves
+from sivgap.dynamics.curves import FEWEST, Curves
 from sivgap.dynamics.families import blocks, predict
 from sivgap.dynamics.fit import PARAMETERS, CoupledFit, Weights, aicc, fit_coupled
 from sivgap.dynamics.forecast import FAMILIES, METHOD, Forecast, forecast, held_out_errors
+from sivgap.dynamics.interval import LEVEL
 from sivgap.dynamics.verdict import (
     Linearity,
     SeparateRates,
@@ -70,10 +70,12 @@ def analyse(
         shared, weights: As in `fit_coupled`.
         draws: Bootstrap refits; 0 leaves the bootstrap out.
         seed: Of the bootstrap and of the power estimate.
-        prompts: Curves of every prompt of each run, where they are stored; the bootstrap is then over these.
+        prompts: Curves of every prompt of each run at the epochs of `average`, where they are stored; the bootstrap is
+            then over these.
     """
     fit = fit_coupled(runs, shared, weights)
-    mean = _in_blocks(average(runs))
+    whole = average(runs)
+    mean = _in_blocks(whole)
     test = separate_rates(mean, seed)
     last = float(mean.epoch[-1])
     far = 2 * last if horizon is None else horizon
@@ -86,7 +88,7 @@ def analyse(
         linearity=linearity(mean),
         drift=conserved_drift(mean, fit),
         sensitivity=_sensitivity(runs, shared),
-        bootstrap=_bootstrap(mean, fit, draws, seed, prompts),
+        bootstrap=_over_prompts(whole, draws, seed, prompts) if prompts else _over_residuals(mean, fit, draws, seed),
         rivals=_rivals(mean.epoch, np.stack([mean.solver, mean.verifier])),
         forecast=forecast(mean.epoch, np.stack([mean.solver, mean.verifier])[None], ahead),
         horizon=far,
@@ -98,12 +100,12 @@ def analyse(
 def average(runs: Sequence[Curves]) -> Curves:
     """The mean curves over the epochs that all runs have; of a single run, itself.
 
-    The curves of the first run where fewer than four epochs are common to all.
+    The curves of the first run where fewer than `FEWEST` epochs are common to all.
     """
     common = runs[0].epoch
     for run in runs[1:]:
         common = np.intersect1d(common, run.epoch)
-    if len(runs) == 1 or len(common) < 4:
+    if len(runs) == 1 or len(common) < FEWEST:
         return runs[0]
     places = [np.searchsorted(run.epoch, common) for run in runs]
     solver, verifier = (
@@ -130,11 +132,11 @@ def epochs_ahead(last: float, step: float, horizon: float, known: Array) -> Arra
 
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
-    """The content of ``fit.json``; a number that does not exist is None."""
+    """The content of ``fit.json``; a number that does not exist may be NaN."""
     fit, said = analysis.fit, analysis.forecast
     rates = fit.law.rates()
     parameters = fit.parameters if analysis.cross is None else analysis.cross.parameters
-    value: dict[str, Any] = {
+    return {
         "coupled": {
             "parameters": {name: asdict(estimate) for name, estimate in parameters.items()},
             "limits": {name: asdict(fit.limits[name]) for name in _CURVES},
@@ -163,7 +165,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "forecast": {
             "method": METHOD,
             "horizon": analysis.horizon,
-            "level": 0.9,
+            "level": LEVEL,
             **{name: _points(said, i) for i, name in enumerate(_CURVES)},
             "limit": {
                 name: dict(zip(("value", "low", "high"), map(float, said.limit[0, i]), strict=True))
@@ -175,7 +177,6 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "epochs": [float(analysis.mean.epoch[0]), float(analysis.mean.epoch[-1])],
         "warnings": analysis.warnings,
     }
-    return _finite(value)  # type: ignore[no-any-return]
 
 
 _GAUGE = "alpha, beta, k and b are not identifiable one by one; these are in the gauge k = 1"
@@ -207,17 +208,19 @@ def _sensitivity(runs: Sequence[Curves], shared: Sequence[str]) -> dict[str, flo
     return {w: fit_coupled(runs, shared, w, intervals=False).parameters["rate"].value for w in choices}
 
 
-def _bootstrap(
-    mean: Curves, fit: CoupledFit, draws: int, seed: int, prompts: Sequence[PromptCurves]
-) -> dict[str, Any] | None:
+def _over_prompts(whole: Curves, draws: int, seed: int, prompts: Sequence[PromptCurves]) -> dict[str, Any] | None:
     if draws == 0:
         return None
-    if prompts:
-        refits, kind = over_prompts(mean.epoch, list(prompts), draws, seed), "seeds and prompts"
-    else:
-        residuals = np.stack([mean.solver - fit.law.solver(mean.epoch), mean.verifier - fit.law.verifier(mean.epoch)])
-        refits, kind = over_residuals(mean, residuals, fit.law, draws, seed), "residuals"
-    return {"over": kind, "draws": draws, "parameters": percentiles(refits)}
+    refits = over_prompts(whole.epoch, list(prompts), draws, seed)
+    return {"over": "seeds and prompts", "draws": draws, "parameters": percentiles(refits)}
+
+
+def _over_residuals(mean: Curves, fit: CoupledFit, draws: int, seed: int) -> dict[str, Any] | None:
+    if draws == 0:
+        return None
+    residuals = np.stack([mean.solver - fit.law.solver(mean.epoch), mean.verifier - fit.law.verifier(mean.epoch)])
+    refits = over_residuals(mean, residuals, fit.law, draws, seed)
+    return {"over": "residuals", "draws": draws, "parameters": percentiles(refits)}
 
 
 def _rivals(epoch: Array, curves: Array) -> dict[str, dict[str, float | None]]:
@@ -229,13 +232,3 @@ def _rivals(epoch: Array, curves: Array) -> dict[str, dict[str, float | None]]:
         criteria[family.name] = aicc(float(found.sse.sum()), curves.size, family.parameters(len(curves)))
     errors = held_out_errors(epoch, curves)
     return {name: {"aicc": criteria.get(name), "held_out_rmse": error} for name, error in errors.items()}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

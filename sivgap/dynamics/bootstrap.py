@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sivgap.dynamics.closed_form import Array, Coupled
 from sivgap.dynamics.curves import Curves
-from sivgap.dynamics.fit import LEVEL, PARAMETERS
+from sivgap.dynamics.fit import PARAMETERS
+from sivgap.dynamics.interval import percentile_interval
 from sivgap.dynamics.projection import Projected, project
 
 
@@ -59,14 +60,8 @@ def over_prompts(epoch: Array, seeds: list[PromptCurves], draws: int, seed: int)
 
 def percentiles(law: Coupled) -> dict[str, dict[str, float]]:
     """The middle 90 % of each parameter's refits; refits without a finite value are left out."""
-    ends = 100 * (1 - LEVEL) / 2
-    found = {}
-    for name in PARAMETERS:
-        values = np.asarray(getattr(law, name))
-        values = values[np.isfinite(values)]
-        low, high = np.percentile(values, [ends, 100 - ends])
-        found[name] = {"low": float(low), "high": float(high)}
-    return found
+    ends = {name: percentile_interval(np.asarray(getattr(law, name))) for name in PARAMETERS}
+    return {name: {"low": low, "high": high} for name, (low, high) in ends.items()}
 
 
 def _counts(rng: np.random.Generator, draws: int, prompts: int) -> NDArray[np.float64]:

@@ -49,10 +49,6 @@ class CrossFit:
     def names(self) -> tuple[str, ...]:
         return (*PARAMETERS, "gamma")
 
-    @property
-    def law(self) -> Coupled:
-        return Coupled(*(self.parameters[name].value for name in PARAMETERS))
-
 
 def fit_cross(runs: Sequence[Curves], intervals: bool = True, seed: int = 0) -> CrossFit:
     """Fit all `runs` with shared parameters; at least one must have arrivals.

@@ -54,13 +54,12 @@ class Prediction:
 
     Attributes:
         mean: Average over shapes, (B, C, M). variance: of the curve, (B, C, M). noise: variance of a measurement
-            around it, (B, C). best: forecast of the best shape alone, (B, C, M). sse: its squared error, (B, C).
+            around it, (B, C). sse: squared error of the best shape, (B, C).
     """
 
     mean: Array
     variance: Array
     noise: Array
-    best: Array
     sse: Array
 
 
@@ -115,13 +114,11 @@ def predict(family: Family, u: Array, curves: Array, at: Array, positive: bool =
     mean = np.einsum("bcj,bcjm->bcm", weight, forecast)
     spread = np.einsum("bcj,bcjm->bcm", weight, (forecast - mean[:, :, None]) ** 2)
     estimation = np.einsum("bcj,jm->bcm", weight * sse / freedom, leverage)
-    chosen = best[..., None]
     return Prediction(
         mean,
         spread + estimation,
         (weight * sse).sum(-1) / freedom,
-        np.take_along_axis(forecast, chosen[..., None], 2)[:, :, 0],
-        np.take_along_axis(sse, chosen, 2)[..., 0],
+        np.take_along_axis(sse, best[..., None], 2)[..., 0],
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from sivgap.dynamics.closed_form import Array, Coupled
 from sivgap.dynamics.curves import Curves
+from sivgap.dynamics.interval import LEVEL
 from sivgap.dynamics.projection import project
 from sivgap.errors import RunError
 
@@ -24,9 +25,6 @@ Weights = Literal["equal", "stderr", "huber"]
 
 PARAMETERS = ("solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha")
 LIMITS = ("solver_limit", "verifier_limit")
-
-LEVEL = 0.9
-"""Confidence of every interval."""
 
 _HUBER_SCALE = 1.345
 """Residuals beyond so many standard deviations count linearly: 95 % efficient for normal noise (Huber 1964)."""

@@ -2,7 +2,7 @@
 
 The coupled law explains; it does not forecast best. The default is the median of four families of curves (exponential,
 power law, stretched exponential, two shared rates), each averaged over its shapes. It was chosen on simulated
-trajectories (benchmarks/forecast_study.py), where it beat each family, their mean, and weights by held-out error.
+trajectories (benchmarks/dynamics_study.py): no family, nor their mean, nor weights by held-out error did better there.
 Its interval holds a future measurement: spread within the families, between them, and measurement noise.
 """
 
@@ -26,6 +26,7 @@ from sivgap.dynamics.families import (
     blocks,
     predict,
 )
+from sivgap.dynamics.interval import LEVEL
 
 Forecaster = Callable[[Array, Array, Array], Array]
 """(epochs seen (T,), curves seen (B, C, T), epochs asked for (M,)) -> values (B, C, M)."""
@@ -33,7 +34,6 @@ Forecaster = Callable[[Array, Array, Array], Array]
 MEMBERS = (EXPONENTIAL, POWER_LAW, STRETCHED, TWO_RATES)
 METHOD = "median of exponential, power law, stretched exponential and two shared rates"
 
-LEVEL = 0.9
 FEWEST_SEEN = 4
 """Points that a family needs before it is asked."""
 

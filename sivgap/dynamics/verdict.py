@@ -65,7 +65,7 @@ def separate_rates(run: Curves, seed: int = 0) -> SeparateRates:
     }
     if points < 7:
         return SeparateRates(rates, None, None, None, False, None)
-    statistic, p_value = (float(value[0]) for value in shared_rate_test(run.epoch, both[None]))
+    statistic, p_value = (float(value[0]) for value in _f_test(together, alone, both.shape))
     criteria = aicc(float(together[0]), points, 5), aicc(float(alone[0]), points, 6)
     delta = None if criteria[0] is None or criteria[1] is None else criteria[0] - criteria[1]
     return SeparateRates(rates, statistic, p_value, delta, p_value < SIGNIFICANCE, _power(run, seed))
@@ -73,9 +73,13 @@ def separate_rates(run: Curves, seed: int = 0) -> SeparateRates:
 
 def shared_rate_test(epoch: Array, curves: Array) -> tuple[Array, Array]:
     """F statistic and p value of one shared rate against separate ones, for curves (B, C, T): (B,) each."""
-    together, alone = _sse(epoch, curves)
-    extra = curves.shape[1] - 1
-    freedom = curves[0].size - 3 * curves.shape[1]
+    return _f_test(*_sse(epoch, curves), curves.shape[1:])
+
+
+def _f_test(together: Array, alone: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """From the squared errors of a shared rate and of separate ones, (B,), for curves of `shape` (C, T)."""
+    count, points = shape
+    extra, freedom = count - 1, count * (points - 3)
     statistic = np.maximum(together - alone, 0.0) / extra / np.maximum(alone / freedom, 1e-300)
     return statistic, np.asarray(f_distribution.sf(statistic, extra, freedom))
 

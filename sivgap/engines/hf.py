@@ -2,8 +2,8 @@
 
 The prompt is computed once and shared by its N responses, and so is what these have in common (`prefix_cache`);
 likelihoods at temperature 1 come from the raw logits of the sampling pass itself; a verdict continues from the
-response's cache. The engine has weights of its
-own: training hands merged weights over (`load`), so dropout and adapters never reach a sample.
+response's cache. The engine has weights of its own: training hands merged weights over (`load`), so dropout and
+adapters never reach a sample.
 """
 
 from __future__ import annotations

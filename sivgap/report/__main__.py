@@ -13,6 +13,8 @@ from sivgap.config.app import run_app
 from sivgap.config.schema import Settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sivgap.dynamics.analysis import Analysis
     from sivgap.report.record import Record
 
@@ -37,6 +39,7 @@ def report(config: ReportConfig) -> None:
         ConfigError: If there is no such run.
         RunError: If a run cannot be read.
     """
+    from sivgap.report.over_n import over_n_of
     from sivgap.report.page import page_of_run, page_of_runs
     from sivgap.report.record import read_record
     from sivgap.report.tables import runs_table, trajectory_table, write_table
@@ -47,8 +50,9 @@ def report(config: ReportConfig) -> None:
     records = [read_record(folder) for folder in folders]
     if len(records) == 1:
         where, (record,) = folders[0], records
-        found = _analysis(record, where)
-        page = page_of_run(record, found)
+        found, by_n = _analysis(where), over_n_of(record)
+        _draw(record, found, by_n, where / "figures")
+        page = page_of_run(record, found, by_n)
         for split in ("train", "test"):
             if record.of(split):
                 write_table(trajectory_table(record, split), where / "tables" / f"trajectory_{split}")
@@ -61,29 +65,31 @@ def report(config: ReportConfig) -> None:
     print(where / "report.html")
 
 
-def _analysis(record: Record, where: Path) -> Analysis | None:
-    """The fit of a run and its figures; None where it cannot be fitted."""
+def _analysis(where: Path) -> Analysis | None:
+    """The fit of a run; None where it cannot be fitted."""
     from sivgap.dynamics.analysis import analyse
     from sivgap.errors import RunError
-    from sivgap.report.fit_figure import draw_fit
-    from sivgap.report.over_n import over_n_of
-    from sivgap.report.over_n_figure import draw_over_n
-    from sivgap.report.summary import fit_if_possible
-    from sivgap.report.trajectory_figure import draw_trajectory
     from sivgap.runs.load_curves import from_run
 
-    lines = record.of("test")
-    title = f"{record.name}: {lines[0]['n_prompts']} held-out prompts x {lines[0]['n_samples']} samples"
-    draw_trajectory(lines, fit_if_possible(lines, record.name), title, where / "figures" / "trajectory.png")
-    if record.samples:
-        draw_over_n(over_n_of(record), title, where / "figures" / "over_n.png")
     try:
         curves = from_run(where, "test", "response", "first")
     except RunError:
         return None
-    found = analyse([curves], curves.epoch, draws=0)
-    draw_fit(found, curves, where / "figures" / "fit.png")
-    return found
+    return analyse([curves], curves.epoch, draws=0)
+
+
+def _draw(record: Record, found: Analysis | None, by_n: dict[float, pd.DataFrame], figures: Path) -> None:
+    from sivgap.report.fit_figure import draw_fit
+    from sivgap.report.over_n_figure import draw_over_n
+    from sivgap.report.trajectory_figure import draw_trajectory
+
+    lines = record.of("test")
+    title = f"{record.name}: {lines[0]['n_prompts']} held-out prompts x {lines[0]['n_samples']} samples"
+    draw_trajectory(lines, None if found is None else found.fit, title, figures / "trajectory.png")
+    if by_n:
+        draw_over_n(by_n, title, figures / "over_n.png")
+    if found is not None:
+        draw_fit(found, found.runs[0], figures / "fit.png")
 
 
 if __name__ == "__main__":

@@ -50,22 +50,18 @@ def _band(figure: go.Figure, found: Analysis, curve: str, colour: str, label: st
     )  # fmt: skip
 
 
-def accuracies(records: Sequence[Record]) -> go.Figure:
-    """Solver, best-of-N and best-of-N without the score; of each run, if there are several."""
-    figure = _figure("epoch", "accuracy")
-    curves = (
+def accuracies(record: Record) -> go.Figure:
+    """Solver, best-of-N and best-of-N without the score."""
+    figure, lines = _figure("epoch", "accuracy"), record.of("test")
+    for name, colour, label, dash in (
         ("solver_accuracy", SOLVER, "one response", "solid"),
         ("verifier_accuracy", VERIFIER, "best of N by the verifier", "solid"),
         ("likeliest_accuracy", NEUTRAL, "likeliest of N, no score", "dash"),
-    )
-    for record in records:
-        lines = record.of("test")
-        suffix = f", {record.name}" if len(records) > 1 else ""
-        for name, colour, label, dash in curves:
-            figure.add_scatter(
-                x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=label + suffix,
-                line={"color": colour, "dash": dash}, marker={"size": 4}, showlegend=record is records[0],
-            )  # fmt: skip
+    ):
+        figure.add_scatter(
+            x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=label,
+            line={"color": colour, "dash": dash}, marker={"size": 4},
+        )  # fmt: skip
     return figure
 
 

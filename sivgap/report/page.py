@@ -17,9 +17,8 @@ from plotly.offline import get_plotlyjs
 from sivgap.dynamics.analysis import Analysis
 from sivgap.report import charts
 from sivgap.report.examples import examples
-from sivgap.report.over_n import over_n_of
 from sivgap.report.record import Record
-from sivgap.report.tables import runs_table, trajectory_table
+from sivgap.report.tables import cells, runs_table, trajectory_table
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,13 @@ class Chart:
     caption: str
 
 
-def page_of_run(record: Record, found: Analysis | None) -> str:
-    """The report of one run; `found` is its fit, if it could be fitted."""
+def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.DataFrame]) -> str:
+    """The report of one run; `found` is its fit, if it could be fitted, `by_n` its tables over N, by epoch."""
     lines = record.of("test")
     first, last = lines[0], lines[-1]
-    by_n = over_n_of(record)
     shown = [
         Chart(charts.uncertainties(record, found), "Uncertainties on the held-out panel, fitted law and forecast"),
-        Chart(charts.accuracies([record]), "Accuracy of one response, of the chosen one, and of the likeliest"),
+        Chart(charts.accuracies(record), "Accuracy of one response, of the chosen one, and of the likeliest"),
         Chart(charts.pass_at_k(record), "pass@k by epoch (unbiased)"),
     ]
     tables = [("Trajectory, held out", trajectory_table(record))]
@@ -98,7 +96,7 @@ def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], 
     return environment.get_template("page.html.j2").render(
         **parts,
         charts=shown,
-        tables=[{"title": title, "header": list(t.columns), "rows": _cells(t)} for title, t in tables],
+        tables=[{"title": title, "header": list(t.columns), "rows": cells(t)} for title, t in tables],
         plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - the library itself
         charts_json=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - JSON; no tag can end or begin in it
     )
@@ -111,8 +109,3 @@ def _fit_table(found: Analysis) -> pd.DataFrame:
         for name, e in estimates.items()
     ]
     return pd.DataFrame(rows)
-
-
-def _cells(table: pd.DataFrame) -> list[list[str]]:
-    return [["" if pd.isna(v) else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row]
-            for row in table.itertuples(index=False)]  # fmt: skip

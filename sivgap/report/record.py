@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from sivgap.errors import RunError
+from sivgap.runs.names import epoch_name
 from sivgap.runs.trajectory import Trajectory
 
 Line = dict[str, Any]
@@ -52,7 +53,7 @@ def read_record(path: Path) -> Record:
     epochs = sorted({float(line["epoch"]) for line in lines})
     samples = {}
     for epoch in {epochs[0], epochs[-1]}:
-        file = path / "samples" / f"epoch={epoch:06.2f}.parquet"
+        file = path / "samples" / f"{epoch_name(epoch)}.parquet"
         if file.is_file():
             samples[epoch] = _samples(file)
     return Record(path, lines, status, config or {}, samples)

@@ -32,6 +32,6 @@ def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> No
 def fit_if_possible(lines: Sequence[dict[str, Any]], name: str) -> CoupledFit | None:
     """The joint fit of one split's `lines`; None where they are too few or do not move."""
     try:
-        return fit_coupled(read_curves(pd.DataFrame(list(lines)), name))
+        return fit_coupled(read_curves(pd.DataFrame(list(lines)), name), intervals=False)
     except RunError:
         return None

@@ -59,18 +59,21 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write ``path.csv`` and ``path.md``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path.with_suffix(".csv"), frame.map(_disarmed).to_csv(index=False))
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + "---|" * len(frame.columns)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.itertuples(index=False)]
-    write_text(path.with_suffix(".md"), "\n".join(lines) + "\n")
+    write_text(path.with_suffix(".md"), markdown(list(map(str, frame.columns)), cells(frame)))
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in escaped)]) + "\n"
+
+
+def cells(frame: pd.DataFrame) -> list[list[str]]:
+    """Every value as text: numbers to four digits, nothing for what does not exist."""
+    return [["" if pd.isna(v) else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row]
+            for row in frame.itertuples(index=False)]  # fmt: skip
 
 
 def _disarmed(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -14,6 +14,7 @@ import pandas as pd
 from sivgap.dynamics.bootstrap import PromptCurves
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
 from sivgap.errors import ConfigError, RunError
+from sivgap.runs.names import epoch_name
 from sivgap.runs.trajectory import Trajectory
 
 Split = Literal["train", "test"]
@@ -34,10 +35,8 @@ def columns_of(unit: Unit, solver: SolverEstimate) -> dict[str, str]:
         raise ConfigError("solver=all: the mean over all samples is measured a response, not a token; use solver=first")
     tail = "_per_token" if unit == "token" else ""
     mine = f"{SOLVER}{'_all' if solver == 'all' else tail}"
-    return {mine: SOLVER, f"{mine}_se": f"{SOLVER}_se", f"{VERIFIER}{tail}": VERIFIER, f"{VERIFIER}{tail}_se": _SE}
-
-
-_SE = f"{VERIFIER}_se"
+    read = {mine: SOLVER, f"{VERIFIER}{tail}": VERIFIER}
+    return read | {f"{column}_se": f"{name}_se" for column, name in read.items()}
 
 
 def run_folders(pattern: str) -> list[Path]:
@@ -114,20 +113,21 @@ def from_wandb(name: str, split: Split, unit: Unit, solver: SolverEstimate) -> C
     return read_curves(_renamed(table, unit, solver), name)
 
 
-def prompt_curves(folder: Path, epochs: Sequence[float], split: Split) -> PromptCurves | None:
-    """U_s (mean over the samples) and U_v of every prompt at `epochs`; None where samples are not all there."""
-    solver, verifier = [], []
+def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: SolverEstimate) -> PromptCurves | None:
+    """U_s and U_v of every prompt at `epochs`; None where samples are not all there."""
+    mine, verifier = [], []
     for epoch in epochs:
-        path = folder / "samples" / f"epoch={epoch:06.2f}.parquet"
+        path = folder / "samples" / f"{epoch_name(epoch)}.parquet"
         if not path.is_file():
             return None
-        rows = pd.read_parquet(path, columns=["split", "problem_id", "nll", "selected"])
+        rows = pd.read_parquet(path, columns=["split", "problem_id", "sample", "nll", "selected"])
         rows = rows[rows["split"] == split]
-        solver.append(rows.groupby("problem_id", sort=True)["nll"].mean())
+        counted = rows[rows["sample"] == 0] if solver == "first" else rows
+        mine.append(counted.groupby("problem_id", sort=True)["nll"].mean())
         verifier.append(rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first())
-    if any(not column.index.equals(solver[0].index) for column in (*solver, *verifier)):
+    if any(not column.index.equals(mine[0].index) for column in (*mine, *verifier)):
         return None
-    return PromptCurves(*(np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (solver, verifier)))
+    return PromptCurves(*(np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier)))
 
 
 def _renamed(table: pd.DataFrame, unit: Unit, solver: SolverEstimate) -> pd.DataFrame:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from sivgap.errors import RunError
-from sivgap.runs.files import append_line, write_text
+from sivgap.runs.files import append_line, finite, write_text
 
 Line = dict[str, Any]
 
@@ -21,7 +20,7 @@ class Trajectory:
 
     def append(self, line: Line) -> None:
         """Add one measurement. A number that does not exist (NaN, infinite) is written as null."""
-        append_line(self.path, json.dumps(_without_nan(line), allow_nan=False))
+        append_line(self.path, json.dumps(finite(line), allow_nan=False))
 
     def read(self) -> list[Line]:
         """All measurements; a last line cut short by a crash is left out.
@@ -47,11 +46,3 @@ class Trajectory:
         lines = [line for line in self.read() if line["epoch"] < epoch or (inclusive and line["epoch"] == epoch)]
         kept = [json.dumps(line, allow_nan=False) for line in lines]
         write_text(self.path, "".join(text + "\n" for text in kept))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
