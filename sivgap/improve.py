@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from sivgap.config.schema import TrainConfig
+from sivgap.cross.collect import collect
+from sivgap.cross.external import Response, Timetable, make_timetable
 from sivgap.engines.noise import key_of
-from sivgap.hardware import describe_hardware
+from sivgap.hardware import describe_hardware, prepare_processor
 from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
 from sivgap.progress import Advance, Display
@@ -25,6 +27,7 @@ from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
 from sivgap.stopping import Gain, remaining_gain
+from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
@@ -34,8 +37,18 @@ from sivgap.update.replay import replay_examples
 class Improvement:
     """One run under way. The public methods are the steps of Algorithm 1; everything they change is in a checkpoint."""
 
-    def __init__(self, lab: Lab, run: Run, display: Display, tracker: WandbTracker, stop: StopRequest) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        run: Run,
+        display: Display,
+        tracker: WandbTracker,
+        stop: StopRequest,
+        timetable: Timetable,
+        external: dict[str, Response],
+    ) -> None:
         self.lab, self.run, self.display, self.tracker, self._stop = lab, run, display, tracker, stop
+        self._timetable, self._external = timetable, external
         self.config: TrainConfig = lab.config
         self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
         self.progress = Progress()
@@ -85,7 +98,10 @@ class Improvement:
             yield problems[start : start + size]
 
     def label(self, problems: list[Problem]) -> list[Example]:
-        """Sample, verify and select for `problems`, with the weights that ``refresh`` names; (x, y*) pairs."""
+        """Sample, verify and select for `problems`, with the weights that ``refresh`` names; (x, y*) pairs.
+
+        The y* of a prompt that has been given an external response is that response (SV Eq. 14, 15).
+        """
         if self._queue:
             return []  # stopped while training on these: their labels are in the queue already
         if self.config.refresh != "epoch":
@@ -136,6 +152,17 @@ class Improvement:
 
     def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
         """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
+        given = self._timetable.given(self.progress.half // 2 + 1)
+        own = [problem for problem in problems if problem.id not in given]
+        labels = {example.problem_id: example for example in (self._own_labels(own) if own else [])}
+        for problem in problems:
+            if problem.id in given:
+                response = self.lab.external_tokens(problem, self._external[problem.id])
+                labels[problem.id] = Example(self.lab.writer.solve(problem).tokens, response, problem.id)
+        return [labels[problem.id] for problem in problems if problem.id in labels]
+
+    def _own_labels(self, problems: list[Problem]) -> list[Example]:
+        """What the model chooses among its own responses."""
         never = self.config.refresh == "never"
         round_key = () if never else (self.progress.half, self.progress.rounds)
         self.lab.engine.load(self._base_weights if never else dict(self.lab.learner.merged_weights()))
@@ -177,7 +204,13 @@ class Improvement:
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
             with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
-                panel = self.lab.measure(problems, samples, key_of(self.config.seed, "measure"), self._checked(advance))
+                panel = self.lab.measure(
+                    problems,
+                    samples,
+                    key_of(self.config.seed, "measure"),
+                    self._checked(advance),
+                    *(self._external_now() if split == "train" else ()),
+                )
             lines.append(self._line(split, panel))
             rows += sample_rows(self.epoch, split, problems, panel)
         write_samples(self.run.samples_path(self.epoch), rows)
@@ -191,6 +224,13 @@ class Improvement:
         left = spent / done * (self.schedule.halves - self.progress.half) if done else None
         self.display.measurement(lines[-1], self.config.epochs, left)
         self._advise()
+
+    def _external_now(self) -> tuple[dict[str, Response], dict[str, Response]]:
+        """External responses given so far, and those that arrive now; none arrive once the run is over."""
+        given = self._timetable.given(self.epoch)
+        over = self.progress.half == self.schedule.halves or self.progress.half % 2
+        arriving = set() if over else self._timetable.given(self.epoch + 1) - given
+        return {name: self._external[name] for name in given}, {name: self._external[name] for name in arriving}
 
     def _advise(self) -> None:
         """Say what is still to be gained, once it is less than ``stopping.min_gain``."""
@@ -211,13 +251,14 @@ class Improvement:
         """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""
         spent = self.progress if split == "train" else Progress()
         done = self.progress
+        before = max((half for half in range(done.half) if self.schedule.measures(half)), default=0)
         return {
             "epoch": self.epoch,
             "step": done.step,
             "split": split,
             **summarise(panel, self.config.selection.threshold, self.config.measure.pass_at),
-            "external_new": 0.0,
-            "external_total": 0.0,
+            "external_new": self._timetable.share(self.epoch) - self._timetable.share(before / 2),
+            "external_total": self._timetable.share(self.epoch),
             "train_loss": done.loss_sum / done.loss_steps if done.loss_steps else None,
             "tokens": spent.tokens + panel.rollouts.generated,
             "seconds_generate": spent.seconds_generate + panel.rollouts.seconds_generate,
@@ -246,13 +287,18 @@ class Improvement:
 @contextmanager
 def open_improvement(run: Run, display: Display, stop: StopRequest) -> Iterator[Improvement]:
     """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table)."""
-    with open_lab(run.config) as lab:
+    prepare_processor(run.config.engine.threads)
+    dataset = load_dataset(run.config.dataset)
+    timetable = make_timetable(run.config, dataset.train)
+    chosen = [problem for problem in dataset.train if problem.id in timetable.arrival]
+    external = collect(run.config, dataset, chosen, run.path / "external.jsonl", display)
+    with open_lab(run.config, dataset) as lab:
         run.begin(describe_hardware(), lab.loaded.commit)
         settings = run.config.model_dump(mode="json")
         tracker = WandbTracker(run.config.tracking.wandb, run.id, run.path.name, run.path, settings, display.say)
         failed = True
         try:
-            job = Improvement(lab, run, display, tracker, stop)
+            job = Improvement(lab, run, display, tracker, stop, timetable, external)
             with stop.deferred():
                 yield job
             lines = run.trajectory.read()

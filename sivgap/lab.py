@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
+from sivgap.cross.external import Response
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.rollout import OnBatch, Rollouts, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade
-from sivgap.hardware import prepare_processor
-from sivgap.measure import Panel
-from sivgap.models.load import Loaded, load_model, pad_token
+from sivgap.measure import External, Panel
+from sivgap.models.load import Loaded, context_length, load_model, pad_token
 from sivgap.prompts import PromptWriter
 from sivgap.selection import best_of_n
-from sivgap.tasks.load import Dataset, load_dataset
+from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
 from sivgap.update.sft import Sft
@@ -52,14 +53,61 @@ class Lab:
         rollouts = self.engine.rollout(prompts, sampling, self.verifier.ask, on_batch)
         return rollouts, self.verifier.score(rollouts)
 
-    def measure(self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None) -> Panel:
-        """Sample, verify, choose and, for the record alone, grade."""
+    def measure(
+        self,
+        problems: Sequence[Problem],
+        samples: int,
+        stream: int,
+        on_batch: OnBatch | None,
+        given: Mapping[str, Response] = MappingProxyType({}),
+        arriving: Mapping[str, Response] = MappingProxyType({}),
+    ) -> Panel:
+        """Sample, verify, choose and, for the record alone, grade.
+
+        External responses to some of the problems have been `given`, or are `arriving` right after this measurement.
+        """
         rollouts, scores = self.sample_and_verify(problems, samples, stream, on_batch)
         texts = self.writer.decode(rollouts.bodies)
         references = [problem.reference for problem in problems for _ in range(samples)]
         grades = grade(self.config.dataset.name, texts, references, self.comparer)
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, self.config.selection.threshold)
-        return Panel(rollouts, texts, scores, grades, choice)
+        return Panel(rollouts, texts, scores, grades, choice, self._external(problems, given, arriving))
+
+    def _external(
+        self, problems: Sequence[Problem], given: Mapping[str, Response], arriving: Mapping[str, Response]
+    ) -> External | None:
+        responses = {**arriving, **given}
+        places = [i for i, problem in enumerate(problems) if problem.id in responses]
+        if not places:
+            return None
+        those = [problems[i] for i in places]
+        texts = [responses[problem.id].text for problem in those]
+        tokens = [self.external_tokens(problem, responses[problem.id]) for problem in those]
+        return External(
+            np.array(places),
+            np.array([problem.id not in given for problem in those]),
+            tokens,
+            texts,
+            grade(self.config.dataset.name, texts, [problem.reference for problem in those], self.comparer),
+            self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens),
+        )
+
+    def external_tokens(self, problem: Problem, response: Response) -> tuple[int, ...]:
+        """An external response as the model would have written it, its end included.
+
+        Raises:
+            RunError: If the tokenizer cannot write it, or it does not fit the model's context.
+        """
+        end = (self.loaded.end_tokens[0],) if response.finished else ()
+        tokens = (*self.writer.response(response.text, problem.id), *end)
+        context = context_length(self.loaded.model)
+        needed = len(self.writer.solve(problem).tokens) + len(tokens)
+        if context is not None and needed > context:
+            raise RunError(
+                f"problem {problem.id!r}: with its external response it has {needed} tokens, the model's context "
+                f"{context}; shorten the response, or lower cross.budget"
+            )
+        return tokens
 
     def choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
         """The chosen response of each problem as a training example (SV Eq. 5).
@@ -80,14 +128,12 @@ class Lab:
 
 
 @contextmanager
-def open_lab(config: TrainConfig) -> Iterator[Lab]:
-    """Load everything that `config` names; grading workers end with the block.
+def open_lab(config: TrainConfig, dataset: Dataset) -> Iterator[Lab]:
+    """Load everything that `config` names, to work on `dataset`; grading workers end with the block.
 
     Raises:
-        RunError: If the dataset or the model cannot be loaded, or do not fit each other.
+        RunError: If the model cannot be loaded, or dataset and model do not fit each other.
     """
-    prepare_processor(config.engine.threads)
-    dataset = load_dataset(config.dataset)
     loaded = load_model(config.model)
     writer = PromptWriter(
         loaded.tokenizer, config.model.chat_template, read_prompt(config.dataset.prompt), dataset.examples
@@ -110,12 +156,8 @@ def _check_context(
     lengths = np.array([len(writer.solve(problem).tokens) for problem in problems])
     verdict = len(verifier.ask.tokens) + verifier.ask.max_new_tokens
     needed = int(lengths.max()) + config.sampling.max_new_tokens + verdict
-    model = loaded.model.config
-    limits = [getattr(model, "max_position_embeddings", None)]
-    if getattr(model, "use_sliding_window", True):
-        limits.append(getattr(model, "sliding_window", None))
-    context = min((limit for limit in limits if limit), default=needed)
-    if needed > context:
+    context = context_length(loaded.model)
+    if context is not None and needed > context:
         raise RunError(
             f"problem {problems[int(lengths.argmax())].id!r} needs {needed} tokens (prompt {lengths.max()}, response "
             f"{config.sampling.max_new_tokens}, verdict {verdict}), the model's context has {context}; lower "

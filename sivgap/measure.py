@@ -24,6 +24,35 @@ Columns = dict[str, "Number | dict[str, Number]"]
 
 
 @dataclass(frozen=True)
+class Answers:
+    """One response of each of P prompts; arrays (P,)."""
+
+    nll: NDArray[np.float64]
+    length: NDArray[np.int64]
+    correct: NDArray[np.float64]
+    correct_strict: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class External:
+    """External responses to some prompts of a panel, measured like the others (SV Eq. 14 to 18).
+
+    Attributes:
+        prompt: Place of each response's prompt in the panel, (E,).
+        arriving: Whether it is given only after this measurement, (E,).
+        tokens, texts, grades: One a response.
+        nll: U(y|x), nats, (E,).
+    """
+
+    prompt: NDArray[np.int64]
+    arriving: NDArray[np.bool_]
+    tokens: list[tuple[int, ...]]
+    texts: list[str]
+    grades: list[Grade]
+    nll: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Panel:
     """What was sampled on a panel, scored and graded; arrays (P, N)."""
 
@@ -32,6 +61,37 @@ class Panel:
     scores: Scores
     grades: list[Grade]
     choice: Choice
+    external: External | None = None
+
+    def solver(self) -> Answers:
+        """The first response of each prompt (SV Eq. 4)."""
+        return self._picked(np.zeros(len(self.rollouts.nll), dtype=np.int64))
+
+    def verifier(self, arriving: bool = False) -> Answers:
+        """The chosen response of each prompt (SV Eq. 5), or its external one where it has been given one.
+
+        With `arriving`, also where it is given one right after this measurement: the verifier as the data find it.
+        """
+        chosen = self._picked(self.choice.chosen)
+        if self.external is None:
+            return chosen
+        outside = self.external
+        here = np.ones_like(outside.arriving) if arriving else ~outside.arriving
+        columns = {
+            "nll": outside.nll,
+            "length": np.array([len(tokens) for tokens in outside.tokens]),
+            "correct": np.array([grade.correct for grade in outside.grades], dtype=np.float64),
+            "correct_strict": np.array([grade.correct_strict for grade in outside.grades], dtype=np.float64),
+        }
+        for name, values in columns.items():
+            getattr(chosen, name)[outside.prompt[here]] = values[here]
+        return chosen
+
+    def _picked(self, index: NDArray[np.int64]) -> Answers:
+        """New arrays of the responses `index`, (P,)."""
+        at = np.arange(len(index)), index
+        nll, length = self.rollouts.nll, self.rollouts.length
+        return Answers(nll[at], length[at], self.correct[at], self.correct_strict[at])
 
     @property
     def correct(self) -> NDArray[np.float64]:
@@ -53,28 +113,27 @@ def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns
     ``verifier_*`` the chosen one (SV Eq. 5, 6). Uncertainties are nats a response. Standard errors are over prompts.
     ``likeliest_accuracy`` is best-of-N without the score (tau = 0): what the verifier must beat.
     """
-    rollouts, chosen = panel.rollouts, panel.choice.chosen
+    rollouts, solver, verifier = panel.rollouts, panel.solver(), panel.verifier()
     nll, length = rollouts.nll, rollouts.length
-    first = np.zeros(len(nll), dtype=np.int64)
     likeliest = best_of_n(panel.scores.values, nll, length, 0.0).chosen
     columns: Columns = {"n_prompts": int(nll.shape[0]), "n_samples": int(nll.shape[1])}
-    for who, index in (("solver", first), ("verifier", chosen)):
+    for who, answers in (("solver", solver), ("verifier", verifier)):
         columns |= {
-            **_mean(f"{who}_uncertainty", _pick(nll, index)),
-            **_mean(f"{who}_uncertainty_per_token", _pick(nll / length, index)),
-            f"{who}_length": float(length[np.arange(len(length)), index].mean()),
-            **_mean(f"{who}_accuracy", _pick(panel.correct, index)),
-            f"{who}_accuracy_strict": float(_pick(panel.correct_strict, index).mean()),
+            **_mean(f"{who}_uncertainty", answers.nll),
+            **_mean(f"{who}_uncertainty_per_token", answers.nll / answers.length),
+            f"{who}_length": float(answers.length.mean()),
+            **_mean(f"{who}_accuracy", answers.correct),
+            f"{who}_accuracy_strict": float(answers.correct_strict.mean()),
         }
-    per_token = nll / length
     kept = panel.scores.values >= threshold
     gap_by_prompt = gv_gap_by_prompt(panel.correct, kept)
     headroom = 1 - panel.correct.mean(axis=1)
     columns |= {
         **_mean("solver_uncertainty_all", nll.mean(axis=1)),
-        **_mean("gap", _pick(nll, first) - _pick(nll, chosen)),
-        "gap_per_token": float((_pick(per_token, first) - _pick(per_token, chosen)).mean()),
-        **_mean("likeliest_accuracy", _pick(panel.correct, likeliest)),
+        **_mean("gap", solver.nll - verifier.nll),
+        "gap_per_token": float((solver.nll / solver.length - verifier.nll / verifier.length).mean()),
+        **_as_data_arrive(panel),
+        **_mean("likeliest_accuracy", panel.correct[np.arange(len(likeliest)), likeliest]),
         "pass_at_k": {str(k): _pass_at_k(panel.correct, k) for k in pass_at},
         **_mean("gv_gap", gap_by_prompt),
         "gv_gap_relative": float(
@@ -89,6 +148,15 @@ def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns
         "finished_fraction": float(rollouts.finished.mean()),
     }
     return columns
+
+
+def _as_data_arrive(panel: Panel) -> Columns:
+    """The verifier just after external data have come, before any training on them: what D_t of SV Eq. 19 does."""
+    names = ("verifier_uncertainty_given", "verifier_accuracy_given")
+    if panel.external is None or not panel.external.arriving.any():
+        return dict.fromkeys(names)
+    after = panel.verifier(arriving=True)
+    return {names[0]: float(after.nll.mean()), names[1]: float(after.correct.mean())}
 
 
 def gv_gap_by_prompt(correct: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -122,10 +190,6 @@ def auroc(scores: NDArray[np.float64], correct: NDArray[np.float64]) -> float | 
 def _pass_at_k(correct: NDArray[np.float64], k: int) -> float | None:
     n = correct.shape[1]
     return float(pass_at_k(correct.sum(axis=1), n, k).mean()) if k <= n else None
-
-
-def _pick(values: NDArray[np.float64], index: NDArray[np.int64]) -> NDArray[np.float64]:
-    return values[np.arange(len(values)), index]
 
 
 def _mean(name: str, values: NDArray[np.float64]) -> dict[str, Number]:

@@ -81,6 +81,19 @@ class PromptWriter:
         """An allowed verdict, as tokens that can follow the verifier's question."""
         return tuple(self._tokenizer(answer, add_special_tokens=False)["input_ids"])
 
+    def response(self, text: str, problem_id: str) -> tuple[int, ...]:
+        """A response that someone else wrote, as tokens behind the prompt, without an end.
+
+        Raises:
+            RunError: If the tokenizer cannot write it.
+        """
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+            raise RunError(
+                f"problem {problem_id!r}: the model's tokenizer has no tokens for its external response {text[:80]!r}"
+            )
+        return tuple(ids)
+
     def decode(self, responses: Sequence[Tokens]) -> list[str]:
         """Texts of responses, special tokens left out."""
         return list(self._tokenizer.batch_decode([list(r) for r in responses], skip_special_tokens=True))
@@ -94,14 +107,19 @@ class PromptWriter:
         return "".join(shots) + self._template.replace("{question}", question)
 
     def _conversation(self, question: str) -> list[dict[str, str]]:
-        messages = []
-        for example in self._examples:
-            messages += [
-                {"role": "user", "content": self._template.replace("{question}", example.question)},
-                {"role": "assistant", "content": example.solution or example.reference},
-            ]
-        return [*messages, {"role": "user", "content": self._template.replace("{question}", question)}]
+        return conversation(self._template, self._examples, question)
 
     def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return list(self._tokenizer(str(text), add_special_tokens=False)["input_ids"])
+
+
+def conversation(template: str, examples: Sequence[Problem], question: str) -> list[dict[str, str]]:
+    """Few-shot `examples`, each with its solution, and `question`, as the messages of a chat."""
+    messages = []
+    for example in examples:
+        messages += [
+            {"role": "user", "content": template.replace("{question}", example.question)},
+            {"role": "assistant", "content": example.solution or example.reference},
+        ]
+    return [*messages, {"role": "user", "content": template.replace("{question}", question)}]

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from commands import run_command
 
-from sivgap.dynamics.allocation import best_schedule, end_state, schedules
+from sivgap.dynamics.allocation import best_schedule, end_state
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.cross import FORMS, curves
 from sivgap.dynamics.cross_fit import fit_cross
 from sivgap.dynamics.curves import Curves, read_curves
+from sivgap.dynamics.schedules import schedules
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.35, 0.4)
 HALVES = np.arange(0, 10.5, 0.5)

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -153,6 +153,95 @@ class StoppingConfig(Settings):
     """Nats a response."""
 
 
+class ExternalModelConfig(Settings):
+    path: str | None = None
+    """Local folder or hub id of the stronger model."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    chat_template: bool = True
+    """As ``model.chat_template``."""
+    stop: list[Annotated[str, Field(min_length=1, max_length=40)]] = []
+    """As ``model.stop``."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """As ``model.dtype``."""
+
+
+class ApiConfig(Settings):
+    model: str | None = None
+    """Name of the model at the endpoint."""
+    base_url: str | None = None
+    """An OpenAI-compatible endpoint; null is OpenAI's own."""
+    key_env: str = Field(default="OPENAI_API_KEY", min_length=1)
+    """Environment variable that holds the key; the key itself never enters a configuration or a log."""
+    input_price: float | None = Field(default=None, ge=0)
+    """US dollars a million tokens sent; 0 for a server of your own."""
+    output_price: float | None = Field(default=None, ge=0)
+    """US dollars a million tokens received; 0 for a server of your own."""
+    max_cost: float = Field(default=10.0, ge=0)
+    """US dollars that one collection may cost at most; it stops before it would exceed them."""
+    concurrency: int = Field(default=8, ge=1, le=256)
+    """Requests under way at once."""
+    retries: int = Field(default=6, ge=0, le=20)
+    """Attempts after the first, with growing pauses, at what may pass: 429, 5xx, time-outs, cut connections."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds that one attempt may take."""
+    cache: str = "~/.cache/sivgap/api"
+    """Folder of the answers that were paid for, shared by all runs."""
+
+
+class CrossConfig(Settings):
+    """External data (SV Sec. 5): which prompts get an external response, and when."""
+
+    strategy: Literal["none", "early", "uniform", "late", "custom"] = "none"
+    """``early`` gives all in epoch 1, ``uniform`` equal shares over the first ``cross.epochs``, ``late`` all in the
+    last of these, ``custom`` what ``cross.schedule`` says."""
+    budget: float = Field(default=0.25, gt=0)
+    """H: share of the training prompts that get an external response, up to 1; above 1 their number."""
+    epochs: int = Field(default=8, ge=1)
+    """Epochs of ``uniform``, and the epoch of ``late``."""
+    schedule: list[Annotated[float, Field(ge=0)]] | None = None
+    """For ``custom``: what is given in epochs 1, 2, ..., adding up to ``budget``; or the path of an ``allocation.json``
+    of `sivgap.allocate`, whose best plan is taken."""
+    source: Literal["reference", "file", "model", "api"] = "reference"
+    """Where external responses come from: the dataset's solutions, ``cross.file``, ``cross.model``, ``cross.api``."""
+    file: str | None = None
+    """A .jsonl or .parquet file whose records have ``response``, and ``id`` or ``question``."""
+    model: ExternalModelConfig = ExternalModelConfig()
+    api: ApiConfig = ApiConfig()
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """Of the responses of ``model`` and ``api``."""
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _from_file(cls, value: object) -> object:
+        from sivgap.cross.allocation import read_schedule
+
+        return read_schedule(Path(value)) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CrossConfig:
+        if self.budget > 1 and not float(self.budget).is_integer():
+            raise ValueError(f"budget: expected a share up to 1, or a whole number of prompts, got {self.budget:g}")
+        if self.strategy == "none":
+            return self
+        needs = {
+            "file": ("file", self.file),
+            "model": ("model.path", self.model.path),
+            "api": ("api.model", self.api.model),
+        }
+        key, value = needs.get(self.source, ("", "given"))
+        if not value:
+            raise ValueError(f"source={self.source} needs cross.{key}")
+        if self.source == "file" and Path(self.file or "").suffix not in (".jsonl", ".parquet"):
+            raise ValueError(f"file: expected a .jsonl or .parquet file, got {self.file}")
+        if self.source == "api" and (self.api.input_price is None or self.api.output_price is None):
+            raise ValueError(
+                "source=api needs cross.api.input_price and cross.api.output_price, US dollars a million tokens (0 for "
+                "a server of your own), to keep cross.api.max_cost"
+            )
+        return self
+
+
 class WandbConfig(Settings):
     mode: Literal["offline", "online", "disabled"] = "offline"
     """Where metrics stream. A failing W&B never stops a run; the run directory has everything anyway."""
@@ -180,6 +269,7 @@ class TrainConfig(Settings):
     selection: SelectionConfig
     measure: MeasureConfig
     stopping: StoppingConfig
+    cross: CrossConfig
     tracking: TrackingConfig
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of everything random in the run."""
@@ -199,12 +289,20 @@ class TrainConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        from sivgap.cross.allocation import planned
+
         halves = self.epochs * 2
         if not math.isclose(halves, round(halves)):
             raise ValueError(f"epochs: expected a multiple of 0.5, got {self.epochs:g}")
         ratio = self.measure.every * 2
         if not math.isclose(ratio, round(ratio)):
             raise ValueError(f"measure.every: expected a multiple of 0.5, got {self.measure.every:g}")
+        planned(self.cross, self.epochs)
+        if self.cross.strategy != "none" and self.measure.every > 1:
+            raise ValueError(
+                "measure.every: expected at most 1 with external data, whose arrivals a fit reads from measurements, "
+                f"got {self.measure.every:g}"
+            )
         if self.model.path is None and self.model.name != "tiny":
             raise ValueError("model.path: expected a local folder or a hub id")
         if self.model.name == "tiny" and self.model.path is None and self.dataset.name != "arithmetic":

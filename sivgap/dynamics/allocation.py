@@ -15,9 +15,7 @@ from scipy.optimize import LinearConstraint, minimize
 from sivgap.dynamics.closed_form import Array, Coupled
 from sivgap.dynamics.cross import Form, curves
 from sivgap.dynamics.interval import percentile_interval
-
-UNIFORM_EPOCHS = 8
-"""Epochs of the paper's uniform schedule, and the epoch of its late one."""
+from sivgap.dynamics.schedules import schedules
 
 _NEGLIGIBLE = 1e-6
 """Shares below this part of the budget are rounding of the optimiser."""
@@ -45,16 +43,6 @@ def end_state(law: Coupled, gamma: Array | float, form: Form, eta: Array) -> tup
     arrivals = [(float(t), float(share)) for t, share in enumerate(eta) if share > 0]
     solver, verifier = curves(law, gamma, form, arrivals, np.array([float(len(eta))]))
     return solver[..., 0], verifier[..., 0]
-
-
-def schedules(budget: float, horizon: int) -> dict[str, Array]:
-    """The paper's: nothing, all in the first epoch, equal shares over eight, all in the eighth."""
-    spread = min(UNIFORM_EPOCHS, horizon)
-    plans = {name: np.zeros(horizon) for name in ("none", "early", "uniform", "late")}
-    plans["early"][0] = budget
-    plans["uniform"][:spread] = budget / spread
-    plans["late"][spread - 1] = budget
-    return plans
 
 
 def best_schedule(law: Coupled, gamma: float, form: Form, budget: float, horizon: int) -> Array:

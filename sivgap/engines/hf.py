@@ -24,6 +24,9 @@ from sivgap.engines.rollout import FollowUp, OnBatch, Prompt, Rollouts, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 
+_MOST_LOGITS = 2**27
+"""Logits in memory at once when given responses are scored: half a GiB."""
+
 
 class HFEngine:
     """Samples with a transformers causal language model.
@@ -78,6 +81,37 @@ class HFEngine:
             if on_batch is not None:
                 on_batch(len(places), part.generated)
         return gather(parts)
+
+    @torch.inference_mode()
+    def likelihood(
+        self, prompts: Sequence[Prompt], responses: Sequence[Sequence[int]], on_batch: OnBatch | None = None
+    ) -> NDArray[np.float64]:
+        """U(y|x) in nats of given responses, tokens that end them included: (len(prompts),). The right of SV Eq. 3."""
+        texts = [(*prompt.tokens, *response) for prompt, response in zip(prompts, responses, strict=True)]
+        nll = np.zeros(len(texts))
+        by_length = np.argsort([len(text) for text in texts], kind="stable")
+        room = max(1, _MOST_LOGITS // (max(map(len, texts), default=1) * self.model.config.vocab_size))
+        for start in range(0, len(texts), room):
+            places = by_length[start : start + room]
+            nll[places] = self._teacher_forced([texts[i] for i in places], [len(responses[i]) for i in places])
+            if on_batch is not None:
+                on_batch(len(places), 0)
+        return nll
+
+    def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
+        """Minus the log-likelihood of the last `counted` tokens of each text."""
+        longest = max(map(len, texts))
+        ids = torch.full((len(texts), longest), self.pad_token)
+        here = torch.zeros((len(texts), longest), dtype=torch.bool)
+        mask = torch.zeros_like(here)
+        for row, (text, count) in enumerate(zip(texts, counted, strict=True)):
+            ids[row, : len(text)] = torch.tensor(text)
+            mask[row, : len(text)] = True
+            here[row, len(text) - count : len(text)] = True
+        ids, mask, here = (t.to(self.model.device) for t in (ids, mask, here))
+        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+        logp = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0].double()
+        return -(logp * here[:, 1:]).sum(1).cpu().numpy()  # type: ignore[no-any-return]
 
     def _batch(self, prompts: list[Prompt], sampling: Sampling, follow_up: FollowUp | None) -> Rollouts:
         started = time.perf_counter()

@@ -122,3 +122,7 @@ class Engine(Protocol):
         follow_up: FollowUp | None = None,
         on_batch: OnBatch | None = None,
     ) -> Rollouts: ...
+
+    def likelihood(
+        self, prompts: Sequence[Prompt], responses: Sequence[Sequence[int]], on_batch: OnBatch | None = None
+    ) -> NDArray[np.float64]: ...

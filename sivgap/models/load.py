@@ -73,6 +73,14 @@ def pad_token(loaded: Loaded) -> int:
     return int(named) if named is not None else loaded.end_tokens[0]
 
 
+def context_length(model: PreTrainedModel) -> int | None:
+    """Tokens that the model can read at once; None where it does not say."""
+    limits = [getattr(model.config, "max_position_embeddings", None)]
+    if getattr(model.config, "use_sliding_window", True):
+        limits.append(getattr(model.config, "sliding_window", None))
+    return min((limit for limit in limits if limit), default=None)
+
+
 def _dtype(config: ModelConfig) -> torch.dtype:
     if config.dtype != "auto":
         return getattr(torch, config.dtype)  # type: ignore[no-any-return]

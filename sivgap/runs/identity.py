@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
+from sivgap.cross.allocation import planned
 from sivgap.tiny import WEIGHTS
 
 _ENDS = 65_536
@@ -21,6 +22,9 @@ def identity(config: TrainConfig) -> str:
         del settings[group]
     if config.stopping.rule == "none" or config.stopping.action == "advise":
         del settings["stopping"]  # it changes no number
+    settings["cross"] = _external(config)
+    if not settings["cross"]:
+        del settings["cross"]
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"]
     for group in ("dataset", "verifier"):
@@ -34,6 +38,23 @@ def identity(config: TrainConfig) -> str:
         settings["model"]["path"] = _digest_folder(Path(model_path))
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _external(config: TrainConfig) -> dict[str, object]:
+    """What decides the external data: when how much is given, and where it comes from; nothing without any."""
+    cross = config.cross
+    if cross.strategy == "none":
+        return {}
+    source: object = None
+    if cross.source == "file" and cross.file:
+        source = _digest_file(Path(cross.file)) if Path(cross.file).is_file() else cross.file
+    elif cross.source == "model":
+        path = Path(cross.model.path or "")
+        source = {**cross.model.model_dump(), "path": _digest_folder(path) if path.is_dir() else str(path)}
+    elif cross.source == "api":
+        source = [cross.api.base_url, cross.api.model]
+    asked = cross.temperature if cross.source in ("model", "api") else None
+    return {"plan": planned(cross, config.epochs), "budget": cross.budget, "source": [cross.source, source, asked]}
 
 
 def _digest_file(path: Path) -> str:

@@ -122,7 +122,7 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
             return None
         rows = pd.read_parquet(path, columns=["split", "problem_id", "sample", "nll", "selected"])
         rows = rows[rows["split"] == split]
-        counted = rows[rows["sample"] == 0] if solver == "first" else rows
+        counted = rows[rows["sample"] == 0 if solver == "first" else rows["sample"] >= 0]
         mine.append(counted.groupby("problem_id", sort=True)["nll"].mean())
         verifier.append(rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first())
     if any(not column.index.equals(mine[0].index) for column in (*mine, *verifier)):

@@ -39,7 +39,9 @@ class Run:
         """
         self.config = config
         key = identity(config)
-        name = f"{config.model.name}-{config.dataset.name}-{config.verifier.name}-seed{config.seed}-{key[:10]}"
+        external = "" if config.cross.strategy == "none" else f"-{config.cross.strategy}"
+        parts = (config.model.name, config.dataset.name, f"{config.verifier.name}{external}", f"seed{config.seed}")
+        name = "-".join((*parts, key[:10]))
         self.path = _directory(Path(config.runs_dir), name, config.fresh)
         self.id = f"{key}{self.path.name.removeprefix(name)}"
         try:

@@ -1,0 +1,1 @@
+"""Cross-improvement: external responses for some of the prompts (SV Sec. 5)."""
