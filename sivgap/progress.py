@@ -63,7 +63,7 @@ class Display:
 
     def measurement(self, line: Line, epochs: float, left: float | None) -> None:
         """One line for one measurement of the held-out panel."""
-        until = "" if left is None else f"   about {_duration(left)} left"
+        until = "" if left is None else f"   about {duration(left)} left"
         self.say(
             f"epoch {line['epoch']:5.2f}/{epochs:g}  U_s {line['solver_uncertainty']:6.3f}  "
             f"U_v {line['verifier_uncertainty']:6.3f}  gap {line['gap']:6.3f}  "
@@ -124,7 +124,7 @@ def _change(before: float | None, after: float | None) -> str:
     return "-" if before is None or after is None else f"{after - before:+.3f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes = seconds / 60
     if minutes < 1.5:
         return f"{seconds:.0f} s"

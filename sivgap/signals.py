@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from sivgap.errors import Stopped
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-"""SIGUSR1 is what schedulers send ahead of the end of a job's time."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""SIGUSR1 and SIGUSR2 are what schedulers send ahead of the end of a job's time."""
 
 
 class StopRequest:
@@ -44,7 +44,7 @@ class StopRequest:
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Listen for SIGTERM, SIGINT and SIGUSR1; earlier handlers return at the end."""
+    """Listen for these signals; earlier handlers return at the end."""
     request = StopRequest()
     before = {number: signal.signal(number, request._handle) for number in _SIGNALS}
     try:

@@ -23,6 +23,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped
 from sivgap.progress import Display
 from sivgap.signals import listening
+from sivgap.sweep.job import run_job
 
 if TYPE_CHECKING:
     from sivgap.improve import Improvement
@@ -32,11 +33,13 @@ _log = logging.getLogger("sivgap")
 
 
 def main() -> None:
-    run_app("train", TrainConfig, train)
+    run_app("train", TrainConfig, train, run_job)
 
 
-def train(config: TrainConfig) -> None:
+def train(config: TrainConfig, wait: bool = False) -> None:
     """One run from where it stands to its end; prints its directory as the last line.
+
+    With `wait`, another process that works on the same run is waited for.
 
     Raises:
         ConfigError: If the configuration is wrong.
@@ -45,7 +48,7 @@ def train(config: TrainConfig) -> None:
     """
     from sivgap.runs.run import Run
 
-    run, display = Run(config), Display()
+    run, display = Run(config, wait), Display()
     try:
         if run.state == "complete":
             display.say("this run is complete; fresh=true starts over beside it")

@@ -105,7 +105,7 @@ def test_a_run_is_the_run_without_data_until_they_come(runs):
         assert early.loc[0].equals(none.loc[0])
         assert late.loc[:1.0].equals(none.loc[:1.0])
         assert not early.loc[0.5].equals(none.loc[0.5])
-        assert not late.loc[1.5].equals(none.loc[1.5])
+        assert not late.loc[1.5:].equals(none.loc[1.5:])
 
 
 def test_eta_is_logged_with_the_measurement_after_it_came(runs):

@@ -12,7 +12,8 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from typing import TypeVar, get_args, get_origin
+from pathlib import Path
+from typing import NoReturn, TypeVar, get_args, get_origin
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -29,14 +30,23 @@ from sivgap.errors import ConfigError, SivgapError
 S = TypeVar("S", bound=BaseModel)
 
 
-def run_app(config_name: str, schema: type[S], command: Callable[[S], None]) -> None:
-    """Compose ``conf/<config_name>.yaml`` with the command line, check it as `schema`, run `command`, exit."""
+def run_app(
+    config_name: str, schema: type[S], command: Callable[[S], None], job: Callable[[S, Path], object] | None = None
+) -> None:
+    """Compose ``conf/<config_name>.yaml`` with the command line, check it as `schema`, run `command`, exit.
+
+    A job of a sweep that has a manifest goes to `job`, with the sweep's directory.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach us; Hydra itself would exit 1 for all of them
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)  # type: ignore[untyped-decorator]
-    def job(raw: DictConfig) -> None:
+    def main(raw: DictConfig) -> object:
         try:
-            command(validate(raw, schema))
+            config, sweep = validate(raw, schema), Path(str(HydraConfig.get().sweep.dir))
+            if job is not None and (sweep / "sweep.json").is_file():
+                return job(config, sweep)
+            command(config)
+            return None
         except SivgapError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the launcher goes on with the other jobs and reports at the end
@@ -45,7 +55,7 @@ def run_app(config_name: str, schema: type[S], command: Callable[[S], None]) -> 
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(_help(config_name, schema))
-        job()
+        main()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe, `head` for one, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,7 +109,7 @@ def _help(config_name: str, schema: type[BaseModel]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _exit(error: SivgapError) -> None:
+def _exit(error: SivgapError) -> NoReturn:
     print(f"sivgap: {error}", file=sys.stderr)
     sys.exit(error.status)
 

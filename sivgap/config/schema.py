@@ -248,6 +248,9 @@ class WandbConfig(Settings):
     project: str = "sivgap"
     entity: str | None = None
     group: str | None = None
+    """Null: a sweep is a group, a single run is in none."""
+    name: str | None = None
+    """Null: a run of a sweep is called by what differs, any other by its directory."""
     tags: list[str] = []
     table_rows: int = Field(default=32, ge=0)
     """Responses shown in the table of samples of each measurement."""

@@ -112,7 +112,8 @@ def average(runs: Sequence[Curves]) -> Curves:
         np.mean([getattr(run, curve)[place] for run, place in zip(runs, places, strict=True)], axis=0)
         for curve in ("solver", "verifier")
     )
-    return Curves(f"mean of {len(runs)} runs", common, solver, verifier)
+    arrivals = runs[0].arrivals if len({run.arrivals for run in runs}) == 1 else ()
+    return Curves(f"mean of {len(runs)} runs", common, solver, verifier, arrivals=arrivals)
 
 
 def _in_blocks(mean: Curves) -> Curves:

@@ -49,6 +49,14 @@ class CrossFit:
     def names(self) -> tuple[str, ...]:
         return (*PARAMETERS, "gamma")
 
+    @property
+    def law(self) -> Coupled:
+        return Coupled(*(self.parameters[name].value for name in PARAMETERS))
+
+    def drawn(self) -> tuple[Coupled, Array]:
+        """The draws as laws and their gamma."""
+        return Coupled(*self.draws[:, : len(PARAMETERS)].T), self.draws[:, -1]
+
 
 def fit_cross(runs: Sequence[Curves], intervals: bool = True, seed: int = 0) -> CrossFit:
     """Fit all `runs` with shared parameters; at least one must have arrivals.
@@ -129,6 +137,11 @@ def _draw(result: Any, names: Sequence[str], seed: int) -> Array:
     mean = np.array([result.params[name].value for name in names])
     order = [result.var_names.index(name) for name in names]
     covariance = np.asarray(result.covar)[np.ix_(order, order)]
-    draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, _DRAWS, method="eigh")
+    spectrum = np.linalg.eigvalsh(covariance)
+    if spectrum[0] < -1e-8 * spectrum[-1]:  # the squared error is no bowl here: there is no covariance to draw from
+        return np.empty((0, len(names)))
+    draws = np.random.default_rng(seed).multivariate_normal(
+        mean, covariance, _DRAWS, check_valid="ignore", method="eigh"
+    )
     draws[:, names.index("rate")] = np.maximum(draws[:, names.index("rate")], 1e-6)
     return np.asarray(draws)

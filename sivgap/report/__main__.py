@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import Field, model_validator
+
 from sivgap.config.app import run_app
 from sivgap.config.schema import Settings
 
@@ -22,10 +24,20 @@ if TYPE_CHECKING:
 class ReportConfig(Settings):
     """What to report on."""
 
-    runs: str
+    runs: str | None = None
     """A run directory, or a pattern of several (in quotes)."""
+    sweep: str | None = None
+    """A sweep's directory; while it is under way, its status is shown first."""
+    margin: float = Field(default=0.02, gt=0, lt=1)
+    """Of a sweep: accuracies that differ by less are called equivalent."""
     out: str = "reports"
     """Where the report of several runs goes: ``out``/NAME."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ReportConfig:
+        if (self.runs is None) == (self.sweep is None):
+            raise ValueError("expected one of runs=DIR and sweep=DIR")
+        return self
 
 
 def main() -> None:
@@ -46,7 +58,10 @@ def report(config: ReportConfig) -> None:
     from sivgap.runs.files import write_text
     from sivgap.runs.load_curves import common_name, run_folders
 
-    folders = run_folders(config.runs)
+    if config.sweep is not None:
+        _sweep(Path(config.sweep), config.margin)
+        return
+    folders = run_folders(config.runs or "")
     records = [read_record(folder) for folder in folders]
     if len(records) == 1:
         where, (record,) = folders[0], records
@@ -63,6 +78,18 @@ def report(config: ReportConfig) -> None:
     write_table(runs_table(records), where / "tables" / "runs")
     write_text(where / "report.html", page)
     print(where / "report.html")
+
+
+def _sweep(path: Path, margin: float) -> None:
+    """The status of a sweep until nothing in it is running, then its report if anything is complete."""
+    from sivgap.progress import Display
+    from sivgap.report.sweep import report_sweep
+    from sivgap.sweep.manifest import Sweep
+    from sivgap.sweep.watch import follow
+
+    display, sweep = Display(), Sweep(path)
+    follow(sweep, display)
+    print(report_sweep(path, display, margin))
 
 
 def _analysis(where: Path) -> Analysis | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from sivgap.dynamics.analysis import Analysis
+from sivgap.dynamics.cross import curves
+from sivgap.report.cross_figure import STRATEGY_COLOURS
+from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
 from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, column
 
@@ -102,6 +105,29 @@ def over_n(tables: dict[float, pd.DataFrame]) -> go.Figure:
             figure.add_scatter(
                 x=table["n"], y=table[f"{name}_accuracy"], mode="lines+markers", name=f"{label}, epoch {epoch:g}",
                 line={"color": colour, "dash": dash},
+            )  # fmt: skip
+    return figure
+
+
+def by_strategy(runs: Mapping[str, Sequence[Record]], name: str, label: str, model: CrossModel | None) -> go.Figure:
+    """One column of every setting, mean over its seeds with one standard deviation, and the law of `model`."""
+    figure = _figure("epoch", label)
+    for i, (strategy, records) in enumerate(runs.items()):
+        colour = STRATEGY_COLOURS[i % len(STRATEGY_COLOURS)]
+        epoch = column(records[0].of("test"), "epoch")
+        values = np.array([column(record.of("test"), name)[: len(epoch)] for record in records])
+        figure.add_scatter(
+            x=epoch, y=values.mean(axis=0), mode="markers" if model else "lines+markers", name=strategy,
+            marker={"color": colour, "size": 5}, line={"color": colour},
+            error_y={"array": values.std(axis=0, ddof=1), "thickness": 1, "width": 2} if len(values) > 1 else None,
+        )  # fmt: skip
+        if model is not None:
+            t = np.linspace(0, float(epoch[-1]), 120)
+            gamma = model.fit.parameters["gamma"].value
+            law = curves(model.fit.law, gamma, model.fit.form, model.strategies[strategy].arrivals, t)
+            figure.add_scatter(
+                x=t, y=law[0 if name.startswith("solver") else 1], mode="lines", name=f"{strategy}, law",
+                line={"color": colour, "width": 1}, showlegend=False,
             )  # fmt: skip
     return figure
 

@@ -16,8 +16,11 @@ from plotly.offline import get_plotlyjs
 
 from sivgap.dynamics.analysis import Analysis
 from sivgap.report import charts
+from sivgap.report.cross_model import CrossModel
+from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.examples import examples
 from sivgap.report.record import Record
+from sivgap.report.sweep_record import SweepRecord, label
 from sivgap.report.tables import cells, runs_table, trajectory_table
 
 
@@ -57,6 +60,7 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
         subtitle=f"{record.status.get('state')}, {last['n_prompts']} held-out prompts x {last['n_samples']} samples, "
         f"epoch {last['epoch']:g}, {record.status.get('seconds', 0):.0f} s",
         cards=cards,
+        findings=[],
         warnings=[] if found is None else found.warnings,
         shown=shown,
         tables=tables,
@@ -80,11 +84,56 @@ def page_of_runs(records: Sequence[Record], title: str) -> str:
         title=title,
         subtitle=f"{len(records)} runs",
         cards=[],
+        findings=[],
         warnings=[],
         shown=shown,
         tables=[("Runs", runs_table(records))],
         examples=[],
         details=[],
+    )
+
+
+def page_of_sweep(
+    sweep: SweepRecord,
+    groups: Sequence[CrossGroup],
+    models: Sequence[CrossModel | None],
+    tables: Sequence[tuple[str, pd.DataFrame]],
+    said: Sequence[str],
+) -> str:
+    """The report of a sweep: what its tables and tests say, and its curves by setting."""
+    shown = []
+    for group, model in zip(groups, models, strict=True):
+        name = f", {group.name}" if group.name else ""
+        runs = group.runs
+        shown += [
+            Chart(charts.by_strategy(runs, "solver_accuracy", "solver accuracy", None), f"Solver accuracy{name}"),
+            Chart(charts.by_strategy(runs, "verifier_accuracy", "best-of-N accuracy", None), f"Best of N{name}"),
+            Chart(
+                charts.by_strategy(runs, "solver_uncertainty_all", "U_s (nats)", model),
+                f"U_s, with the fitted law{name}",
+            ),
+            Chart(charts.by_strategy(runs, "verifier_uncertainty", "U_v (nats)", model), f"U_v, with the law{name}"),
+        ]
+    if not groups:
+        by_name = {label(setting): records for setting, records in sweep.settings().items()}
+        shown = [
+            Chart(charts.by_strategy(by_name, column, title, None), f"{title}, held out, mean over seeds")
+            for column, title in (
+                ("solver_accuracy", "solver accuracy"), ("verifier_accuracy", "best-of-N accuracy"),
+                ("solver_uncertainty", "U_s (nats)"), ("gap", "gap (nats)"),
+            )
+        ]  # fmt: skip
+    unfinished = [f"{p.job.name}: {p.state}" for p in sweep.progress if p.state != "complete"]
+    return _render(
+        title=sweep.name,
+        subtitle=f"{len(sweep.records)} of {len(sweep.progress)} jobs complete",
+        cards=[],
+        findings=said,
+        warnings=unfinished,
+        shown=shown,
+        tables=tables,
+        examples=[],
+        details=[("Configuration of the first run", yaml.safe_dump(sweep.records[0].config, sort_keys=False))],
     )
 
 

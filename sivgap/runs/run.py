@@ -23,6 +23,10 @@ from sivgap.runs.trajectory import Trajectory
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "hydra-core", "wandb", "lmfit", "numpy")
 
 
+class RunBusy(RunError):  # noqa: N818 - nothing is wrong
+    """Another process is working on the run."""
+
+
 class Run:
     """An open run directory, locked against a second process.
 
@@ -31,28 +35,26 @@ class Run:
         state: ``running``, ``complete``, ``failed`` or ``stopped``, as found when opened.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Find or make the directory of `config`.
+    def __init__(self, config: TrainConfig, wait: bool = False) -> None:
+        """Find or make the directory of `config`; if another process has it, `wait` for that.
 
         Raises:
-            RunError: If another process has it, or it cannot be written.
+            RunBusy: If another process has it.
+            RunError: If it cannot be written.
         """
         self.config = config
         key = identity(config)
-        external = "" if config.cross.strategy == "none" else f"-{config.cross.strategy}"
-        parts = (config.model.name, config.dataset.name, f"{config.verifier.name}{external}", f"seed{config.seed}")
-        name = "-".join((*parts, key[:10]))
-        self.path = _directory(Path(config.runs_dir), name, config.fresh)
-        self.id = f"{key}{self.path.name.removeprefix(name)}"
+        self.path = run_directory(config, key)
+        self.id = f"{key}{self.path.name.removeprefix(_name(config, key))}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] = (self.path / ".lock").open("w")
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written ({error.strerror}); set runs_dir=FOLDER") from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
-            raise RunError(
+            raise RunBusy(
                 f"{self.path}: another process is working on this run; wait for it, or use fresh=true"
             ) from error
         self.trajectory = Trajectory(self.path / "trajectory.jsonl")
@@ -109,12 +111,19 @@ class Run:
         return status if isinstance(status, dict) else {}
 
 
-def _directory(runs: Path, name: str, fresh: bool) -> Path:
-    """The newest directory of this name; a new one beside it if `fresh`: NAME, NAME-2, NAME-3, ..."""
+def run_directory(config: TrainConfig, key: str) -> Path:
+    """The newest directory of the run with identity `key`; with ``fresh`` a new one: NAME, NAME-2, NAME-3, ..."""
+    runs, name, fresh = Path(config.runs_dir), _name(config, key), config.fresh
     taken = [int(p.name[len(name) + 1 :] or 1) for p in runs.glob(f"{name}*") if _numbered(p.name, name)]
     newest = max(taken, default=0)
     number = newest + 1 if fresh else max(newest, 1)
     return runs / (name if number == 1 else f"{name}-{number}")
+
+
+def _name(config: TrainConfig, key: str) -> str:
+    external = "" if config.cross.strategy == "none" else f"-{config.cross.strategy}"
+    parts = (config.model.name, config.dataset.name, f"{config.verifier.name}{external}", f"seed{config.seed}")
+    return "-".join((*parts, key[:10]))
 
 
 def _numbered(candidate: str, name: str) -> bool:

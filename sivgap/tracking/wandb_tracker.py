@@ -76,7 +76,7 @@ class WandbTracker:
             group=config.group,
             tags=config.tags,
             id=run_id,
-            name=name,
+            name=config.name or name,
             dir=str(folder),
             config=settings,
             resume="allow" if config.mode == "online" else None,

@@ -1,0 +1,75 @@
+"""Is one setting better than another, and are two the same? Paired by seed and prompt.
+
+A difference varies from seed to seed (training) and from prompt to prompt (the panel). Its variance is the sum of both
+parts, var over seeds / seeds + var over prompts / prompts, with Satterthwaite's degrees of freedom; what varies in each
+cell is in both, so intervals are wide rather than narrow. With one seed the first part is missing, and the report says
+so.
+
+A difference that is not significant is no evidence of equality. That takes an equivalence test (two one-sided tests,
+Schuirmann 1987): at 5 % two settings are equivalent within a margin if the 90 % interval of their difference lies
+inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference of a minus b, its standard error, degrees of freedom, 90 % interval, and the p value of no
+    difference (two-sided)."""
+
+    value: float
+    stderr: float
+    freedom: float
+    low: float
+    high: float
+    p_value: float
+
+    def equivalent(self, margin: float) -> float:
+        """p value of the two one-sided tests that the difference is within +- `margin`."""
+        below = student.sf((self.value + margin) / self.stderr, self.freedom)
+        above = student.cdf((self.value - margin) / self.stderr, self.freedom)
+        return float(max(below, above))
+
+    @property
+    def margin(self) -> float:
+        """The smallest margin within which the two are equivalent at 5 %."""
+        return max(abs(self.low), abs(self.high))
+
+
+def difference(a: Array, b: Array) -> Difference:
+    """Of `a` and `b` (S, P): S seeds, P prompts, the same in both."""
+    apart = a - b
+    seeds, prompts = apart.shape
+    parts = [(float(apart.mean(axis=0).var(ddof=1)) / prompts, prompts - 1)] if prompts > 1 else []
+    parts += [(float(apart.mean(axis=1).var(ddof=1)) / seeds, seeds - 1)] if seeds > 1 else []
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / free for part, free in parts) if variance > 0 else 1.0
+    value, error = float(apart.mean()), max(float(np.sqrt(variance)), 1e-12)
+    half = float(student.ppf(0.95, freedom)) * error
+    p_value = 2 * float(student.sf(abs(value) / error, freedom))
+    return Difference(value, error, freedom, value - half, value + half, p_value)
+
+
+def spread_interval(settings: Array, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """90 % interval of the highest minus the lowest mean of `settings` (K, S, P), over resampled seeds and prompts.
+
+    A spread is never negative, so the interval of K equal settings does not hold 0: it says how far apart they look.
+    """
+    rng = np.random.default_rng(seed)
+    kinds, seeds, prompts = settings.shape
+    found = np.empty(draws)
+    for i in range(draws):
+        picked = settings[:, rng.integers(seeds, size=seeds)][..., rng.integers(prompts, size=prompts)]
+        means = picked.reshape(kinds, -1).mean(axis=1)
+        found[i] = means.max() - means.min()
+    low, high = np.percentile(found, [5, 95])
+    return float(low), float(high)

@@ -1,0 +1,71 @@
+"""The report of a sweep: the paper's tables, tests, the fitted cross-improvement model, and every run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from sivgap.progress import Display
+from sivgap.report.cross_figure import draw_cross
+from sivgap.report.cross_model import cross_model, parameters_table
+from sivgap.report.cross_model import sentences as model_sentences
+from sivgap.report.cross_tables import by_setting, cross_groups, pairs_table, paper_table, sentences
+from sivgap.report.page import page_of_sweep
+from sivgap.report.sweep_record import read_sweep
+from sivgap.report.tables import cells, runs_table, write_table
+from sivgap.runs.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARGIN = 0.02
+"""Accuracies within two points are called equivalent, unless told otherwise."""
+
+
+def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
+    """Write ``report.html``, ``tables/`` and ``figures/`` of the sweep in `path`; print its tables.
+
+    Raises:
+        RunError: If it cannot be read, or none of its jobs is complete.
+    """
+    sweep = read_sweep(path)
+    tables: dict[str, tuple[str, pd.DataFrame]] = {}
+    said: list[str] = []
+    groups = cross_groups(sweep)
+    if groups:
+        for number, who in enumerate(("solver", "verifier"), 1):
+            tables[f"table{number}"] = paper_table(groups, who)
+    models = [cross_model(group) for group in groups]
+    for number, (group, model) in enumerate(zip(groups, models, strict=True), 1):
+        mark, name = ("", "") if len(groups) == 1 else (f"_{number}", f", {group.name}")
+        said += sentences(group, margin)
+        tables[f"pairs{mark}"] = (f"Solver accuracy, pairs of strategies, held out{name}", pairs_table(group, margin))
+        if model is not None:
+            said += model_sentences(model)
+            tables[f"cross_fit{mark}"] = (f"Cross-improvement model, joint fit{name}", parameters_table(model))
+            tables[f"predictions{mark}"] = (f"Each strategy predicted from the others{name} (nats)", model.predictions)
+        draw_cross(group, model, f"{sweep.name}{name}", path / "figures" / f"cross{mark}.png")
+    tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.settings()))
+    tables["runs"] = ("Runs", runs_table(sweep.records))
+    for name, (_, table) in tables.items():
+        write_table(table, path / "tables" / name)
+    write_text(path / "report.html", page_of_sweep(sweep, groups, models, list(tables.values()), said))
+    for name in tables:
+        if name.startswith(("table", "pairs", "predictions")) or (name == "settings" and not groups):
+            _print(*tables[name], display)
+    for sentence in said:
+        display.say(sentence)
+    display.say(f"report: {path / 'report.html'}")
+    return path / "report.html"
+
+
+def _print(title: str, frame: pd.DataFrame, display: Display) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(frame.columns):
+        table.add_column(escape(str(name)), justify="right" if i else "left")
+    for row in cells(frame):
+        table.add_row(*map(escape, row))
+    display.console.print(table)

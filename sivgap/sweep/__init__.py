@@ -1,0 +1,1 @@
+"""Sweeps: many runs from one command, through any Hydra launcher, that survive what happens overnight."""

@@ -1,0 +1,93 @@
+"""What a launcher runs for each job of a sweep, wherever it runs it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sivgap.config.schema import TrainConfig
+from sivgap.errors import Stopped
+from sivgap.runs.identity import identity
+from sivgap.sweep.manifest import Job, State, Sweep
+from sivgap.sweep.process import BUSY, run_isolated
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Interrupted(BaseException):
+    """A signal asked the sweep to stop. No Exception, or Hydra would go on with the next job."""
+
+
+def run_job(config: TrainConfig, folder: Path) -> float | None:
+    """Work on the job of the sweep in `folder` that `config` is; what became of it is in the manifest, never raised.
+
+    Returns:
+        The solver's accuracy on the held-out panel in the end, for sweepers that search; None if the job is not done.
+
+    Raises:
+        Interrupted: If a signal asked this process to stop.
+    """
+    sweep = Sweep(folder)
+    job = sweep.job(identity(config))
+    before = next(p for p in sweep.progress() if p.job == job)
+    if before.state != "complete":
+        _attempt(sweep, job, _named(config, sweep, job), wait=before.state == "elsewhere")
+    return _objective(job)
+
+
+def _attempt(sweep: Sweep, job: Job, config: TrainConfig, wait: bool) -> None:
+    sweep.begin(job)
+    outcome: State = "stopped"
+    reason: str | None = "the launcher was interrupted"
+    try:
+        with interruptible():
+            status = run_isolated(config, sweep.log_path(job), wait)
+        outcome, reason = _outcome(status, sweep.log_path(job))
+    finally:
+        sweep.end(job, outcome, reason)
+
+
+def _outcome(status: int, log: Path) -> tuple[State, str | None]:
+    if status == 0:
+        return "complete", None
+    if status == BUSY:
+        return "elsewhere", "another process is working on this run"
+    if status < 0:
+        return "killed", f"its process was ended by {signal.Signals(-status).name}"
+    said = [
+        line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("sivgap: ")
+    ]
+    reason = said[-1].removeprefix("sivgap: ") if said else f"exit status {status}"
+    return ("stopped" if status == Stopped.status else "failed"), reason
+
+
+def _named(config: TrainConfig, sweep: Sweep, job: Job) -> TrainConfig:
+    """On W&B the sweep is a group, and a run is named by what differs."""
+    wandb = config.tracking.wandb
+    named = wandb.model_copy(update={"group": wandb.group or sweep.path.name, "name": wandb.name or job.name})
+    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"wandb": named})})
+
+
+def _objective(job: Job) -> float | None:
+    from sivgap.runs.trajectory import Trajectory
+
+    held_out = [line for line in Trajectory(Path(job.run) / "trajectory.jsonl").read() if line["split"] == "test"]
+    return held_out[-1]["solver_accuracy"] if held_out else None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Signals that ask to stop raise `Interrupted`; those that somebody else listens to (submitit) are left to them."""
+
+    def handle(number: int, frame: object) -> None:
+        raise Interrupted(signal.Signals(number).name)
+
+    free = [n for n in _SIGNALS if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)]
+    before = {number: signal.signal(number, handle) for number in free}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

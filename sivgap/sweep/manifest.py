@@ -1,0 +1,202 @@
+"""A sweep's directory: what its jobs are, and what became of each. The runs' own directories are the truth.
+
+    sweep-1a2b3c4d5e/
+        sweep.json            every job: identity, name (what differs), overrides; written once
+        jobs/IDENTITY.json    attempts of one job, with host, process and outcome; written by whoever works on it
+        jobs/IDENTITY.log     what the job said
+
+One file a job, so jobs on many hosts never write to the same one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sivgap.errors import RunError
+from sivgap.runs.files import write_json
+
+State = Literal["waiting", "running", "complete", "failed", "stopped", "killed", "lost", "elsewhere"]
+"""``killed``: a signal ended its process. ``lost``: its host or launcher died with it. ``elsewhere``: another sweep or
+command is working on the same run."""
+
+FINAL: tuple[State, ...] = ("complete", "failed")
+"""States that another pass over the sweep does not change."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        identity: Of the run (`sivgap.runs.identity`).
+        name: What distinguishes it from the others, ``strategy=early seed=1``.
+        overrides: As Hydra passes them.
+        run: Directory of its run.
+    """
+
+    identity: str
+    name: str
+    overrides: tuple[str, ...]
+    run: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process that worked on a job; `outcome` and `ended` are None while it does."""
+
+    host: str
+    process: int
+    started: float
+    ended: float | None = None
+    outcome: State | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a job stands: its state, attempts so far, and the epoch last measured."""
+
+    job: Job
+    state: State
+    attempts: tuple[Attempt, ...]
+    epoch: float | None
+    reason: str | None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on all its attempts so far."""
+        return sum((a.ended or time.time()) - a.started for a in self.attempts)
+
+
+class Sweep:
+    """An existing sweep directory.
+
+    Raises:
+        RunError: If `path` holds no manifest that can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            found = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+            self.jobs = [Job(**{**job, "overrides": tuple(job["overrides"])}) for job in found["jobs"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: no sweep (sweep.json cannot be read: {str(error)[:80]})") from error
+        self._done: dict[str, Progress] = {}
+
+    @staticmethod
+    def create(path: Path, jobs: Sequence[Job]) -> Sweep:
+        """Write the manifest; the same jobs make the same one."""
+        (path / "jobs").mkdir(parents=True, exist_ok=True)
+        write_json(path / "sweep.json", {"jobs": [asdict(job) for job in jobs]})
+        return Sweep(path)
+
+    def job(self, identity: str) -> Job:
+        return next(job for job in self.jobs if job.identity == identity)
+
+    def log_path(self, job: Job) -> Path:
+        return self.path / "jobs" / f"{job.identity}.log"
+
+    def progress(self) -> list[Progress]:
+        """Every job as it stands; those that are complete are read once."""
+        return [self._done.get(job.identity) or self._read(job) for job in self.jobs]
+
+    def begin(self, job: Job) -> None:
+        """This process begins to work on `job`."""
+        self._write(job, [*self._attempts(job), Attempt(socket.gethostname(), os.getpid(), time.time())])
+
+    def end(self, job: Job, outcome: State, reason: str | None) -> None:
+        """What became of the attempt that this process began."""
+        *before, last = self._attempts(job)
+        self._write(job, [*before, Attempt(last.host, last.process, last.started, time.time(), outcome, reason)])
+
+    def _write(self, job: Job, attempts: Sequence[Attempt]) -> None:
+        write_json(self._file(job), [asdict(attempt) for attempt in attempts])
+
+    def _file(self, job: Job) -> Path:
+        return self.path / "jobs" / f"{job.identity}.json"
+
+    def _attempts(self, job: Job) -> list[Attempt]:
+        try:
+            return [Attempt(**entry) for entry in json.loads(self._file(job).read_text(encoding="utf-8"))]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{self._file(job)}: cannot be read; delete it, its run keeps everything") from error
+
+    def _read(self, job: Job) -> Progress:
+        attempts = self._attempts(job)
+        run, status = Path(job.run), _status(Path(job.run))
+        last = attempts[-1] if attempts else None
+        state: State
+        reason = last.reason if last else None
+        if status.get("state") == "complete":
+            state, reason = "complete", status.get("reason")
+        elif is_worked_on(run):
+            state = "running" if last and last.outcome is None else "elsewhere"
+        elif last is None:
+            state = "waiting"
+        else:
+            state = last.outcome or ("running" if _alive(last) else "lost")
+        found = Progress(job, state, tuple(attempts), _last_epoch(run), reason)
+        if state == "complete":
+            self._done[job.identity] = found
+        return found
+
+
+def is_worked_on(run: Path) -> bool:
+    """Whether a process, on whichever host, holds the run's lock."""
+    try:
+        with (run / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _alive(attempt: Attempt) -> bool:
+    """Whether the attempt's process lives; on another host that cannot be told, and it is taken to."""
+    if attempt.host != socket.gethostname():
+        return True
+    try:
+        os.kill(attempt.process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _status(run: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((run / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _last_epoch(run: Path) -> float | None:
+    """Of the last whole line of the trajectory, read from the file's end."""
+    try:
+        with (run / "trajectory.jsonl").open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 16_384))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            return float(json.loads(line)["epoch"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return None

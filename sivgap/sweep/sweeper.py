@@ -1,0 +1,135 @@
+"""From ``-m key=a,b`` to finished runs: plan all jobs, launch what is not done, go over what was lost, conclude."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf, open_dict
+
+from sivgap.config.app import validate
+from sivgap.config.schema import TrainConfig
+from sivgap.errors import ConfigError, RunError, SivgapError, Stopped
+from sivgap.progress import Display
+from sivgap.runs.identity import identity
+from sivgap.runs.run import run_directory
+from sivgap.sweep.job import Interrupted, interruptible
+from sivgap.sweep.manifest import FINAL, Job, Progress, Sweep
+from sivgap.sweep.watch import watching
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+_PASSES = 3
+"""Times that a job is launched by one command: a job that was killed or lost is tried again, from its checkpoint."""
+
+
+def sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> None:
+    """Run every job that `arguments` name; prints the sweep's directory.
+
+    Raises:
+        ConfigError: If any job's configuration is wrong; none has been started then.
+        Stopped: If a signal asked for it, or another process still works on some runs.
+        RunError: If jobs failed; the others are complete.
+    """
+    display = Display()
+    jobs, runs_dir = _plan(sweeper, arguments, display)
+    folder = Path(runs_dir) / f"sweep-{_digest(jobs)}"
+    manifest = Sweep.create(folder, jobs)
+    assert sweeper.config is not None
+    with open_dict(sweeper.config):  # the jobs, composed anew by whoever runs them, find their sweep by this
+        sweeper.config.hydra.sweep.dir = str(folder)
+        sweeper.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
+    try:
+        with interruptible(), watching(manifest, display):
+            _launch(sweeper, manifest, display)
+    except (Interrupted, KeyboardInterrupt) as error:
+        raise Stopped("the sweep was interrupted; run the same command to go on") from error
+    _conclude(manifest, display)
+
+
+def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> tuple[list[Job], str]:
+    """Every job, composed and checked, in the order of the command; jobs that come to the same run are one."""
+    assert sweeper.hydra_context is not None
+    assert sweeper.config is not None
+    loader = sweeper.hydra_context.config_loader
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*sweeper._parse_config(), *arguments])
+    (expanded,) = sweeper.split_arguments(parsed, None)
+    varying = {o.get_key_element() for o in parsed if o.is_sweep_override()}
+    found: dict[str, Job] = {}
+    runs_dir = "runs"
+    with display.phase("checking the jobs", len(expanded), "jobs") as advance:
+        for overrides in expanded:
+            raw = loader.load_sweep_config(sweeper.config, list(overrides))
+            name = " ".join(o.rpartition(".")[2] if "." in o.partition("=")[0] else o for o in overrides
+                            if o.partition("=")[0] in varying) or "the only one"  # fmt: skip
+            with open_dict(raw):
+                del raw["hydra"]
+            try:
+                config = validate(raw, TrainConfig)
+                if config.fresh:
+                    raise ConfigError("fresh: a sweep goes on where it stopped; to start over, set another runs_dir")
+                key = identity(config)
+            except ConfigError as error:
+                raise ConfigError(f"{name}: {error}; no job was started") from error
+            runs_dir = config.runs_dir
+            found.setdefault(key, Job(key, name, tuple(overrides), str(run_directory(config, key))))
+            advance(1, 0)
+    if len(found) < len(expanded):
+        display.say(f"{len(expanded)} jobs come to {len(found)} different runs")
+    return list(found.values()), runs_dir
+
+
+def _digest(jobs: Sequence[Job]) -> str:
+    return hashlib.sha256(" ".join(sorted(job.identity for job in jobs)).encode()).hexdigest()[:10]
+
+
+def _launch(sweeper: BasicSweeper, manifest: Sweep, display: Display) -> None:
+    """Launch what is not done, and again what was killed, lost or worked on elsewhere."""
+    assert sweeper.launcher is not None
+    OmegaConf.save(sweeper.config, manifest.path / "multirun.yaml")
+    for number in range(_PASSES):
+        left = [p for p in manifest.progress() if p.state not in FINAL] if number else _unfinished(manifest, display)
+        if not left:
+            return
+        if number:
+            display.say(f"again: {', '.join(f'{p.job.name} ({p.state})' for p in left)}")
+        try:
+            sweeper.launcher.launch([list(p.job.overrides) for p in left], initial_job_idx=0)
+        except SivgapError:
+            raise
+        except Exception as error:  # a launcher's own: a dead worker, a cluster that does not answer
+            display.say(f"the launcher failed ({type(error).__name__}: {' '.join(str(error).split())[:160]})")
+
+
+def _unfinished(manifest: Sweep, display: Display) -> list[Progress]:
+    """All that is not complete; a job that failed before is tried again by a new command."""
+    found = manifest.progress()
+    left = [p for p in found if p.state != "complete"]
+    display.say(f"sweep of {len(found)} jobs, {len(found) - len(left)} of them done before: {manifest.path}")
+    return left
+
+
+def _conclude(manifest: Sweep, display: Display) -> None:
+    found = manifest.progress()
+    count = Counter(p.state for p in found)
+    for progress in found:
+        if progress.state != "complete":
+            display.say(f"{progress.job.name}: {progress.state} ({progress.reason or 'no reason known'})")
+    if count["complete"]:
+        from sivgap.report.sweep import report_sweep
+
+        report_sweep(manifest.path, display)
+    print(manifest.path)
+    if count["failed"]:
+        raise RunError(
+            f"{count['failed']} of {len(found)} jobs failed; the others are kept, the same command tries again"
+        )
+    if count["complete"] < len(found):
+        left = len(found) - count["complete"]
+        raise Stopped(f"{left} of {len(found)} jobs are not done; run the same command to go on")
