@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from sivgap.dynamics.analysis import average
+from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross import curves
 from sivgap.dynamics.cross_fit import CrossFit, fit_cross
 from sivgap.dynamics.curves import Curves, read_curves
@@ -56,14 +58,21 @@ def _left_out(strategies: dict[str, Curves]) -> pd.DataFrame:
         drawn = curves(*fit.drawn(), fit.form, seen.arrivals, end) if len(fit.draws) else None
         row = {"strategy": name}
         for i, (symbol, curve) in enumerate((("U_s", seen.solver), ("U_v", seen.verifier))):
-            low, high = percentile_interval(drawn[i][:, 0]) if drawn is not None else (None, None)
-            interval = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
             row |= {
                 f"{symbol} measured": f"{curve[-1]:.3f}",
-                f"{symbol} predicted (90 %)": f"{said[i][0]:.3f}{interval}",
+                f"{symbol} predicted": f"{said[i][0]:.3f}",
+                f"{symbol} 90 %": _interval(None if drawn is None else drawn[i][:, 0], float(np.ptp(curve))),
             }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _interval(drawn: Array | None, extent: float) -> str:
+    """Of drawn predictions; wider than all that the curve has moved it says nothing."""
+    if drawn is None:
+        return "?"
+    low, high = percentile_interval(drawn)
+    return f"{low:.3f} to {high:.3f}" if high - low < extent else "?"
 
 
 def parameters_table(model: CrossModel) -> pd.DataFrame:
