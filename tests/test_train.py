@@ -255,7 +255,7 @@ def test_two_processes_at_once_are_told_apart(finished, tmp_path):
         time.sleep(0.01)
     second = train(tmp_path, *SMALL)
     assert second.returncode == 1
-    assert "another process" in second.stderr
+    assert "is working on this run" in second.stderr
     assert process.wait(timeout=120) == 0
 
 

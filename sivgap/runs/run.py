@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
+import socket
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -48,15 +50,18 @@ class Run:
         self.id = f"{key}{self.path.name.removeprefix(_name(config, key))}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock: IO[str] = (self.path / ".lock").open("w")
+            self._lock: IO[str] = (self.path / ".lock").open("a+")
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written ({error.strerror}); set runs_dir=FOLDER") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:
-            raise RunBusy(
-                f"{self.path}: another process is working on this run; wait for it, or use fresh=true"
-            ) from error
+            self._lock.seek(0)
+            who = self._lock.read(200).strip() or "another process"
+            raise RunBusy(f"{self.path}: {who} is working on this run; wait for it, or use fresh=true") from error
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.flush()
         self.trajectory = Trajectory(self.path / "trajectory.jsonl")
         self.status = self._read_status()
         self.state = str(self.status.get("state", "new"))

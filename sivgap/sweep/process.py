@@ -37,6 +37,8 @@ def run_isolated(config: TrainConfig, log: Path, wait: bool) -> int:
         log: File for what it says.
         wait: Wait for another process that works on the same run, rather than return `BUSY`.
     """
+    if multiprocessing.get_start_method(allow_none=True) not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("forkserver", force=True)  # joblib's own name, which a new process cannot read
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     process = context.Process(target=_work, args=(config.model_dump(mode="json"), str(log), wait))

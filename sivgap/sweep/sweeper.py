@@ -42,9 +42,14 @@ def sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> None:
     folder = Path(runs_dir) / f"sweep-{_digest(jobs)}"
     manifest = Sweep.create(folder, jobs)
     assert sweeper.config is not None
+    assert sweeper.launcher is not None
     with open_dict(sweeper.config):  # the jobs, composed anew by whoever runs them, find their sweep by this
         sweeper.config.hydra.sweep.dir = str(folder)
         sweeper.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
+    # Anew: what a launcher keeps for itself (submitit its logs) goes into the sweep's directory, too.
+    sweeper.setup(
+        hydra_context=sweeper.hydra_context, task_function=sweeper.launcher.task_function, config=sweeper.config
+    )
     try:
         with interruptible(), watching(manifest, display):
             _launch(sweeper, manifest, display)
