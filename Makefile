@@ -11,7 +11,8 @@ TORCH := torch>=2.11,<2.14
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo test lint bench tiny clean
+# Both need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes.
+.PHONY: setup demo test slurm-test ray-test lint bench tiny clean
 
 setup: $(VENV)/.installed
 
@@ -39,6 +40,18 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+slurm-test: setup
+	launchers/slurm_here.sh start
+	SIVGAP_TEST_SLURM=1 SLURM_CONF=/tmp/sivgap-slurm/slurm.conf $(BIN)/python -m pytest -v tests/cluster/test_slurm.py
+
+# Ray's launcher wants a cloudpickle that submitit's does not: an environment of its own, which sees this one's packages.
+ray-test: setup
+	test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/pip install --quiet "ray>=2.50,<3" "hydra-ray-launcher==1.2.2"
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
+	  $$(.venv-ray/bin/python -c 'import site; print(site.getsitepackages()[0])')/sivgap.pth
+	SIVGAP_TEST_RAY=1 RAY_AUTH_MODE=disabled .venv-ray/bin/python -m pytest -v tests/cluster/test_ray.py
 
 lint: setup
 	$(BIN)/ruff check .

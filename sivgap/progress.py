@@ -24,11 +24,17 @@ Advance = Callable[[int, int], None]
 """Called with items done and tokens generated since the last call."""
 
 
+_LOG_WIDTH = 120
+"""Columns for tables where there is no terminal to ask."""
+
+
 class Display:
     """The terminal of one run."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = max(self.console.width, _LOG_WIDTH)
 
     def say(self, text: str) -> None:
         """One line, on the terminal and in the run's log."""

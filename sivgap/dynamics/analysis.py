@@ -134,19 +134,22 @@ def epochs_ahead(last: float, step: float, horizon: float, known: Array) -> Arra
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
     """The content of ``fit.json``; a number that does not exist may be NaN."""
-    fit, said = analysis.fit, analysis.forecast
-    rates = fit.law.rates()
-    parameters = fit.parameters if analysis.cross is None else analysis.cross.parameters
+    fit, said, cross = analysis.fit, analysis.forecast, analysis.cross
+    explained = fit if cross is None else cross
+    rates = explained.law.rates()
     return {
         "coupled": {
-            "parameters": {name: asdict(estimate) for name, estimate in parameters.items()},
-            "limits": {name: asdict(fit.limits[name]) for name in _CURVES},
-            "r2": fit.r2,
-            "aicc": fit.aicc,
-            "reduced_chi2": fit.reduced_chi2,
-            "conserved_drift": analysis.drift[0],
-            "conserved_drift_stderr": analysis.drift[1],
-            "residual_autocorrelation": [residual_autocorrelation(r)[0] for r in fit.residuals],
+            "parameters": {name: asdict(estimate) for name, estimate in explained.parameters.items()},
+            "limits": {name: asdict(explained.limits[name]) for name in _CURVES},
+            "r2": explained.r2,
+            "aicc": fit.aicc if cross is None else cross.aicc[cross.form],
+            # With external data the rest has no meaning: Q changes when they come, and residuals are of another law.
+            "reduced_chi2": fit.reduced_chi2 if cross is None else None,
+            "conserved_drift": analysis.drift[0] if cross is None else None,
+            "conserved_drift_stderr": analysis.drift[1] if cross is None else None,
+            "residual_autocorrelation": [residual_autocorrelation(r)[0] for r in fit.residuals]
+            if cross is None
+            else None,
             "gauge": {"k": 1.0, "alpha": rates.alpha, "beta": rates.beta, "b": rates.b, "note": _GAUGE},
             "rate_by_weights": analysis.sensitivity,
             "bootstrap": analysis.bootstrap,

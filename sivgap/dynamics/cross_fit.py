@@ -18,10 +18,14 @@ from sivgap.dynamics.closed_form import Array, Coupled, Rates
 from sivgap.dynamics.cross import FORMS, Form, curves, order_free
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.equations import discrete_rate
-from sivgap.dynamics.fit import PARAMETERS, Estimate, aicc, fit_coupled, profile
+from sivgap.dynamics.fit import PARAMETERS, Estimate, aicc, fit_coupled, profile, r_squared
+from sivgap.dynamics.interval import percentile_interval
 
 GAMMA_STARTS = (0.1, 0.5, 2.0, 8.0)
 """Fits start from each; the squared error decides."""
+
+_FOREVER = 40.0
+"""Time constants after which nothing is left to happen."""
 
 _DRAWS = 200
 """Parameter sets drawn from the fit's covariance, for intervals of what is predicted from it."""
@@ -35,6 +39,8 @@ class CrossFit:
         form: With the lowest AICc.
         aicc: Of each form.
         parameters: The five of the coupled law, and ``gamma``.
+        limits: Where the first run's solver, verifier and gap end, after all the data it was given.
+        r2: Of each curve, all runs together.
         draws: Parameter sets (D, 6) in the order of `names`; empty where the data give no covariance.
         order_free_error: Largest error of the order-free approximation at the runs' ends, nats.
     """
@@ -42,6 +48,8 @@ class CrossFit:
     form: Form
     aicc: dict[Form, float | None]
     parameters: dict[str, Estimate]
+    limits: dict[str, Estimate]
+    r2: dict[str, float]
     draws: Array
     order_free_error: float
 
@@ -85,8 +93,42 @@ def fit_cross(runs: Sequence[Curves], intervals: bool = True, seed: int = 0) -> 
         for name in names
     }
     law = Coupled(*(parameters[name].value for name in PARAMETERS))
-    error = _order_free_error(runs, law, parameters["gamma"].value, form)
-    return CrossFit(form, criteria, parameters, _draw(result, names, seed), error)
+    gamma, draws = parameters["gamma"].value, _draw(result, names, seed)
+    return CrossFit(
+        form,
+        criteria,
+        parameters,
+        _limits(runs[0], law, gamma, form, draws),
+        _r_squared(runs, law, gamma, form),
+        draws,
+        _order_free_error(runs, law, gamma, form),
+    )
+
+
+def _limits(run: Curves, law: Coupled, gamma: float, form: Form, draws: Array) -> dict[str, Estimate]:
+    """Ends of `run`, with intervals over the draws."""
+    last = run.arrivals[-1][0] if run.arrivals else 0.0
+
+    def ends(law: Coupled, gamma: Array | float) -> tuple[Array, Array, Array]:
+        far = np.array([last + _FOREVER / float(np.min(law.rate))])
+        solver, verifier = (curve[..., 0] for curve in curves(law, gamma, form, run.arrivals, far))
+        return solver, verifier, solver - verifier
+
+    drawn = ends(Coupled(*draws[:, : len(PARAMETERS)].T), draws[:, -1]) if len(draws) else None
+    return {
+        name: Estimate(float(value), None, *((None, None) if drawn is None else percentile_interval(drawn[i])))
+        for i, (name, value) in enumerate(zip(("solver", "verifier", "gap"), ends(law, gamma), strict=True))
+    }
+
+
+def _r_squared(runs: Sequence[Curves], law: Coupled, gamma: float, form: Form) -> dict[str, float]:
+    fitted = [curves(law, gamma, form, run.arrivals, run.epoch) for run in runs]
+    pairs = {
+        "solver": ([run.solver for run in runs], [solver for solver, _ in fitted]),
+        "verifier": ([run.verifier for run in runs], [verifier for _, verifier in fitted]),
+        "gap": ([run.gap for run in runs], [solver - verifier for solver, verifier in fitted]),
+    }
+    return {name: r_squared(np.concatenate(seen), np.concatenate(law)) for name, (seen, law) in pairs.items()}
 
 
 def _fit_form(runs: Sequence[Curves], form: Form, start: Coupled, most: float) -> tuple[lmfit.Minimizer, Any]:

@@ -13,7 +13,7 @@ from sivgap.dynamics.cross import curves
 from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
-from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, column
+from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, column, pass_at_1
 
 _CURVES = (
     ("solver_uncertainty", "solver", SOLVER, "U_s"),
@@ -115,7 +115,8 @@ def by_strategy(runs: Mapping[str, Sequence[Record]], name: str, label: str, mod
     for i, (strategy, records) in enumerate(runs.items()):
         colour = STRATEGY_COLOURS[i % len(STRATEGY_COLOURS)]
         epoch = column(records[0].of("test"), "epoch")
-        values = np.array([column(record.of("test"), name)[: len(epoch)] for record in records])
+        lines = [record.of("test")[: len(epoch)] for record in records]
+        values = np.array([pass_at_1(one) if name == "solver_accuracy" else column(one, name) for one in lines])
         figure.add_scatter(
             x=epoch, y=values.mean(axis=0), mode="markers" if model else "lines+markers", name=strategy,
             marker={"color": colour, "size": 5}, line={"color": colour},

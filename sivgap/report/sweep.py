@@ -12,7 +12,7 @@ from sivgap.progress import Display
 from sivgap.report.cross_figure import draw_cross
 from sivgap.report.cross_model import cross_model, parameters_table
 from sivgap.report.cross_model import sentences as model_sentences
-from sivgap.report.cross_tables import by_setting, cross_groups, pairs_table, paper_table, sentences
+from sivgap.report.cross_tables import CrossGroup, by_setting, cross_groups, pairs_table, paper_table, sentences
 from sivgap.report.page import page_of_sweep
 from sivgap.report.sweep_record import read_sweep
 from sivgap.report.tables import cells, runs_table, write_table
@@ -47,7 +47,7 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
             said += model_sentences(model)
             tables[f"cross_fit{mark}"] = (f"Cross-improvement model, joint fit{name}", parameters_table(model))
             tables[f"predictions{mark}"] = (f"Each strategy predicted from the others{name} (nats)", model.predictions)
-        draw_cross(group, model, f"{sweep.name}{name}", path / "figures" / f"cross{mark}.png")
+        draw_cross(group, model, f"{sweep.name}{name}: {_measured(group)}", path / "figures" / f"cross{mark}.png")
     tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.settings()))
     tables["runs"] = ("Runs", runs_table(sweep.records))
     for name, (_, table) in tables.items():
@@ -60,6 +60,12 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
         display.say(sentence)
     display.say(f"report: {path / 'report.html'}")
     return path / "report.html"
+
+
+def _measured(group: CrossGroup) -> str:
+    records = next(iter(group.runs.values()))
+    line = records[0].of("test")[-1]
+    return f"{len(records)} seeds, {line['n_prompts']} held-out prompts x {line['n_samples']} samples"
 
 
 def _print(title: str, frame: pd.DataFrame, display: Display) -> None:

@@ -43,6 +43,12 @@ def column(lines: Sequence[Line], name: str) -> np.ndarray[Any, np.dtype[np.floa
     return np.array([np.nan if line.get(name) is None else line[name] for line in lines], dtype=np.float64)
 
 
+def pass_at_1(lines: Sequence[Line]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The solver's accuracy with the least noise: over all samples where pass@1 was measured, else over the first."""
+    values = [line["pass_at_k"].get("1") for line in lines]
+    return column(lines, "solver_accuracy") if None in values else np.array(values, dtype=np.float64)
+
+
 def _curve(axis: Axes, lines: Sequence[Line], name: str, colour: str, label: str, fmt: str = "o-") -> None:
     error = column(lines, f"{name}_se")
     axis.errorbar(
