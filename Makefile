@@ -39,7 +39,7 @@ demo: setup
 	$(BIN)/python -m sivgap.train
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 slurm-test: setup
 	launchers/slurm_here.sh start

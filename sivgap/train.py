@@ -22,6 +22,7 @@ from sivgap.config.app import run_app
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped
 from sivgap.progress import Display
+from sivgap.runs.trajectory import final_accuracy
 from sivgap.signals import listening
 from sivgap.sweep.job import run_job
 
@@ -36,10 +37,13 @@ def main() -> None:
     run_app("train", TrainConfig, train, run_job)
 
 
-def train(config: TrainConfig, wait: bool = False) -> None:
+def train(config: TrainConfig, wait: bool = False) -> float | None:
     """One run from where it stands to its end; prints its directory as the last line.
 
     With `wait`, another process that works on the same run is waited for.
+
+    Returns:
+        The solver's accuracy on the held-out panel in the end.
 
     Raises:
         ConfigError: If the configuration is wrong.
@@ -57,6 +61,7 @@ def train(config: TrainConfig, wait: bool = False) -> None:
     finally:
         run.close()
     print(run.path)
+    return final_accuracy(run.path)
 
 
 def _work(run: Run, display: Display) -> None:

@@ -9,12 +9,24 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from commands import run_command
+from hydra import compose, initialize_config_dir
 from local_models import save_model
+
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir
+from sivgap.config.schema import ApiConfig, CrossConfig, TrainConfig
+from sivgap.cross.api import responses
+from sivgap.cross.external import Response
+from sivgap.errors import ConfigError, RunError
+from sivgap.progress import Display
+from sivgap.tasks.load import Dataset
+from sivgap.tasks.problem import Problem
 
 KEY = "sk-test-0123456789abcdef"
 PRICES = ("cross.api.input_price=1", "cross.api.output_price=2")
@@ -126,12 +138,12 @@ def student(tmp_path_factory) -> Path:
     return save_model(tmp_path_factory.mktemp("student"), "qwen2")
 
 
-def run(folder: Path, student: Path, proxy: Proxy, *arguments: str, key: str = KEY) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, student: Path, proxy: Proxy, *arguments: str) -> subprocess.CompletedProcess[str]:
     return run_command(
         folder, "train", "experiment=smoke", "epochs=0.5", "n=2", "sampling.max_new_tokens=8", "engine.threads=1",
         "model=custom", f"model.path={student}", "tracking.wandb.mode=disabled", "cross.strategy=early",
         "cross.source=api", f"cross.api.model={proxy.model}", f"cross.api.base_url={proxy.address}", *PRICES,
-        "cross.api.timeout=3", f"cross.api.cache={folder}/cache", *arguments, OPENAI_API_KEY=key,
+        "cross.api.timeout=3", f"cross.api.cache={folder}/cache", *arguments, OPENAI_API_KEY=KEY,
     )  # fmt: skip
 
 
@@ -160,41 +172,74 @@ def test_every_fault_is_survived_nothing_is_paid_twice_and_the_key_stays_hidden(
     assert len(proxy.seen) == 41
 
 
-def test_the_cap_holds_and_what_was_paid_for_is_kept(tmp_path, student, proxy):
-    arguments = ("cross.api.concurrency=3", "cross.api.output_price=1e5")
-    capped = run(tmp_path, student, proxy, *arguments, "cross.api.max_cost=4")  # a response costs .8
-    assert capped.returncode == 1, capped.stderr
-    assert "cross.api.max_cost" in capped.stderr
-    paid = proxy.done["pass"]
-    assert 1 <= paid <= 4
-    done = run(tmp_path, student, proxy, *arguments, "cross.api.max_cost=100")
-    assert done.returncode == 0, done.stderr
+with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    SMALL = validate(compose("train", ["experiment=smoke", "sampling.max_new_tokens=8"]), TrainConfig)
+
+
+def collect(folder: Path, proxy: Proxy, **api) -> dict[str, Response]:
+    """Responses to 16 problems, in this process."""
+    problems = [Problem(f"p{i}", f"{i}+{i}", str(2 * i)) for i in range(16)]
+    settings = {
+        "model": proxy.model, "base_url": proxy.address, "input_price": 1.0, "output_price": 1e5, "timeout": 3.0,
+        "cache": str(folder / "cache"), **api,
+    }  # fmt: skip
+    cross = CrossConfig(strategy="early", source="api", api=ApiConfig(**settings))
+    return responses(SMALL.model_copy(update={"cross": cross}), Dataset([], [], []), problems, Display())
+
+
+@pytest.fixture
+def key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def test_the_cap_holds_and_what_was_paid_for_is_kept(tmp_path, proxy, key):
+    with pytest.raises(RunError, match=r"cross.api.max_cost: \$.* of \$4 are spent"):  # a response costs .8
+        collect(tmp_path, proxy, concurrency=3, max_cost=4.0)
+    assert 1 <= proxy.done["pass"] <= 4
+    assert len(collect(tmp_path, proxy, concurrency=3, max_cost=100.0)) == 16
     assert proxy.done["pass"] == 16
 
 
-def test_a_refused_key_ends_it_at_once_and_is_not_shown(tmp_path, student, proxy):
+def test_an_attempt_whose_fate_is_unknown_counts_in_full(tmp_path, proxy, key):
+    proxy.faults = ["cut"] * 4
+    with pytest.raises(RunError, match="max_cost"):
+        collect(tmp_path, proxy, concurrency=1, max_cost=2.5)
+    assert len(proxy.seen) == 3
+
+
+def test_a_refused_key_ends_it_at_once_and_is_not_shown(tmp_path, proxy, key):
     proxy.faults = ["401"] * 100
-    done = run(tmp_path, student, proxy, "cross.api.concurrency=1")
-    assert done.returncode == 1
-    assert "401" in done.stderr
-    assert KEY not in done.stderr
+    with pytest.raises(RunError, match="status 401") as found:
+        collect(tmp_path, proxy, concurrency=1)
+    assert KEY not in str(found.value)
     assert len(proxy.seen) == 1
-    logs = [path.read_text() for path in tmp_path.rglob("sivgap.log")]
-    assert logs
-    assert not any(KEY in log for log in logs)
 
 
-def test_without_a_key_nothing_begins(tmp_path, student, proxy):
-    done = run(tmp_path, student, proxy, key="")
-    assert done.returncode == 2
-    assert "OPENAI_API_KEY" in done.stderr
+def test_without_a_key_nothing_begins(tmp_path, proxy, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        collect(tmp_path, proxy)
     assert not proxy.seen
 
 
-def test_an_endpoint_that_never_answers_is_given_up(tmp_path, student, proxy):
+def test_an_endpoint_that_never_answers_is_given_up(tmp_path, proxy, key):
     proxy.faults = ["500"] * 100
-    done = run(tmp_path, student, proxy, "cross.api.retries=1", "cross.api.concurrency=1")
-    assert done.returncode == 1
-    assert "after 2 attempts" in done.stderr
+    with pytest.raises(RunError, match="after 2 attempts"):
+        collect(tmp_path, proxy, retries=1, concurrency=1)
     assert len(proxy.seen) == 2
-    assert (tmp_path / "cache" / "answers.sqlite").is_file()
+
+
+def test_a_second_process_waits_and_pays_nothing(tmp_path, proxy, key):
+    with ThreadPoolExecutor(2) as both:
+        found = [both.submit(collect, tmp_path, proxy, max_cost=100.0) for _ in range(2)]
+        first, second = (one.result() for one in found)
+    assert first == second
+    assert len(proxy.seen) == 16
+
+
+def test_a_cap_that_is_reached_never_waits_for_nothing(tmp_path, proxy, key):
+    """Costs that are no exact binary fractions: what is set aside must come back to nothing."""
+    for cents in (37, 73):
+        price = {"input_price": 3.3, "output_price": cents * 1111.1}
+        with pytest.raises(RunError, match="max_cost"):
+            collect(tmp_path / str(cents), proxy, concurrency=5, max_cost=cents * 0.03, **price)

@@ -12,6 +12,7 @@ from sivgap.allocate import AllocateConfig
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.schema import TrainConfig
+from sivgap.dashboard import DashboardConfig
 from sivgap.fit import FitConfig
 from sivgap.grade import GradeConfig
 from sivgap.report.__main__ import ReportConfig
@@ -24,6 +25,7 @@ SCHEMAS = {
     "fit": FitConfig,
     "allocate": AllocateConfig,
     "report": ReportConfig,
+    "dashboard": DashboardConfig,
 }
 
 

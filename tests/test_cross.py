@@ -85,12 +85,10 @@ def test_what_cannot_be_given_is_status_2(command, overrides, said):
 def runs(tmp_path_factory) -> dict[str, Path]:
     """Small complete runs of three strategies."""
     folder = tmp_path_factory.mktemp("cross")
-    found = {}
-    for strategy in ("none", "early", "late"):
-        done = run_command(folder, "train", *SMALL, f"cross.strategy={strategy}")
-        assert done.returncode == 0, done.stderr
-        found[strategy] = folder / done.stdout.splitlines()[-1]
-    return found
+    done = run_command(folder, "train", "-m", *SMALL, "cross.strategy=none,early,late")
+    assert done.returncode == 0, done.stderr
+    jobs = json.loads((folder / done.stdout.splitlines()[-1] / "sweep.json").read_text())["jobs"]
+    return {job["name"].removeprefix("strategy="): folder / job["run"] for job in jobs}
 
 
 def lines(run: Path, split: str) -> pd.DataFrame:

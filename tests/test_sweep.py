@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from commands import run_command
 
 SMALL = ("experiment=smoke", "epochs=1", "tracking.wandb.mode=disabled", "engine.threads=1")
@@ -81,7 +82,7 @@ def test_the_same_command_finds_all_done(undisturbed):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"runs/{undisturbed.name}"
     assert "2 of them done before" in done.stderr
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 60
     assert attempts(undisturbed) == {f"seed={seed}": ["complete"] for seed in range(2)}
 
 
@@ -101,6 +102,17 @@ def test_every_launcher_gives_the_numbers_of_basic(tmp_path, undisturbed, launch
     sweep = tmp_path / done.stdout.splitlines()[-1]
     assert of_jobs(sweep) == of_jobs(undisturbed)
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}
+
+
+def test_on_wandb_a_sweep_is_a_group_and_a_run_is_called_by_what_differs(tmp_path):
+    arguments = [a for a in SEEDS if "wandb" not in a]
+    done = run_command(tmp_path, "train", *arguments, "seed=3,4", "tracking.wandb.mode=offline")
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / done.stdout.splitlines()[-1]
+    configs = [yaml.safe_load(path.read_text()) for path in tmp_path.glob("runs/tiny-*/config.yaml")]
+    assert {c["tracking"]["wandb"]["group"] for c in configs} == {sweep.name}
+    assert {c["tracking"]["wandb"]["name"] for c in configs} == {"seed=3", "seed=4"}
+    assert len(list(tmp_path.glob("runs/tiny-*/wandb/offline-run-*"))) == 2
 
 
 def test_a_wrong_job_is_found_before_any_starts(tmp_path):
@@ -168,8 +180,8 @@ def test_two_at_once_share_the_work(tmp_path, undisturbed):
 def test_an_unreachable_wandb_stops_no_job(tmp_path, undisturbed):
     arguments = [a for a in SEEDS if "wandb" not in a]
     done = run_command(
-        tmp_path, "train", *arguments, "tracking.wandb.mode=online", WANDB_BASE_URL="http://127.0.0.1:9",
-        WANDB_API_KEY="0" * 40, WANDB_MODE="online",
+        tmp_path, "train", *arguments, "tracking.wandb.mode=online", "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2", WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY="0" * 40, WANDB_MODE="online",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = of_jobs(tmp_path / done.stdout.splitlines()[-1])

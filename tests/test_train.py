@@ -13,6 +13,7 @@ import pytest
 from commands import run_command
 from local_models import save_model
 
+from sivgap.dashboard import _SECTIONS
 from sivgap.measure import pass_at_k
 from sivgap.tracking.wandb_tracker import flatten
 
@@ -290,3 +291,20 @@ def test_several_processes_are_refused_not_ignored(tmp_path):
     done = train(tmp_path, *SMALL, WORLD_SIZE="2")
     assert done.returncode == 2
     assert "several processes" in done.stderr
+
+
+def test_every_panel_of_the_dashboard_shows_a_column_that_is_streamed(finished):
+    run, _ = finished
+    columns = set(flatten({**lines(run)[0], "split": "train"})) | {f"train/{key}" for key in lines(run)[0]}
+    streamed = columns | {name.replace("train/", "test/") for name in columns}
+    panels = [name for section in _SECTIONS.values() for names in section.values() for name in names]
+    assert not [name for name in panels if name not in streamed and not name.startswith("test/pass_at_k")]
+
+
+def test_a_dashboard_is_written_by_code(tmp_path):
+    done = run_command(tmp_path, "dashboard", "entity=me", "group=sweep-1", "out=dashboard.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / done.stdout.strip()).read_text())
+    sections = found["spec"]["section"]["panelBankConfig"]["sections"]
+    assert sum(len(section["panels"]) for section in sections) == sum(map(len, _SECTIONS.values()))
+    assert "sweep-1" in json.dumps(found["spec"])

@@ -31,7 +31,7 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def run_app(
-    config_name: str, schema: type[S], command: Callable[[S], None], job: Callable[[S, Path], object] | None = None
+    config_name: str, schema: type[S], command: Callable[[S], object], job: Callable[[S, Path], object] | None = None
 ) -> None:
     """Compose ``conf/<config_name>.yaml`` with the command line, check it as `schema`, run `command`, exit.
 
@@ -45,8 +45,7 @@ def run_app(
             config, sweep = validate(raw, schema), Path(str(HydraConfig.get().sweep.dir))
             if job is not None and (sweep / "sweep.json").is_file():
                 return job(config, sweep)
-            command(config)
-            return None
+            return command(config)
         except SivgapError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the launcher goes on with the other jobs and reports at the end

@@ -90,13 +90,13 @@ def _client(api: ApiConfig) -> AsyncOpenAI:
 
 @dataclass
 class Ledger:
-    """Money and tokens spent; `reserved` is the largest possible cost of attempts under way. US dollars."""
+    """Money and tokens spent; `under_way` are the largest possible costs of attempts not settled yet. US dollars."""
 
     limit: float
     input_price: float
     output_price: float
     spent: float = 0.0
-    reserved: float = 0.0
+    under_way: list[float] = field(default_factory=list)
     input_tokens: int = 0
     output_tokens: int = 0
 
@@ -109,7 +109,7 @@ class Ledger:
         return self.cost(size, request["max_completion_tokens"])
 
     def fits(self, most: float) -> bool:
-        return self.spent + self.reserved + most <= self.limit
+        return self.spent + sum(self.under_way) + most <= self.limit
 
 
 @dataclass
@@ -185,20 +185,20 @@ class _Collection:
             return self._safe(error)
         finally:
             async with self._settled:
-                self.ledger.reserved -= most
+                self.ledger.under_way.remove(most)
                 self.ledger.spent += billed
                 self._settled.notify_all()
 
     async def _reserve(self, most: float) -> None:
         """Set `most` aside, once what is under way leaves room for it."""
         async with self._settled:
-            await self._settled.wait_for(lambda: self.ledger.fits(most) or self.ledger.reserved <= 0)
+            await self._settled.wait_for(lambda: self.ledger.fits(most) or not self.ledger.under_way)
             if not self.ledger.fits(most):
                 raise RunError(
                     f"cross.api.max_cost: ${self.ledger.spent:.4f} of ${self.api.max_cost:g} are spent, and one more "
                     f"request may cost ${most:.4f}; answers so far are in the cache, raise it to go on"
                 )
-            self.ledger.reserved += most
+            self.ledger.under_way.append(most)
 
     def _pause(self, attempt: int, reason: str) -> float:
         """Seconds: what the endpoint asked for, or doubling from attempt to attempt; never all at once again."""

@@ -96,6 +96,11 @@ def sentences(model: CrossModel) -> list[str]:
         said.append(
             f"AICc above the preferred form: {others}" + ("; the data do not tell the forms apart." if close else ".")
         )
+    fit = model.fit.r2
+    said.append(
+        f"The joint fit has R^2 {fit['solver']:.3f} of U_s, {fit['verifier']:.3f} of U_v and {fit['gap']:.3f} of the "
+        "gap; its intervals hold if the law does."
+    )
     if gamma.high is not None and gamma.high < 0:
         said.append(
             "gamma is negative: external responses are less likely under the model than those its verifier chooses, so "

@@ -46,3 +46,9 @@ class Trajectory:
         lines = [line for line in self.read() if line["epoch"] < epoch or (inclusive and line["epoch"] == epoch)]
         kept = [json.dumps(line, allow_nan=False) for line in lines]
         write_text(self.path, "".join(text + "\n" for text in kept))
+
+
+def final_accuracy(run: Path) -> float | None:
+    """The solver's accuracy at the last measurement of the held-out panel: what a sweeper that searches maximises."""
+    held_out = [line for line in Trajectory(run / "trajectory.jsonl").read() if line["split"] == "test"]
+    return held_out[-1]["solver_accuracy"] if held_out else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
 from sivgap.runs.identity import identity
+from sivgap.runs.trajectory import final_accuracy
 from sivgap.sweep.manifest import Job, State, Sweep
 from sivgap.sweep.process import BUSY, run_isolated
 
@@ -34,7 +35,7 @@ def run_job(config: TrainConfig, folder: Path) -> float | None:
     before = next(p for p in sweep.progress() if p.job == job)
     if before.state != "complete":
         _attempt(sweep, job, _named(config, sweep, job), wait=before.state == "elsewhere")
-    return _objective(job)
+    return final_accuracy(Path(job.run))
 
 
 def _attempt(sweep: Sweep, job: Job, config: TrainConfig, wait: bool) -> None:
@@ -68,13 +69,6 @@ def _named(config: TrainConfig, sweep: Sweep, job: Job) -> TrainConfig:
     wandb = config.tracking.wandb
     named = wandb.model_copy(update={"group": wandb.group or sweep.path.name, "name": wandb.name or job.name})
     return config.model_copy(update={"tracking": config.tracking.model_copy(update={"wandb": named})})
-
-
-def _objective(job: Job) -> float | None:
-    from sivgap.runs.trajectory import Trajectory
-
-    held_out = [line for line in Trajectory(Path(job.run) / "trajectory.jsonl").read() if line["split"] == "test"]
-    return held_out[-1]["solver_accuracy"] if held_out else None
 
 
 @contextmanager
