@@ -12,7 +12,7 @@ from sivgap.errors import Stopped
 from sivgap.runs.identity import identity
 from sivgap.runs.trajectory import final_accuracy
 from sivgap.sweep.manifest import Job, State, Sweep
-from sivgap.sweep.process import BUSY, run_isolated
+from sivgap.sweep.process import BUSY, LOST, run_isolated
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -55,6 +55,8 @@ def _outcome(status: int, log: Path) -> tuple[State, str | None]:
         return "complete", None
     if status == BUSY:
         return "elsewhere", "another process is working on this run"
+    if status == LOST:
+        return "lost", "all its processes were ended at once, by a scheduler perhaps"
     if status < 0:
         return "killed", f"its process was ended by {signal.Signals(-status).name}"
     said = [

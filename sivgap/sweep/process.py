@@ -23,6 +23,9 @@ from sivgap.runs.run import RunBusy
 BUSY = 11
 """Exit status of a process that found its run worked on by another; only `run_isolated` sees it."""
 
+LOST = 255
+"""What multiprocessing reports of a process whose server died: a scheduler that ends a job ends both."""
+
 _PRELOADED = ["sivgap.improve", "sivgap.config.app", "sivgap.sweep.process"]
 """Not `sivgap.train`: it is the main module, which a new process runs again under another name."""
 
