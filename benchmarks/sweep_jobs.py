@@ -91,7 +91,6 @@ def measure(launcher: str, jobs: int) -> dict[str, float]:
     settings, at_once = LAUNCHERS[launcher]
     with tempfile.TemporaryDirectory() as folder:
         seconds, most, path = run(folder, jobs, settings)
-        os.chdir(folder)
         sweep = Sweep(path)
         started = time.perf_counter()
         found = sweep.progress()
@@ -100,7 +99,7 @@ def measure(launcher: str, jobs: int) -> dict[str, float]:
         started = time.perf_counter()
         sweep.progress()
         later = time.perf_counter() - started
-        own = [json.loads((Path(p.job.run) / "status.json").read_text())["seconds"] for p in found]
+        own = [json.loads((sweep.run_path(p.job) / "status.json").read_text())["seconds"] for p in found]
         again, _, _ = run(folder, jobs, settings)
     return {
         "jobs": jobs,

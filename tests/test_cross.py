@@ -88,7 +88,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     done = run_command(folder, "train", "-m", *SMALL, "cross.strategy=none,early,late")
     assert done.returncode == 0, done.stderr
     jobs = json.loads((folder / done.stdout.splitlines()[-1] / "sweep.json").read_text())["jobs"]
-    return {job["name"].removeprefix("strategy="): folder / job["run"] for job in jobs}
+    return {job["name"].removeprefix("strategy="): folder / "runs" / job["run"] for job in jobs}
 
 
 def lines(run: Path, split: str) -> pd.DataFrame:

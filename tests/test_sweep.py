@@ -26,7 +26,7 @@ def numbers(run: Path) -> list[dict]:
 def of_jobs(sweep: Path) -> dict[str, list[dict]]:
     """The numbers of every job, by its name."""
     jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
-    return {job["name"]: numbers(sweep.parents[1] / job["run"]) for job in jobs}
+    return {job["name"]: numbers(sweep.parent / job["run"]) for job in jobs}
 
 
 def attempts(sweep: Path) -> dict[str, list[str]]:
@@ -207,6 +207,6 @@ def test_a_full_disk_fails_a_job_and_the_next_command_ends_it(tmp_path, undistur
         assert done.returncode == 0, done.stderr
         sweep = tmp_path / done.stdout.splitlines()[-1]
         jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
-        assert {job["name"]: numbers(tmp_path / job["run"]) for job in jobs} == of_jobs(undisturbed)
+        assert {job["name"]: numbers(sweep.parent / job["run"]) for job in jobs} == of_jobs(undisturbed)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)

@@ -31,21 +31,24 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def run_app(
-    config_name: str, schema: type[S], command: Callable[[S], object], job: Callable[[S, Path], object] | None = None
+    config_name: str,
+    schema: type[S],
+    command: Callable[[S], object],
+    job: Callable[[DictConfig, Path], object] | None = None,
 ) -> None:
     """Compose ``conf/<config_name>.yaml`` with the command line, check it as `schema`, run `command`, exit.
 
-    A job of a sweep that has a manifest goes to `job`, with the sweep's directory.
+    A job of a sweep that has a manifest goes to `job`, as it was composed, with the sweep's directory.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach us; Hydra itself would exit 1 for all of them
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)  # type: ignore[untyped-decorator]
     def main(raw: DictConfig) -> object:
         try:
-            config, sweep = validate(raw, schema), Path(str(HydraConfig.get().sweep.dir))
+            sweep = Path(str(HydraConfig.get().sweep.dir))
             if job is not None and (sweep / "sweep.json").is_file():
-                return job(config, sweep)
-            return command(config)
+                return job(raw, sweep)
+            return command(validate(raw, schema))
         except SivgapError as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the launcher goes on with the other jobs and reports at the end

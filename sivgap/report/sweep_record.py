@@ -51,8 +51,9 @@ def read_sweep(path: Path) -> SweepRecord:
     Raises:
         RunError: If it cannot be read, or none of its jobs is complete yet.
     """
-    progress = Sweep(path).progress()
-    records = [read_record(Path(p.job.run)) for p in progress if p.state == "complete"]
+    sweep = Sweep(path)
+    progress = sweep.progress()
+    records = [read_record(sweep.run_path(p.job)) for p in progress if p.state == "complete"]
     if not records:
         raise RunError(f"{path}: none of its {len(progress)} jobs is complete yet")
     return SweepRecord(path, progress, records)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from omegaconf import DictConfig
+
+from sivgap.config.app import validate
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
 from sivgap.runs.identity import identity
@@ -21,21 +25,25 @@ class Interrupted(BaseException):
     """A signal asked the sweep to stop. No Exception, or Hydra would go on with the next job."""
 
 
-def run_job(config: TrainConfig, folder: Path) -> float | None:
-    """Work on the job of the sweep in `folder` that `config` is; what became of it is in the manifest, never raised.
+def run_job(raw: DictConfig, folder: Path) -> float | None:
+    """Work on the job of the sweep in `folder` whose composed configuration is `raw`.
+
+    What became of it is in the manifest, never raised: to a launcher a job always ends well.
 
     Returns:
-        The solver's accuracy on the held-out panel in the end, for sweepers that search; None if the job is not done.
+        The solver's accuracy on the held-out panel in the end, for sweepers that search; None if there is none yet.
 
     Raises:
         Interrupted: If a signal asked this process to stop.
     """
     sweep = Sweep(folder)
+    os.chdir(sweep.typed_in)  # a worker of a cluster may have started anywhere
+    config = validate(raw, TrainConfig)
     job = sweep.job(identity(config))
     before = next(p for p in sweep.progress() if p.job == job)
     if before.state != "complete":
         _attempt(sweep, job, _named(config, sweep, job), wait=before.state == "elsewhere")
-    return final_accuracy(Path(job.run))
+    return final_accuracy(sweep.run_path(job))
 
 
 def _attempt(sweep: Sweep, job: Job, config: TrainConfig, wait: bool) -> None:

@@ -39,7 +39,7 @@ class Job:
         identity: Of the run (`sivgap.runs.identity`).
         name: What distinguishes it from the others, ``strategy=early seed=1``.
         overrides: As Hydra passes them.
-        run: Directory of its run.
+        run: Name of its run's directory, which lies beside the sweep's.
     """
 
     identity: str
@@ -77,7 +77,7 @@ class Progress:
 
 
 class Sweep:
-    """An existing sweep directory.
+    """An existing sweep directory; `typed_in` is where its command was typed, which relative paths start from.
 
     Raises:
         RunError: If `path` holds no manifest that can be read.
@@ -87,6 +87,7 @@ class Sweep:
         self.path = path
         try:
             found = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+            self.typed_in = Path(found["typed_in"])
             self.jobs = [Job(**{**job, "overrides": tuple(job["overrides"])}) for job in found["jobs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: no sweep (sweep.json cannot be read: {str(error)[:80]})") from error
@@ -96,11 +97,14 @@ class Sweep:
     def create(path: Path, jobs: Sequence[Job]) -> Sweep:
         """Write the manifest; the same jobs make the same one."""
         (path / "jobs").mkdir(parents=True, exist_ok=True)
-        write_json(path / "sweep.json", {"jobs": [asdict(job) for job in jobs]})
+        write_json(path / "sweep.json", {"typed_in": str(Path.cwd()), "jobs": [asdict(job) for job in jobs]})
         return Sweep(path)
 
     def job(self, identity: str) -> Job:
         return next(job for job in self.jobs if job.identity == identity)
+
+    def run_path(self, job: Job) -> Path:
+        return self.path.parent / job.run
 
     def log_path(self, job: Job) -> Path:
         return self.path / "jobs" / f"{job.identity}.log"
@@ -134,7 +138,8 @@ class Sweep:
 
     def _read(self, job: Job) -> Progress:
         attempts = self._attempts(job)
-        run, status = Path(job.run), _status(Path(job.run))
+        run = self.run_path(job)
+        status = _status(run)
         last = attempts[-1] if attempts else None
         state: State
         reason = last.reason if last else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sivgap.config.app import validate
 from sivgap.config.schema import TrainConfig
@@ -44,8 +45,9 @@ def sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> None:
     assert sweeper.config is not None
     assert sweeper.launcher is not None
     with open_dict(sweeper.config):  # the jobs, composed anew by whoever runs them, find their sweep by this
-        sweeper.config.hydra.sweep.dir = str(folder)
-        sweeper.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={json.dumps(str(folder))}")
+        sweeper.config.hydra.sweep.dir = str(folder.absolute())
+        sweeper.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={json.dumps(str(folder.absolute()))}")
+        _spare_ray(sweeper.config)
     # Anew: what a launcher keeps for itself (submitit its logs) goes into the sweep's directory, too.
     sweeper.setup(
         hydra_context=sweeper.hydra_context, task_function=sweeper.launcher.task_function, config=sweeper.config
@@ -56,6 +58,15 @@ def sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> None:
     except (Interrupted, KeyboardInterrupt) as error:
         raise Stopped("the sweep was interrupted; run the same command to go on") from error
     _conclude(manifest, display)
+
+
+def _spare_ray(config: DictConfig) -> None:
+    """Ray's launcher prints what jobs say among our own lines, and asks a running cluster for memory, in vain."""
+    init = OmegaConf.select(config, "hydra.launcher.ray.init")
+    if init is not None:
+        init.setdefault("log_to_driver", False)
+        if "address" in init:
+            init.setdefault("object_store_memory", None)
 
 
 def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> tuple[list[Job], str]:
@@ -83,7 +94,7 @@ def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> 
             except ConfigError as error:
                 raise ConfigError(f"{name}: {error}; no job was started") from error
             runs_dir = config.runs_dir
-            found.setdefault(key, Job(key, name, tuple(overrides), str(run_directory(config, key))))
+            found.setdefault(key, Job(key, name, tuple(overrides), run_directory(config, key).name))
             advance(1, 0)
     if len(found) < len(expanded):
         display.say(f"{len(expanded)} jobs come to {len(found)} different runs")
@@ -121,6 +132,8 @@ def _unfinished(manifest: Sweep, display: Display) -> list[Progress]:
 
 
 def _conclude(manifest: Sweep, display: Display) -> None:
+    if "ray" in sys.modules:  # it would have its say after our last line
+        sys.modules["ray"].shutdown()
     found = manifest.progress()
     count = Counter(p.state for p in found)
     for progress in found:

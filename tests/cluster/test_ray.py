@@ -13,9 +13,7 @@ from commands import run_command
 from test_sweep import SEEDS, of_jobs, start, worker
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_RAY"), reason="needs Ray: run make ray-test")
-RAY = (
-    "hydra/launcher=ray", "+hydra.launcher.ray.init.address=auto", "+hydra.launcher.ray.init.object_store_memory=null",
-)  # fmt: skip
+RAY = ("hydra/launcher=ray", "+hydra.launcher.ray.init.address=auto")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +25,9 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def cluster():
-    """Two nodes of one processor each on loopback; the second one can be killed."""
+def cluster(monkeypatch):
+    """Two nodes of one processor each on loopback; the second one can be killed. They see this checkout."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     from ray.cluster_utils import Cluster
 
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -56,6 +55,7 @@ def test_a_node_that_dies_takes_no_job_along(tmp_path, undisturbed, cluster):
         done = run_command(tmp_path, "train", *SEEDS, *RAY)
         assert done.returncode == 0, done.stderr
         out = done.stdout
+    assert out.strip(), err
     path = tmp_path / out.splitlines()[-1]
     assert of_jobs(path) == of_jobs(undisturbed)
     assert json.loads((path / "sweep.json").read_text())["jobs"]
