@@ -115,6 +115,14 @@ def test_on_wandb_a_sweep_is_a_group_and_a_run_is_called_by_what_differs(tmp_pat
     assert len(list(tmp_path.glob("runs/tiny-*/wandb/offline-run-*"))) == 2
 
 
+def test_jobs_are_called_by_what_differs(tmp_path):
+    done = run_command(
+        tmp_path, "train", "-m", *SMALL, "selection.threshold=0.5,0.75", "update.learning_rate=1e-4", "n=0"
+    )
+    assert done.returncode == 2
+    assert "threshold=0.5: n: " in done.stderr
+
+
 def test_a_wrong_job_is_found_before_any_starts(tmp_path):
     done = run_command(tmp_path, "train", "-m", *SMALL, "n=4,0")
     assert done.returncode == 2, done.stderr

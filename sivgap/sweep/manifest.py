@@ -101,7 +101,15 @@ class Sweep:
         return Sweep(path)
 
     def job(self, identity: str) -> Job:
-        return next(job for job in self.jobs if job.identity == identity)
+        """The job of this identity.
+
+        Raises:
+            RunError: If there is none.
+        """
+        found = [job for job in self.jobs if job.identity == identity]
+        if not found:
+            raise RunError(f"{self.path}: none of its jobs is run {identity}; did a file change that it reads?")
+        return found[0]
 
     def run_path(self, job: Job) -> Path:
         return self.path.parent / job.run

@@ -82,8 +82,7 @@ def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> 
     with display.phase("checking the jobs", len(expanded), "jobs") as advance:
         for overrides in expanded:
             raw = loader.load_sweep_config(sweeper.config, list(overrides))
-            name = " ".join(o.rpartition(".")[2] if "." in o.partition("=")[0] else o for o in overrides
-                            if o.partition("=")[0] in varying) or "the only one"  # fmt: skip
+            name = " ".join(_shown(o) for o in overrides if o.partition("=")[0] in varying) or "the only one"
             with open_dict(raw):
                 del raw["hydra"]
             try:
@@ -101,6 +100,12 @@ def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> 
     return list(found.values()), runs_dir
 
 
+def _shown(override: str) -> str:
+    """``strategy=early`` of ``cross.strategy=early``."""
+    key, _, value = override.partition("=")
+    return f"{key.rpartition('.')[2]}={value}"
+
+
 def _digest(jobs: Sequence[Job]) -> str:
     return hashlib.sha256(" ".join(sorted(job.identity for job in jobs)).encode()).hexdigest()[:10]
 
@@ -116,7 +121,9 @@ def _launch(sweeper: BasicSweeper, manifest: Sweep, display: Display) -> None:
         if number:
             display.say(f"again: {', '.join(f'{p.job.name} ({p.state})' for p in left)}")
         try:
-            sweeper.launcher.launch([list(p.job.overrides) for p in left], initial_job_idx=0)
+            for result in sweeper.launcher.launch([list(p.job.overrides) for p in left], initial_job_idx=0):
+                if isinstance(result._return_value, Exception):  # before it had an attempt to record it in
+                    display.say(f"a job could not be begun: {' '.join(str(result._return_value).split())[:200]}")
         except SivgapError:
             raise
         except Exception as error:  # a launcher's own: a dead worker, a cluster that does not answer
