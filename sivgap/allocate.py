@@ -72,6 +72,9 @@ def allocate(config: AllocateConfig) -> None:
         )
     schedule = ",".join(f"{share:.4f}" for share in plans[0].eta)
     display.say(f"best schedule, a share of the prompts an epoch: [{schedule}]")
+    display.say(
+        f"to run it: python -m sivgap.train cross.strategy=custom cross.budget={config.budget:g} cross.schedule={out}"
+    )
     display.say(f"picture: {picture}")
     print(out)
 

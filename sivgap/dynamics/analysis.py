@@ -74,7 +74,8 @@ def analyse(
             then over these.
     """
     fit = fit_coupled(runs, shared, weights)
-    whole = average(runs)
+    alike = [run for run in runs if run.arrivals == runs[0].arrivals]
+    whole = average(alike)
     mean = _in_blocks(whole)
     test = separate_rates(mean, seed)
     last = float(mean.epoch[-1])
@@ -88,13 +89,24 @@ def analyse(
         linearity=linearity(mean),
         drift=conserved_drift(mean, fit),
         sensitivity=_sensitivity(runs, shared),
-        bootstrap=_over_prompts(whole, draws, seed, prompts) if prompts else _over_residuals(mean, fit, draws, seed),
+        bootstrap=_over_prompts(whole, draws, seed, prompts)
+        if prompts and len(alike) == len(runs)
+        else _over_residuals(mean, fit, draws, seed),
         rivals=_rivals(mean.epoch, np.stack([mean.solver, mean.verifier])),
         forecast=forecast(mean.epoch, np.stack([mean.solver, mean.verifier])[None], ahead),
         horizon=far,
         cross=fit_cross(runs, seed=seed) if any(run.arrivals for run in runs) else None,
-        warnings=[*warnings_of(runs, fit, test, last), *mean.notes],
+        warnings=[*warnings_of(runs, fit, test, last), *mean.notes, *_unlike(runs, alike)],
     )
+
+
+def _unlike(runs: Sequence[Curves], alike: Sequence[Curves]) -> list[str]:
+    if len(alike) == len(runs):
+        return []
+    return [
+        f"The runs were given external data at different times: verdict, bootstrap and forecast are of the "
+        f"{len(alike)} given it as {runs[0].name} was; gamma is of all {len(runs)}."
+    ]
 
 
 def average(runs: Sequence[Curves]) -> Curves:

@@ -20,7 +20,7 @@ _ROWS = (
 
 def print_fit(found: Analysis, display: Display) -> None:
     """Parameters, limits, the forecast, and what to beware of; on standard error."""
-    fit = found.fit
+    fit = found.fit if found.cross is None else found.cross
     table = Table(title=f"coupled law, {len(found.runs)} run(s), {len(found.mean.epoch)} epochs", title_justify="left")
     for column in ("", "value", "stderr", "90 % interval"):
         table.add_column(column, justify="left" if not column else "right")
@@ -28,6 +28,8 @@ def print_fit(found: Analysis, display: Display) -> None:
         table.add_row(label, *_cells(fit.parameters[name]))
     for name in ("solver", "verifier"):
         table.add_row(f"{'U_s' if name == 'solver' else 'U_v'} in the end (nats)", *_cells(fit.limits[name]))
+    if found.cross is not None:
+        table.add_row(f"gamma, form '{found.cross.form}'", *_cells(found.cross.parameters["gamma"]))
     display.console.print(table)
     display.say(f"R^2: solver {fit.r2['solver']:.3f}, verifier {fit.r2['verifier']:.3f}, gap {fit.r2['gap']:.3f}")
     said = found.forecast

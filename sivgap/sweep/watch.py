@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sivgap.errors import SivgapError
 from sivgap.progress import Display, duration
 from sivgap.sweep.manifest import Progress, State, Sweep
 
@@ -33,10 +34,13 @@ def watching(sweep: Sweep, display: Display) -> Iterator[None]:
     live = Live(console=display.console, transient=True, auto_refresh=False) if display.console.is_terminal else None
 
     def look() -> None:
-        known = {p.job.identity: p.state for p in sweep.progress()}
-        while not stop.wait(_EVERY):
-            known = _look(sweep, display, live, known)
-        _look(sweep, display, live, known)
+        known: dict[str, State] = {p.job.identity: p.state for p in sweep.progress()}
+        while True:
+            last = stop.wait(_EVERY)
+            with suppress(SivgapError):  # a file that cannot be read: whoever works on it will say so
+                known = _look(sweep, display, live, known)
+            if last:
+                return
 
     thread = threading.Thread(target=look, daemon=True)
     try:
