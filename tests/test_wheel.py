@@ -12,6 +12,7 @@ def test_an_installed_wheel_finds_its_configuration_prompts_and_weights(tmp_path
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
+    assert (site / "hydra_plugins" / "sivgap_sweeper.py").is_file()
     code = (
         "import sivgap.tiny, sivgap.config.locate as l;"
         "assert 'site' in str(l.conf_dir()), l.conf_dir();"
