@@ -301,6 +301,9 @@ class TrainConfig(Settings):
         if not math.isclose(ratio, round(ratio)):
             raise ValueError(f"measure.every: expected a multiple of 0.5, got {self.measure.every:g}")
         planned(self.cross, self.epochs)
+        most = self.dataset.train_size
+        if self.cross.strategy != "none" and most is not None and self.cross.budget > max(most, 1):
+            raise ValueError(f"cross.budget: {self.cross.budget:g} prompts, but the training set has {most}")
         if self.cross.strategy != "none" and self.measure.every > 1:
             raise ValueError(
                 "measure.every: expected at most 1 with external data, whose arrivals a fit reads from measurements, "
