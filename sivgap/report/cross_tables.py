@@ -140,7 +140,7 @@ def sentences(group: CrossGroup, margin: float) -> list[str]:
         found = difference(values[name], values[_BASELINE])
         verdict = "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
         said.append(
-            f"{where}{name} is {verdict} the baseline by {100 * found.value:+.1f} points (90 %: {100 * found.low:+.1f} "
+            f"{where}{name} is {verdict} the baseline: {100 * found.value:+.1f} points (90 %: {100 * found.low:+.1f} "
             f"to {100 * found.high:+.1f})."
         )
     if len(group.external) > 1:
