@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from commands import run_command
+from small_runs import SEEDS
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -18,6 +19,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the project's shared data")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Path:
+    """A complete sweep of two seeds by the basic launcher."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = run_command(folder, "train", *SEEDS)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.splitlines()[-1]
 
 
 @pytest.fixture

@@ -2,68 +2,15 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 from commands import run_command
-
-SMALL = ("experiment=smoke", "epochs=1", "tracking.wandb.mode=disabled", "engine.threads=1")
-SEEDS = ("-m", *SMALL, "seed=0,1")
-TIMES = ("seconds_generate", "seconds_verify", "seconds_train")
-
-
-def numbers(run: Path) -> list[dict]:
-    lines = [json.loads(line) for line in (run / "trajectory.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
-
-
-def of_jobs(sweep: Path) -> dict[str, list[dict]]:
-    """The numbers of every job, by its name."""
-    jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
-    return {job["name"]: numbers(sweep.parent / job["run"]) for job in jobs}
-
-
-def attempts(sweep: Path) -> dict[str, list[str]]:
-    """The outcomes of every job's attempts, by its name."""
-    jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
-    files = {job["name"]: sweep / "jobs" / f"{job['identity']}.json" for job in jobs}
-    return {name: [a["outcome"] for a in json.loads(file.read_text())] for name, file in files.items() if file.exists()}
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sivgap.train", *arguments], cwd=folder, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def worker(folder: Path, seconds: float = 90) -> int:
-    """The process that works on a run, once it has measured something."""
-    for _ in range(int(seconds / 0.05)):
-        for run in folder.glob("runs/tiny-*"):
-            found = re.match(r"process (\d+) on", (run / ".lock").read_text()) if (run / ".lock").exists() else None
-            status = run / "status.json"
-            going = status.exists() and '"running"' in status.read_text()
-            if found and going and (run / "trajectory.jsonl").exists():
-                return int(found[1])
-        time.sleep(0.05)
-    raise AssertionError("no run began")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    """A complete sweep of two seeds by the basic launcher."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = run_command(folder, "train", *SEEDS)
-    assert done.returncode == 0, done.stderr
-    return folder / done.stdout.splitlines()[-1]
+from small_runs import SEEDS, SMALL, attempts, numbers, of_jobs, start, worker
 
 
 def test_a_sweep_is_its_runs_a_manifest_and_a_report(undisturbed):

@@ -12,22 +12,13 @@ import pandas as pd
 import pytest
 from commands import run_command
 from local_models import save_model
+from small_runs import lines, numbers
 
 from sivgap.dashboard import _SECTIONS
 from sivgap.measure import pass_at_k
 from sivgap.tracking.wandb_tracker import flatten
 
 SMALL = ("experiment=smoke", "tracking.wandb.mode=disabled")
-TIMES = ("seconds_generate", "seconds_verify", "seconds_train")
-
-
-def lines(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "trajectory.jsonl").read_text().splitlines()]
-
-
-def numbers(run: Path) -> list[dict]:
-    """The trajectory without the clock."""
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines(run)]
 
 
 def state(run: Path) -> str:

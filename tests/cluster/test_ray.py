@@ -3,25 +3,14 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from commands import run_command
-from test_sweep import SEEDS, of_jobs, start, worker
+from small_runs import SEEDS, of_jobs, start, worker
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_RAY"), reason="needs Ray: run make ray-test")
 RAY = ("hydra/launcher=ray", "+hydra.launcher.ray.init.address=auto")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("basic")
-    done = run_command(folder, "train", *SEEDS)
-    assert done.returncode == 0, done.stderr
-    return folder / done.stdout.splitlines()[-1]
 
 
 @pytest.fixture

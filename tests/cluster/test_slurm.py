@@ -3,26 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from commands import run_command
-from test_sweep import SEEDS, attempts, numbers, of_jobs, start, worker
+from small_runs import SEEDS, attempts, numbers, of_jobs, start, worker
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_SLURM"), reason="needs SLURM: run make slurm-test")
 SLURM = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=30")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("basic")
-    done = run_command(folder, "train", *SEEDS)
-    assert done.returncode == 0, done.stderr
-    return folder / done.stdout.splitlines()[-1]
 
 
 def jobs() -> list[str]:
