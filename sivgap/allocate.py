@@ -85,6 +85,7 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
 
     from sivgap.dynamics.closed_form import Coupled
     from sivgap.dynamics.cross import FORMS
+    from sivgap.dynamics.cross_fit import laws_of
     from sivgap.dynamics.fit import PARAMETERS
 
     if not path.is_file():
@@ -109,7 +110,7 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
     if form not in FORMS:
         raise RunError(f"{path}: cross.form is {form!r:.40}, expected {', '.join(FORMS)}")
     assumed = config.gamma is not None or form != cross.get("form") or drawn.size == 0
-    draws = None if assumed else (Coupled(*drawn[:, :5].T), drawn[:, 5])
+    draws = None if assumed else laws_of(drawn)
     return law, gamma, form, draws
 
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from sivgap.errors import Stopped
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-"""SIGUSR1 and SIGUSR2 are what schedulers send ahead of the end of a job's time."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks a run to stop. SIGUSR1 and SIGUSR2 are what schedulers send ahead of the end of a job's time."""
 
 
 class StopRequest:
@@ -46,7 +46,7 @@ class StopRequest:
 def listening() -> Iterator[StopRequest]:
     """Listen for these signals; earlier handlers return at the end."""
     request = StopRequest()
-    before = {number: signal.signal(number, request._handle) for number in _SIGNALS}
+    before = {number: signal.signal(number, request._handle) for number in SIGNALS}
     try:
         yield request
     finally:

@@ -18,9 +18,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
-class ModelConfig(Settings):
-    name: str
-    """Name of the configuration; part of the run's identity."""
+class ModelSource(Settings):
+    """Where a model comes from, and how it is spoken to."""
+
     path: str | None = None
     """Local folder or hub id. The embedded model (``tiny``) has none."""
     revision: str | None = None
@@ -31,6 +31,11 @@ class ModelConfig(Settings):
     """Texts that end a response besides the end-of-sequence token; base models need one, chat models none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of weights and activations; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+
+
+class ModelConfig(ModelSource):
+    name: str
+    """Name of the configuration; part of the run's identity."""
     lora_targets: list[str] = Field(min_length=1)
     """Names of the linear modules that get an adapter when ``update.parameters=lora``."""
     parameters: float = Field(gt=0)
@@ -153,19 +158,6 @@ class StoppingConfig(Settings):
     """Nats a response."""
 
 
-class ExternalModelConfig(Settings):
-    path: str | None = None
-    """Local folder or hub id of the stronger model."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub."""
-    chat_template: bool = True
-    """As ``model.chat_template``."""
-    stop: list[Annotated[str, Field(min_length=1, max_length=40)]] = []
-    """As ``model.stop``."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """As ``model.dtype``."""
-
-
 class ApiConfig(Settings):
     model: str | None = None
     """Name of the model at the endpoint."""
@@ -206,7 +198,7 @@ class CrossConfig(Settings):
     """Where external responses come from: the dataset's solutions, ``cross.file``, ``cross.model``, ``cross.api``."""
     file: str | None = None
     """A .jsonl or .parquet file whose records have ``response``, and ``id`` or ``question``."""
-    model: ExternalModelConfig = ExternalModelConfig()
+    model: ModelSource = ModelSource()
     api: ApiConfig = ApiConfig()
     temperature: float = Field(default=0.0, ge=0, le=2)
     """Of the responses of ``model`` and ``api``."""

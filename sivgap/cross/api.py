@@ -104,9 +104,8 @@ class Ledger:
         return (input_tokens * self.input_price + output_tokens * self.output_price) / 1e6
 
     def most(self, request: Request) -> float:
-        """The most that one attempt can cost: no tokenizer makes more tokens than a text has bytes."""
-        size = sum(len(m["content"].encode()) + _MESSAGE_TOKENS for m in request["messages"])
-        return self.cost(size, request["max_completion_tokens"])
+        """The most that one attempt can cost."""
+        return self.cost(_most_sent(request), request["max_completion_tokens"])
 
     def fits(self, most: float) -> bool:
         return self.spent + sum(self.under_way) + most <= self.limit
@@ -212,6 +211,11 @@ class _Collection:
         return text.replace(os.environ.get(self.api.key_env) or "\0", "[key]")[:160]
 
 
+def _most_sent(request: Request) -> int:
+    """The most tokens that a request can have: no tokenizer makes more of a text than it has bytes."""
+    return sum(len(m["content"].encode()) + _MESSAGE_TOKENS for m in request["messages"])
+
+
 def _read(reply: Any, request: Request) -> Answer:
     """The answer in a reply; ValueError where it is none. Tokens that it does not state count as the most possible."""
     choice = reply.choices[0]
@@ -219,10 +223,9 @@ def _read(reply: Any, request: Request) -> Answer:
     if not isinstance(text, str) or not text.strip():
         raise ValueError("the reply holds no text")
     usage = getattr(reply, "usage", None)
-    sent = sum(len(m["content"].encode()) + _MESSAGE_TOKENS for m in request["messages"])
     return Answer(
         text.strip(),
         choice.finish_reason != "length",
-        int(getattr(usage, "prompt_tokens", None) or sent),
+        int(getattr(usage, "prompt_tokens", None) or _most_sent(request)),
         int(getattr(usage, "completion_tokens", None) or request["max_completion_tokens"]),
     )

@@ -89,9 +89,7 @@ def analyse(
         linearity=linearity(mean),
         drift=conserved_drift(mean, fit),
         sensitivity=_sensitivity(runs, shared),
-        bootstrap=_over_prompts(whole, draws, seed, prompts)
-        if prompts and len(alike) == len(runs)
-        else _over_residuals(mean, fit, draws, seed),
+        bootstrap=_bootstrap(whole, mean, fit, draws, seed, prompts if len(alike) == len(runs) else ()),
         rivals=_rivals(mean.epoch, np.stack([mean.solver, mean.verifier])),
         forecast=forecast(mean.epoch, np.stack([mean.solver, mean.verifier])[None], ahead),
         horizon=far,
@@ -224,19 +222,18 @@ def _sensitivity(runs: Sequence[Curves], shared: Sequence[str]) -> dict[str, flo
     return {w: fit_coupled(runs, shared, w, intervals=False).parameters["rate"].value for w in choices}
 
 
-def _over_prompts(whole: Curves, draws: int, seed: int, prompts: Sequence[PromptCurves]) -> dict[str, Any] | None:
+def _bootstrap(
+    whole: Curves, mean: Curves, fit: CoupledFit, draws: int, seed: int, prompts: Sequence[PromptCurves]
+) -> dict[str, Any] | None:
+    """Over the prompts of `whole` where they are known, else over the residuals of `mean`, which is in blocks."""
     if draws == 0:
         return None
-    refits = over_prompts(whole.epoch, list(prompts), draws, seed)
-    return {"over": "seeds and prompts", "draws": draws, "parameters": percentiles(refits)}
-
-
-def _over_residuals(mean: Curves, fit: CoupledFit, draws: int, seed: int) -> dict[str, Any] | None:
-    if draws == 0:
-        return None
-    residuals = np.stack([mean.solver - fit.law.solver(mean.epoch), mean.verifier - fit.law.verifier(mean.epoch)])
-    refits = over_residuals(mean, residuals, fit.law, draws, seed)
-    return {"over": "residuals", "draws": draws, "parameters": percentiles(refits)}
+    if prompts:
+        refits, kind = over_prompts(whole.epoch, list(prompts), draws, seed), "seeds and prompts"
+    else:
+        residuals = np.stack([mean.solver - fit.law.solver(mean.epoch), mean.verifier - fit.law.verifier(mean.epoch)])
+        refits, kind = over_residuals(mean, residuals, fit.law, draws, seed), "residuals"
+    return {"over": kind, "draws": draws, "parameters": percentiles(refits)}
 
 
 def _rivals(epoch: Array, curves: Array) -> dict[str, dict[str, float | None]]:

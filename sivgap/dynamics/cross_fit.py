@@ -61,9 +61,10 @@ class CrossFit:
     def law(self) -> Coupled:
         return Coupled(*(self.parameters[name].value for name in PARAMETERS))
 
-    def drawn(self) -> tuple[Coupled, Array]:
-        """The draws as laws and their gamma."""
-        return Coupled(*self.draws[:, : len(PARAMETERS)].T), self.draws[:, -1]
+
+def laws_of(draws: Array) -> tuple[Coupled, Array]:
+    """Parameter sets (D, 6) as laws and their gamma."""
+    return Coupled(*draws[:, : len(PARAMETERS)].T), draws[:, -1]
 
 
 def fit_cross(runs: Sequence[Curves], intervals: bool = True, seed: int = 0) -> CrossFit:
@@ -114,7 +115,7 @@ def _limits(run: Curves, law: Coupled, gamma: float, form: Form, draws: Array) -
         solver, verifier = (curve[..., 0] for curve in curves(law, gamma, form, run.arrivals, far))
         return solver, verifier, solver - verifier
 
-    drawn = ends(Coupled(*draws[:, : len(PARAMETERS)].T), draws[:, -1]) if len(draws) else None
+    drawn = ends(*laws_of(draws)) if len(draws) else None
     return {
         name: Estimate(float(value), None, *((None, None) if drawn is None else percentile_interval(drawn[i])))
         for i, (name, value) in enumerate(zip(("solver", "verifier", "gap"), ends(law, gamma), strict=True))

@@ -13,7 +13,7 @@ import pandas as pd
 from sivgap.dynamics.analysis import average
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross import curves
-from sivgap.dynamics.cross_fit import CrossFit, fit_cross
+from sivgap.dynamics.cross_fit import CrossFit, fit_cross, laws_of
 from sivgap.dynamics.curves import Curves, read_curves
 from sivgap.dynamics.interval import percentile_interval
 from sivgap.errors import RunError
@@ -55,7 +55,7 @@ def _left_out(strategies: dict[str, Curves]) -> pd.DataFrame:
             continue
         end, fit = seen.epoch[-1:], fit_cross(others, intervals=False)
         said = curves(fit.law, fit.parameters["gamma"].value, fit.form, seen.arrivals, end)
-        drawn = curves(*fit.drawn(), fit.form, seen.arrivals, end) if len(fit.draws) else None
+        drawn = curves(*laws_of(fit.draws), fit.form, seen.arrivals, end) if len(fit.draws) else None
         row = {"strategy": name}
         for i, (symbol, curve) in enumerate((("U_s", seen.solver), ("U_v", seen.verifier))):
             row |= {
@@ -73,15 +73,6 @@ def _interval(drawn: Array | None, extent: float) -> str:
         return "?"
     low, high = percentile_interval(drawn)
     return f"{low:.3f} to {high:.3f}" if high - low < extent else "?"
-
-
-def parameters_table(model: CrossModel) -> pd.DataFrame:
-    """The six parameters with their intervals."""
-    rows = [
-        {"": name.replace("_", " "), "value": e.value, "stderr": e.stderr, "low (90 %)": e.low, "high (90 %)": e.high}
-        for name, e in model.fit.parameters.items()
-    ]
-    return pd.DataFrame(rows)
 
 
 def sentences(model: CrossModel) -> list[str]:

@@ -106,17 +106,21 @@ def _cell(values: Array) -> str:
     return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
 
 
-def pairs_table(group: CrossGroup, margin: float) -> pd.DataFrame:
+def solver_ends(group: CrossGroup) -> dict[str, Array]:
+    """The solver's accuracies at the end, held out, of each strategy: (S, P)."""
+    return dict(zip(group.runs, cube(group.runs, True, "test", "solver"), strict=True))
+
+
+def pairs_table(group: CrossGroup, ends: Mapping[str, Array], margin: float) -> pd.DataFrame:
     """Every strategy against the baseline and against every other, on the solver's accuracy, held out (points).
 
     Columns: the difference with its 90 % interval; the chance of it were there none; the chance of it were the two not
     within `margin` (a share) of each other; and the smallest margin within which they are equivalent at 5 %.
     """
-    values = dict(zip(group.runs, cube(group.runs, True, "test", "solver"), strict=True))
     pairs = [(name, _BASELINE) for name in group.external] + list(combinations(group.external, 2))
     rows = []
     for a, b in pairs:
-        found = difference(values[a], values[b])
+        found = difference(ends[a], ends[b])
         rows.append(
             {
                 "strategies": f"{a} - {b}",
@@ -130,23 +134,22 @@ def pairs_table(group: CrossGroup, margin: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def sentences(group: CrossGroup, margin: float) -> list[str]:
+def sentences(group: CrossGroup, ends: Mapping[str, Array], margin: float) -> list[str]:
     """What the tests say, in plain words."""
-    values = dict(zip(group.runs, cube(group.runs, True, "test", "solver"), strict=True))
-    seeds = len(next(iter(values.values())))
+    seeds = len(next(iter(ends.values())))
     where = f"{group.name}: " if group.name else ""
     said = []
     for name in group.external:
-        found = difference(values[name], values[_BASELINE])
+        found = difference(ends[name], ends[_BASELINE])
         verdict = "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
         said.append(
             f"{where}{name} is {verdict} the baseline: {100 * found.value:+.1f} points (90 %: {100 * found.low:+.1f} "
             f"to {100 * found.high:+.1f})."
         )
     if len(group.external) > 1:
-        together = np.stack([values[name] for name in group.external])
+        together = np.stack([ends[name] for name in group.external])
         low, high = spread_interval(together)
-        widest = max(difference(values[a], values[b]).margin for a, b in combinations(group.external, 2))
+        widest = max(difference(ends[a], ends[b]).margin for a, b in combinations(group.external, 2))
         equal = "the strategies are equivalent" if widest <= margin else "equivalence of the strategies is not shown"
         said.append(
             f"{where}Timing: the means lie {100 * float(np.ptp(together.mean(axis=(1, 2)))):.1f} points apart (90 %: "

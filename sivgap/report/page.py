@@ -21,7 +21,7 @@ from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.examples import examples
 from sivgap.report.record import Record
 from sivgap.report.sweep_record import SweepRecord, label
-from sivgap.report.tables import cells, runs_table, trajectory_table
+from sivgap.report.tables import cells, estimates_table, runs_table, trajectory_table
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
     ]
     tables = [("Trajectory, held out", trajectory_table(record))]
     if found is not None:
+        limits = {f"{name} limit": end for name, end in found.fit.limits.items()}
         shown.append(Chart(charts.linearity(found), "Change of the gap against the gap"))
-        tables.insert(0, ("Fitted law", _fit_table(found)))
+        tables.insert(0, ("Fitted law", estimates_table({**found.fit.parameters, **limits})))
     if by_n:
         shown.append(Chart(charts.over_n(by_n), "Accuracy over N, first and last measurement"))
         tables.append(("Over N, last measurement", by_n[max(by_n)]))
@@ -149,12 +150,3 @@ def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], 
         plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - the library itself
         charts_json=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - JSON; no tag can end or begin in it
     )
-
-
-def _fit_table(found: Analysis) -> pd.DataFrame:
-    estimates = {**found.fit.parameters, **{f"{name} limit": e for name, e in found.fit.limits.items()}}
-    rows = [
-        {"": name.replace("_", " "), "value": e.value, "stderr": e.stderr, "low (90 %)": e.low, "high (90 %)": e.high}
-        for name, e in estimates.items()
-    ]
-    return pd.DataFrame(rows)

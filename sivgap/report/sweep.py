@@ -10,12 +10,20 @@ from rich.table import Table
 
 from sivgap.progress import Display
 from sivgap.report.cross_figure import draw_cross
-from sivgap.report.cross_model import cross_model, parameters_table
+from sivgap.report.cross_model import cross_model
 from sivgap.report.cross_model import sentences as model_sentences
-from sivgap.report.cross_tables import CrossGroup, by_setting, cross_groups, pairs_table, paper_table, sentences
+from sivgap.report.cross_tables import (
+    CrossGroup,
+    by_setting,
+    cross_groups,
+    pairs_table,
+    paper_table,
+    sentences,
+    solver_ends,
+)
 from sivgap.report.page import page_of_sweep
 from sivgap.report.sweep_record import read_sweep
-from sivgap.report.tables import cells, runs_table, write_table
+from sivgap.report.tables import cells, estimates_table, runs_table, write_table
 from sivgap.runs.files import write_text
 
 if TYPE_CHECKING:
@@ -41,11 +49,18 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
     models = [cross_model(group) for group in groups]
     for number, (group, model) in enumerate(zip(groups, models, strict=True), 1):
         mark, name = ("", "") if len(groups) == 1 else (f"_{number}", f", {group.name}")
-        said += sentences(group, margin)
-        tables[f"pairs{mark}"] = (f"Solver accuracy, pairs of strategies, held out{name}", pairs_table(group, margin))
+        ends = solver_ends(group)
+        said += sentences(group, ends, margin)
+        tables[f"pairs{mark}"] = (
+            f"Solver accuracy, pairs of strategies, held out{name}",
+            pairs_table(group, ends, margin),
+        )
         if model is not None:
             said += model_sentences(model)
-            tables[f"cross_fit{mark}"] = (f"Cross-improvement model, joint fit{name}", parameters_table(model))
+            tables[f"cross_fit{mark}"] = (
+                f"Cross-improvement model, joint fit{name}",
+                estimates_table(model.fit.parameters),
+            )
             tables[f"predictions{mark}"] = (f"Each strategy predicted from the others{name} (nats)", model.predictions)
         draw_cross(group, model, f"{sweep.name}{name}: {_measured(group)}", path / "figures" / f"cross{mark}.png")
     tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.settings()))

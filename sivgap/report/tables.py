@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from sivgap.dynamics.fit import Estimate
 from sivgap.report.record import Record
 from sivgap.report.summary import fit_if_possible
 from sivgap.runs.files import write_text
@@ -52,6 +53,15 @@ def runs_table(records: Sequence[Record]) -> pd.DataFrame:
                 "seconds": record.status.get("seconds"),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def estimates_table(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
+    """One row a parameter: its value, standard error, and interval."""
+    rows = [
+        {"": name.replace("_", " "), "value": e.value, "stderr": e.stderr, "low (90 %)": e.low, "high (90 %)": e.high}
+        for name, e in estimates.items()
+    ]
     return pd.DataFrame(rows)
 
 

@@ -17,18 +17,18 @@ Row = dict[str, Any]
 
 
 def sample_rows(epoch: float, split: str, problems: Sequence[Problem], panel: Panel) -> list[Row]:
-    """One row a response, in the order of prompts and samples; external ones follow, with -1 for a sample's number."""
-    rollouts, samples = panel.rollouts, panel.rollouts.nll.shape[1]
+    """One row a response, in the order of prompts and samples; external ones follow, with -1 for a sample's number.
+
+    An external response that has been given is the selected one of its prompt; one that arrives is not yet.
+    """
+    rollouts, samples, external = panel.rollouts, panel.rollouts.nll.shape[1], panel.external
+    given = set() if external is None else {int(p) for p in external.prompt[~external.arriving]}
     rows = []
     for i, grade in enumerate(panel.grades):
         p, n = divmod(i, samples)
         rows.append(
             {
-                "epoch": epoch,
-                "split": split,
-                "problem_id": problems[p].id,
-                "question": problems[p].question,
-                "reference": problems[p].reference,
+                **_asked(epoch, split, problems[p]),
                 "sample": n,
                 "text": panel.texts[i],
                 "tokens": rollouts.tokens[i],
@@ -37,45 +37,41 @@ def sample_rows(epoch: float, split: str, problems: Sequence[Problem], panel: Pa
                 "finished": bool(rollouts.finished[p, n]),
                 "score": float(panel.scores.values[p, n]),
                 "unparsed": bool(panel.scores.unparsed[p, n]),
-                "answer": grade.answer,
-                "correct": grade.correct,
-                "correct_strict": grade.correct_strict,
-                "selected": bool(panel.choice.chosen[p] == n),
+                **vars(grade),
+                "selected": bool(panel.choice.chosen[p] == n) and p not in given,
             }
         )
-    return rows if panel.external is None else _with_external(rows, epoch, split, problems, panel.external, samples)
+    return rows if external is None else rows + _external_rows(epoch, split, problems, external)
 
 
-def _with_external(
-    rows: list[Row], epoch: float, split: str, problems: Sequence[Problem], external: External, samples: int
-) -> list[Row]:
-    """External responses that have been given are the selected ones of their prompts; those arriving are not yet."""
-    for i, grade in enumerate(external.grades):
-        p, given = int(external.prompt[i]), not external.arriving[i]
-        for row in rows[p * samples : (p + 1) * samples]:
-            row["selected"] = row["selected"] and not given
-        rows.append(
-            {
-                "epoch": epoch,
-                "split": split,
-                "problem_id": problems[p].id,
-                "question": problems[p].question,
-                "reference": problems[p].reference,
-                "sample": -1,
-                "text": external.texts[i],
-                "tokens": np.array(external.tokens[i]),
-                "nll": float(external.nll[i]),
-                "length": len(external.tokens[i]),
-                "finished": True,
-                "score": None,
-                "unparsed": False,
-                "answer": grade.answer,
-                "correct": grade.correct,
-                "correct_strict": grade.correct_strict,
-                "selected": given,
-            }
-        )
-    return rows
+def _external_rows(epoch: float, split: str, problems: Sequence[Problem], external: External) -> list[Row]:
+    return [
+        {
+            **_asked(epoch, split, problems[external.prompt[i]]),
+            "sample": -1,
+            "text": external.texts[i],
+            "tokens": np.array(external.tokens[i]),
+            "nll": float(external.nll[i]),
+            "length": len(external.tokens[i]),
+            "finished": True,
+            "score": None,
+            "unparsed": False,
+            **vars(grade),
+            "selected": not external.arriving[i],
+        }
+        for i, grade in enumerate(external.grades)
+    ]
+
+
+def _asked(epoch: float, split: str, problem: Problem) -> Row:
+    """What a row says of its prompt."""
+    return {
+        "epoch": epoch,
+        "split": split,
+        "problem_id": problem.id,
+        "question": problem.question,
+        "reference": problem.reference,
+    }
 
 
 def write_samples(path: Path, rows: Sequence[Row]) -> None:

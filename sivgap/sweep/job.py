@@ -15,10 +15,9 @@ from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
 from sivgap.runs.identity import identity
 from sivgap.runs.trajectory import final_accuracy
+from sivgap.signals import SIGNALS
 from sivgap.sweep.manifest import Job, State, Sweep
 from sivgap.sweep.process import BUSY, LOST, run_isolated
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):
@@ -88,7 +87,7 @@ def interruptible() -> Iterator[None]:
     def handle(number: int, frame: object) -> None:
         raise Interrupted(signal.Signals(number).name)
 
-    free = [n for n in _SIGNALS if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)]
+    free = [n for n in SIGNALS if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)]
     before = {number: signal.signal(number, handle) for number in free}
     try:
         yield

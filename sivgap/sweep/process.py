@@ -19,6 +19,7 @@ from typing import Any
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError
 from sivgap.runs.run import RunBusy
+from sivgap.signals import SIGNALS
 
 BUSY = 11
 """Exit status of a process that found its run worked on by another; only `run_isolated` sees it."""
@@ -60,7 +61,7 @@ def _work(settings: dict[str, Any], log: str, wait: bool) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
     from sivgap.train import train
