@@ -188,7 +188,7 @@ class Improvement:
         replayed = replay_examples(
             self._replayed(len(examples)),
             self.lab.writer,
-            self.lab.verifier,
+            self.config.verifier,
             self.lab.loaded.end_tokens[0],
             key_of(*key),
         )

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
-from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.rollout import OnBatch, Rollouts, Sampling
-from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade
 from sivgap.measure import External, Panel
-from sivgap.models.load import Loaded, context_length, load_model, pad_token
+from sivgap.models.load import Loaded, check_targets, context_length, pad_token
 from sivgap.prompts import PromptWriter
 from sivgap.selection import best_of_n
+from sivgap.solver import check_context, load_solver, make_bench
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
 from sivgap.update.sft import Sft
-from sivgap.verifiers.verifier import Scores, Verifier, make_verifier
+from sivgap.verifiers.question import Responses, Scores, Verifier
+from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
 
 
 @dataclass(frozen=True)
 class Lab:
-    """Everything loaded. The engine samples with the weights handed to it last; `learner` holds those in training."""
+    """Everything loaded. The engine samples with the weights handed to it last; `learner` holds those in training.
+
+    Where the verifier's question can be answered in the pass that samples, `in_pass` does that.
+    """
 
     config: TrainConfig
     dataset: Dataset
     loaded: Loaded
     writer: PromptWriter
     verifier: Verifier
+    in_pass: InPass | None
     engine: HFEngine
     learner: Sft
     comparer: AnswerComparer
@@ -50,8 +55,14 @@ class Lab:
             samples, self.config.sampling.solver_temperature, self.config.sampling.max_new_tokens, stream
         )
         prompts = [self.writer.solve(problem) for problem in problems]
-        rollouts = self.engine.rollout(prompts, sampling, self.verifier.ask, on_batch)
-        return rollouts, self.verifier.score(rollouts)
+        if self.in_pass is not None:
+            rollouts = self.engine.rollout(prompts, sampling, self.in_pass.ask, on_batch)
+            return rollouts, self.in_pass.read(rollouts)
+        rollouts = self.engine.rollout(prompts, sampling, on_batch=on_batch)
+        started = time.perf_counter()
+        bodies = rollouts.bodies
+        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream)
+        return replace(rollouts, seconds_verify=time.perf_counter() - started), scores
 
     def measure(
         self,
@@ -134,32 +145,12 @@ def open_lab(config: TrainConfig, dataset: Dataset) -> Iterator[Lab]:
     Raises:
         RunError: If the model cannot be loaded, or dataset and model do not fit each other.
     """
-    loaded = load_model(config.model)
-    writer = PromptWriter(
-        loaded.tokenizer, config.model.chat_template, read_prompt(config.dataset.prompt), dataset.examples
-    )
-    verifier = make_verifier(config.verifier, writer, config.sampling.verifier_temperature)
-    _check_context(config, dataset, loaded, writer, verifier)
-    pad = pad_token(loaded)
-    learner = Sft(loaded.model, config.model, config.update, config.seed, pad)
-    stop = StopText(loaded.tokenizer, config.model.stop) if config.model.stop else None
-    engine = HFEngine(loaded.model, loaded.end_tokens, pad, config.engine.batch_size, stop)
+    solver = load_solver(config, dataset)
+    loaded = solver.loaded
+    check_targets(config.model, loaded.model)
+    learner = Sft(loaded.model, config.model, config.update, config.seed, pad_token(loaded))
     with comparer() as answers:
-        yield Lab(config, dataset, loaded, writer, verifier, engine, learner, answers)
-
-
-def _check_context(
-    config: TrainConfig, dataset: Dataset, loaded: Loaded, writer: PromptWriter, verifier: Verifier
-) -> None:
-    """Every prompt must be writable, and fit the model's context with its response and verdict."""
-    problems = [*dataset.train, *dataset.test]
-    lengths = np.array([len(writer.solve(problem).tokens) for problem in problems])
-    verdict = len(verifier.ask.tokens) + verifier.ask.max_new_tokens
-    needed = int(lengths.max()) + config.sampling.max_new_tokens + verdict
-    context = context_length(loaded.model)
-    if context is not None and needed > context:
-        raise RunError(
-            f"problem {problems[int(lengths.argmax())].id!r} needs {needed} tokens (prompt {lengths.max()}, response "
-            f"{config.sampling.max_new_tokens}, verdict {verdict}), the model's context has {context}; lower "
-            "sampling.max_new_tokens, or leave long problems out"
-        )
+        bench = make_bench(config, solver, dataset, answers)
+        check_context(config, [*dataset.train, *dataset.test], solver, bench)
+        verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
+        yield Lab(config, dataset, loaded, solver.writer, verifier, quick, solver.engine, learner, answers)

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
 from sivgap.selection import Choice, best_of_n
-from sivgap.verifiers.verifier import Scores
+from sivgap.verifiers.question import Scores
 
 Number = float | int | str | None
 Columns = dict[str, "Number | dict[str, Number]"]

@@ -1,12 +1,14 @@
 """Prompts as tokens: what the solver is shown, and what the verifier's question adds behind a response.
 
-A verdict is asked for in the same conversation, as its next turn. So its tokens are the same for every response, and
-the engine can go on from the response's cache.
+A verifier's template is a *follow-up* or stands *alone*. A follow-up asks in the same conversation, as its next turn:
+its tokens are the same for every response, and the engine can go on from the response's cache. One with ``{response}``
+in it (or ``{response_a}`` and ``{response_b}``) stands alone: a conversation of its own, with question and response.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from sivgap.tasks.problem import Problem
 Tokens = Sequence[int] | NDArray[np.int64]
 
 _RESPONSE = "[[sivgap response]]"
+_FIELD = re.compile(r"\{(question|response|response_a|response_b)\}")
 
 
 class PromptWriter:
@@ -77,6 +80,37 @@ class PromptWriter:
             raise RunError("the model's chat template drops earlier answers; set model.chat_template=false")
         return tuple(self._tokenizer(after, add_special_tokens=False)["input_ids"])
 
+    def judgement(
+        self,
+        problem: Problem,
+        template: str,
+        texts: Sequence[str],
+        bodies: Sequence[NDArray[np.int64]] | None = None,
+    ) -> tuple[int, ...]:
+        """The prompt that asks a verifier's question about one response to `problem`, or about two.
+
+        Args:
+            problem: What was asked.
+            template: The verifier's; a follow-up goes behind the solver's prompt and the response.
+            texts: One response, or two.
+            bodies: The same as tokens of this very model; without them the texts are tokenised.
+
+        Raises:
+            RunError: If the tokenizer cannot write the response.
+        """
+        if is_follow_up(template):
+            body = self.encode_answer(texts[0]) if bodies is None else map(int, bodies[0])
+            return (*self.solve(problem).tokens, *body, *self.follow_up(template))
+        names = ("response",) if len(texts) == 1 else ("response_a", "response_b")
+        asked = fill(template, {"question": problem.question, **dict(zip(names, texts, strict=True))})
+        ids = (
+            self._encode_chat([{"role": "user", "content": asked.strip()}])
+            if self._chat
+            else self._tokenizer(asked)["input_ids"]
+        )
+        self._check_known(ids, problem.id, "what its verifier is shown", asked)
+        return tuple(ids)
+
     def encode_answer(self, answer: str) -> tuple[int, ...]:
         """An allowed verdict, as tokens that can follow the verifier's question."""
         return tuple(self._tokenizer(answer, add_special_tokens=False)["input_ids"])
@@ -88,10 +122,7 @@ class PromptWriter:
             RunError: If the tokenizer cannot write it.
         """
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
-            raise RunError(
-                f"problem {problem_id!r}: the model's tokenizer has no tokens for its external response {text[:80]!r}"
-            )
+        self._check_known(ids, problem_id, "its external response", text)
         return tuple(ids)
 
     def decode(self, responses: Sequence[Tokens]) -> list[str]:
@@ -101,6 +132,10 @@ class PromptWriter:
     def plain_tokens(self, text: str) -> tuple[int, ...]:
         """A whole text, with the tokens that start a sequence."""
         return tuple(self._tokenizer(text)["input_ids"])
+
+    def _check_known(self, ids: Sequence[int], problem_id: str, what: str, text: str) -> None:
+        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+            raise RunError(f"problem {problem_id!r}: the model's tokenizer has no tokens for {what} {text[:80]!r}")
 
     def _plain(self, question: str) -> str:
         shots = [self._template.replace("{question}", e.question) + f" {e.solution}\n\n" for e in self._examples]
@@ -123,3 +158,13 @@ def conversation(template: str, examples: Sequence[Problem], question: str) -> l
             {"role": "assistant", "content": example.solution or example.reference},
         ]
     return [*messages, {"role": "user", "content": template.replace("{question}", question)}]
+
+
+def is_follow_up(template: str) -> bool:
+    """Whether a verifier's template goes on the solver's conversation, rather than showing the response itself."""
+    return not {"response", "response_a", "response_b"} & set(_FIELD.findall(template))
+
+
+def fill(template: str, fields: Mapping[str, str]) -> str:
+    """`template` with its ``{fields}`` replaced, all at once: what stands in a response is never a field."""
+    return _FIELD.sub(lambda match: fields.get(match[1], match[0]), template)

@@ -7,8 +7,9 @@ from sivgap.engines.rollout import Rollouts
 from sivgap.prompts import PromptWriter
 from sivgap.tiny import WEIGHTS
 from sivgap.verifiers.qe import parse_score
+from sivgap.verifiers.question import NEUTRAL
 from sivgap.verifiers.tf import parse_verdict
-from sivgap.verifiers.verifier import NEUTRAL, make_verifier
+from sivgap.verifiers.verifier import Bench, in_pass
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,10 @@ def writer() -> PromptWriter:
     return PromptWriter(AutoTokenizer.from_pretrained(WEIGHTS), False, "Question: {question}\nSolution: ")
 
 
+def bench() -> Bench:
+    return Bench(None, writer(), True, 1, 256, 0.1, "arithmetic", None)  # what reads scores asks no engine
+
+
 def rollouts(**answers) -> Rollouts:
     shape = (1, 2)
     return Rollouts([np.zeros(1, int)] * 2, np.ones(shape), np.ones(shape, int), np.ones(shape, int), **answers)
@@ -40,15 +45,14 @@ def rollouts(**answers) -> Rollouts:
 
 def test_an_unparsable_verdict_is_neutral_and_counted():
     config = VerifierConfig(name="qe", prompt="tiny/qe.txt", answers={"0.0": 0.0, "1.0": 1.0})
-    asked = make_verifier(config, writer(), 0.1)
     said = [np.array(writer().encode_answer(text)) for text in ("True", "0.4")]
-    scores = asked.score(rollouts(verdicts=said))
+    scores = in_pass(config, bench()).read(rollouts(verdicts=said))
     assert scores.values.tolist() == [[NEUTRAL, 0.4]]
-    assert scores.unparsed.tolist() == [[True, False]]
+    assert scores.unparsed.tolist() == [[1, 0]]
 
 
 def test_the_expected_score_is_the_mean_over_the_allowed_answers_alone():
     config = VerifierConfig(name="tf", prompt="tiny/tf.txt", answers={"True": 1, "False": 0}, readout="expected")
-    asked = make_verifier(config, writer(), 0.1)
     logprobs = np.log(np.array([[[0.3, 0.1], [1e-300, 1e-299]]]))
-    assert asked.score(rollouts(answer_logprobs=logprobs)).values[0] == pytest.approx([0.75, 1 / 11])
+    scores = in_pass(config, bench()).read(rollouts(answer_logprobs=logprobs))
+    assert scores.values[0] == pytest.approx([0.75, 1 / 11])

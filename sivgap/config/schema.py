@@ -70,17 +70,44 @@ class DatasetConfig(Settings):
 
 
 class VerifierConfig(Settings):
-    name: Literal["qe", "tf"]
-    """``qe`` asks for a score in [0, 1], ``tf`` for True or False (SV, Appendix)."""
+    name: Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "ensemble", "gold"]
+    """``qe`` asks for a score in [0, 1], ``tf`` for True or False (SV); ``mc`` reads Correct against Incorrect,
+    ``cot_binary`` and ``cot_score`` justify their verdict first, ``tournament`` compares in pairs, ``ensemble`` joins
+    several, ``gold`` is ground truth (MG Appendix C)."""
     prompt: str
-    """File with the verifier's prompt, which follows the response in the same conversation."""
-    answers: dict[str, Fraction] = Field(min_length=2)
+    """File with the verifier's prompt. It follows the response in the same conversation, or stands alone if it has
+    ``{question}`` and ``{response}`` (a tournament: ``{response_a}`` and ``{response_b}``)."""
+    answers: dict[str, Fraction] = {}
     """Allowed answers and the score each stands for; ``readout=expected`` averages over exactly these."""
     readout: Literal["sampled", "expected"] = "sampled"
     """``sampled``: one answer at ``sampling.verifier_temperature``, as in the paper; unparsable is 0.5.
     ``expected``: the mean score under the model's likelihoods of the allowed answers."""
     max_new_tokens: int = Field(default=8, ge=1, le=4096)
-    """Longest sampled answer."""
+    """Longest sampled answer, justification included."""
+    heading: str | None = Field(default=None, min_length=1, max_length=80)
+    """What stands before the verdict where a justification comes first; null where the answer is the verdict."""
+    repetitions: int = Field(default=1, ge=1, le=1024)
+    """m: answers asked for about each response (or pair), of which the score is the mean."""
+    model: ModelSource = ModelSource()
+    """Another model that judges, by its ``path``, and is never trained; without one the solver judges itself."""
+    rounds: int | None = Field(default=None, ge=1)
+    """Rounds of a tournament; null plays until one response is left."""
+    both_orders: bool = True
+    """Ask about each pair both ways round: judges prefer a place."""
+    pairing: Literal["elimination", "swiss"] = "elimination"
+    """Who meets in a tournament: the winners of the last round, or (ours) always responses of like strength."""
+    members: dict[Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "gold"], Fraction] = {}
+    """Of an ensemble: its verifiers, each with the score from which on it accepts a response."""
+    combine: Literal["and", "mean"] = "and"
+    """An ensemble accepts what all members accept (the paper), or scores by the mean of their scores (ours)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VerifierConfig:
+        if self.name == "ensemble" and not self.members:
+            raise ValueError("members: expected verifiers with a threshold each, such as {mc: 0.5, cot_score: 0.8}")
+        if self.name not in ("ensemble", "gold") and len(self.answers) < 2:
+            raise ValueError(f"answers: {self.name} needs at least two allowed answers with their scores")
+        return self
 
 
 class EngineConfig(Settings):
@@ -252,35 +279,65 @@ class TrackingConfig(Settings):
     wandb: WandbConfig = WandbConfig()
 
 
-class TrainConfig(Settings):
-    """One run of `sivgap.train`."""
+class SolverConfig(Settings):
+    """A model, the problems it solves, and who judges its responses: what every run has."""
 
     model: ModelConfig
     dataset: DatasetConfig
     verifier: VerifierConfig
     engine: EngineConfig
-    update: UpdateConfig
     sampling: SamplingConfig
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of everything random in the run."""
+    n: int = Field(default=16, ge=1)
+    """N: responses a prompt among which the verifier chooses."""
+    runs_dir: str = "runs"
+    """Where run directories live."""
+    fresh: bool = False
+    """Start over beside an existing run of the same identity."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> SolverConfig:
+        if self.model.path is None and self.model.name != "tiny":
+            raise ValueError("model.path: expected a local folder or a hub id")
+        if self.model.name == "tiny" and self.model.path is None and self.dataset.name != "arithmetic":
+            raise ValueError(
+                f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
+                "choose a model, for example model=llama32_3b, or model.path=FOLDER"
+            )
+        if self.dataset.name != "arithmetic" and not self.dataset.path and not self.dataset.hub_id:
+            raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
+        if self.dataset.test_path and not self.dataset.path:
+            raise ValueError("dataset.test_path: needs dataset.path as well")
+        for key in ("path", "test_path"):
+            path = getattr(self.dataset, key)
+            if path and Path(path).suffix not in (".jsonl", ".parquet"):
+                raise ValueError(f"dataset.{key}: expected a .jsonl or .parquet file, got {path}")
+        if self.verifier.name == "tournament" and self.verifier.pairing == "elimination":
+            most = self.n.bit_length() - 1
+            if self.n != 2**most or self.n < 2:
+                raise ValueError(f"n: single elimination needs a power of two, from 2 on, got {self.n}")
+            if (self.verifier.rounds or 0) > most:
+                raise ValueError(f"verifier.rounds: {self.n} responses meet in {most} rounds at most")
+        return self
+
+
+class TrainConfig(SolverConfig):
+    """One run of `sivgap.train`."""
+
+    update: UpdateConfig
     selection: SelectionConfig
     measure: MeasureConfig
     stopping: StoppingConfig
     cross: CrossConfig
     tracking: TrackingConfig
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Seed of everything random in the run."""
     epochs: float = Field(default=10, gt=0)
     """Length of the run; a multiple of half an epoch."""
-    n: int = Field(default=16, ge=1)
-    """N: responses a prompt among which the verifier chooses."""
     prompts_per_epoch: int | None = Field(default=None, ge=2)
     """Prompts in an epoch; null is all training problems. With fewer, epochs walk through a shuffled training set, so
     prompts are fresh until it has been used up."""
     refresh: Literal["step", "half_epoch", "epoch", "never"] = "half_epoch"
     """When pseudo-labels are drawn anew with the current model; ``never`` keeps the initial model's."""
-    runs_dir: str = "runs"
-    """Where run directories live."""
-    fresh: bool = False
-    """Start over beside an existing run of the same identity."""
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
@@ -301,23 +358,13 @@ class TrainConfig(Settings):
                 "measure.every: expected at most 1 with external data, whose arrivals a fit reads from measurements, "
                 f"got {self.measure.every:g}"
             )
-        if self.model.path is None and self.model.name != "tiny":
-            raise ValueError("model.path: expected a local folder or a hub id")
-        if self.model.name == "tiny" and self.model.path is None and self.dataset.name != "arithmetic":
-            raise ValueError(
-                f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
-                "choose a model, for example model=llama32_3b, or model.path=FOLDER"
-            )
         if self.update.replay > 0 and self.dataset.name != "arithmetic":
             raise ValueError(
                 f"update.replay: {self.dataset.name} has no synthetic verification examples; set update.replay=0"
             )
-        if self.dataset.name != "arithmetic" and not self.dataset.path and not self.dataset.hub_id:
-            raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
-        if self.dataset.test_path and not self.dataset.path:
-            raise ValueError("dataset.test_path: needs dataset.path as well")
-        for key in ("path", "test_path"):
-            path = getattr(self.dataset, key)
-            if path and Path(path).suffix not in (".jsonl", ".parquet"):
-                raise ValueError(f"dataset.{key}: expected a .jsonl or .parquet file, got {path}")
+        if self.update.replay > 0 and self.verifier.name not in ("qe", "tf", "mc"):
+            raise ValueError(
+                f"update.replay: {self.verifier.name} has no verification examples, qe, tf and mc have; "
+                "set update.replay=0"
+            )
         return self

@@ -98,6 +98,22 @@ class HFEngine:
                 on_batch(len(places), 0)
         return nll
 
+    @torch.inference_mode()
+    def answer_likelihoods(
+        self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]], on_batch: OnBatch | None = None
+    ) -> NDArray[np.float64]:
+        """log p(answer | prompt) of each of the same few answers behind each prompt, (len(prompts), len(answers))."""
+        few = tuple(tuple(answer) for answer in answers)
+        found = np.zeros((len(prompts), len(few)))
+        by_length = np.argsort([len(prompt.tokens) for prompt in prompts], kind="stable")
+        for start in range(0, len(prompts), self.batch_size):
+            places = by_length[start : start + self.batch_size]
+            logits, cache = self._prefill([prompts[i] for i in places], len(places), _tree_size(few))
+            found[places] = self._likelihoods(logits, cache, few).cpu().numpy()
+            if on_batch is not None:
+                on_batch(len(places), 0)
+        return found
+
     def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
         """Minus the log-likelihood of the last `counted` tokens of each text."""
         longest = max(map(len, texts))
@@ -115,7 +131,8 @@ class HFEngine:
 
     def _batch(self, prompts: list[Prompt], sampling: Sampling, follow_up: FollowUp | None) -> Rollouts:
         started = time.perf_counter()
-        keys = row_keys(sampling.stream, np.array([p.key for p in prompts], dtype=np.uint64), sampling.samples)
+        prompt_keys = np.array([p.key for p in prompts], dtype=np.uint64)
+        keys = row_keys(sampling.stream, prompt_keys, sampling.samples, sampling.first)
         room = 0
         if follow_up is not None:
             room = 1 + len(follow_up.tokens) + max(follow_up.max_new_tokens, _tree_size(follow_up.answers))

@@ -28,10 +28,10 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def row_keys(stream: int, prompt_keys: NDArray[np.uint64], samples: int) -> NDArray[np.uint64]:
-    """One key a response, shape (prompts, samples)."""
+def row_keys(stream: int, prompt_keys: NDArray[np.uint64], samples: int, first: int = 0) -> NDArray[np.uint64]:
+    """Keys of the responses `first`, `first` + 1, ... of each prompt, shape (prompts, samples)."""
     prompts = _mix(prompt_keys.astype(np.uint64) ^ np.uint64(stream))
-    return _mix(prompts[:, None] + np.arange(1, samples + 1, dtype=np.uint64) * _GOLDEN)
+    return _mix(prompts[:, None] + np.arange(first + 1, first + samples + 1, dtype=np.uint64) * _GOLDEN)
 
 
 def uniforms(rows: NDArray[np.uint64], positions: int) -> NDArray[np.float64]:

@@ -23,12 +23,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: `samples` responses a prompt, at most `max_new_tokens` each, with the noise of `stream`."""
+    """How to sample: `samples` responses a prompt, at most `max_new_tokens` each, with the noise of `stream`.
+
+    They are the responses number `first`, `first` + 1, ...: asking for more later gives what asking at once had.
+    """
 
     samples: int
     temperature: float
     max_new_tokens: int
     stream: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,4 +129,8 @@ class Engine(Protocol):
 
     def likelihood(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[int]], on_batch: OnBatch | None = None
+    ) -> NDArray[np.float64]: ...
+
+    def answer_likelihoods(
+        self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]], on_batch: OnBatch | None = None
     ) -> NDArray[np.float64]: ...

@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from sivgap.config.schema import ModelConfig
+from sivgap.config.schema import ModelConfig, ModelSource
 from sivgap.errors import RunError
 from sivgap.tiny import WEIGHTS
 
@@ -34,7 +34,7 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_model(config: ModelConfig) -> Loaded:
+def load_model(config: ModelSource) -> Loaded:
     """Load what `config` names.
 
     Raises:
@@ -56,7 +56,7 @@ def load_model(config: ModelConfig) -> Loaded:
         raise RunError(_unloadable(source, config, error)) from error
     except Exception as error:  # safetensors and the hub client have exception types of their own
         raise RunError(_unloadable(source, config, error)) from error
-    _check(config, model, tokenizer)
+    _check(config, tokenizer)
     ends = {tokenizer.eos_token_id}
     generation = getattr(model, "generation_config", None)
     stated = getattr(generation, "eos_token_id", None)
@@ -81,20 +81,24 @@ def context_length(model: PreTrainedModel) -> int | None:
     return min((limit for limit in limits if limit), default=None)
 
 
-def _dtype(config: ModelConfig) -> torch.dtype:
+def _dtype(config: ModelSource) -> torch.dtype:
     if config.dtype != "auto":
         return getattr(torch, config.dtype)  # type: ignore[no-any-return]
     good_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if good_gpu else torch.float32
 
 
-def _check(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _check(config: ModelSource, tokenizer: PreTrainedTokenizerBase) -> None:
     if tokenizer.eos_token_id is None:
         raise RunError(f"{config.path}: its tokenizer names no end-of-sequence token, so a response could never end")
     if config.chat_template and tokenizer.chat_template is None:
         raise RunError(
             f"{config.path}: its tokenizer has no chat template; set model.chat_template=false to send plain text"
         )
+
+
+def check_targets(config: ModelConfig, model: PreTrainedModel) -> None:
+    """Raises RunError if `model` has not got the modules that are to get adapters."""
     if config.lora_targets != ["all-linear"]:
         modules = {name.rpartition(".")[2] for name, _ in model.named_modules()}
         absent = [target for target in config.lora_targets if target not in modules]
@@ -105,15 +109,18 @@ def _check(config: ModelConfig, model: PreTrainedModel, tokenizer: PreTrainedTok
             )
 
 
-def _unloadable(source: str, config: ModelConfig, error: Exception) -> str:
+def _unloadable(source: str, config: ModelSource, error: Exception) -> str:
     reason = " ".join(str(error).split())[:160]
     if Path(source).exists():
         return (
             f"model.path={source} cannot be loaded ({reason}); expected a folder with config.json, tokenizer files "
             "and *.safetensors in the transformers layout"
         )
+    licence = (
+        f" (after accepting its licence: {config.licence.split(':')[0]})" if isinstance(config, ModelConfig) else ""
+    )
     return (
         f"model {source} is neither in the local cache nor reachable on the hub; where there is a network, run "
-        f"'hf download {source}' (after accepting its licence: {config.licence.split(':')[0]}), or give a local copy "
+        f"'hf download {source}'{licence}, or give a local copy "
         "with model.path=FOLDER"
     )

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from sivgap.config.locate import read_prompt
-from sivgap.config.schema import TrainConfig
+from sivgap.config.members import member_config
+from sivgap.config.schema import ModelSource, TrainConfig, VerifierConfig
 from sivgap.cross.allocation import planned
 from sivgap.tiny import WEIGHTS
 
@@ -27,8 +28,8 @@ def identity(config: TrainConfig) -> str:
         del settings["cross"]
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"]
-    for group in ("dataset", "verifier"):
-        settings[group]["prompt"] = read_prompt(settings[group]["prompt"])
+    settings["dataset"]["prompt"] = read_prompt(settings["dataset"]["prompt"])
+    settings["verifier"] = verifier_identity(config.verifier)
     for key in ("path", "test_path"):
         path = settings["dataset"][key]
         if path and Path(path).is_file():
@@ -40,6 +41,30 @@ def identity(config: TrainConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def verifier_identity(config: VerifierConfig) -> dict[str, object]:
+    """What decides a verifier's scores; settings that came with later verifiers count where they are not at rest."""
+    if config.name == "gold":
+        return {"name": "gold"}
+    settings = config.model_dump(mode="json")
+    if config.name == "ensemble":
+        members = {name: verifier_identity(member_config(config, name)) for name in config.members}
+        return {"name": "ensemble", "combine": config.combine, "members": members, "accepts": config.members}
+    settings["prompt"] = read_prompt(config.prompt)
+    resting = VerifierConfig.model_fields
+    for key in ("heading", "repetitions", "rounds", "both_orders", "pairing", "members", "combine"):
+        if getattr(config, key) == resting[key].default:
+            del settings[key]
+    del settings["model"]
+    if config.model.path is not None:
+        settings["model"] = _source_identity(config.model)
+    return settings
+
+
+def _source_identity(source: ModelSource) -> dict[str, object]:
+    path = Path(source.path or "")
+    return {**source.model_dump(), "path": _digest_folder(path) if path.is_dir() else str(path)}
+
+
 def _external(config: TrainConfig) -> dict[str, object]:
     """What decides the external data: when how much is given, and where it comes from; nothing without any."""
     cross = config.cross
@@ -49,8 +74,7 @@ def _external(config: TrainConfig) -> dict[str, object]:
     if cross.source == "file" and cross.file:
         source = _digest_file(Path(cross.file)) if Path(cross.file).is_file() else cross.file
     elif cross.source == "model":
-        path = Path(cross.model.path or "")
-        source = {**cross.model.model_dump(), "path": _digest_folder(path) if path.is_dir() else str(path)}
+        source = _source_identity(cross.model)
     elif cross.source == "api":
         source = [cross.api.base_url, cross.api.model]
     asked = cross.temperature if cross.source in ("model", "api") else None

@@ -36,7 +36,7 @@ def sample_rows(epoch: float, split: str, problems: Sequence[Problem], panel: Pa
                 "length": int(rollouts.length[p, n]),
                 "finished": bool(rollouts.finished[p, n]),
                 "score": float(panel.scores.values[p, n]),
-                "unparsed": bool(panel.scores.unparsed[p, n]),
+                "unparsed": bool(panel.scores.unparsed[p, n] > 0),
                 **vars(grade),
                 "selected": bool(panel.choice.chosen[p] == n) and p not in given,
             }

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import numpy as np
 
+from sivgap.config.locate import read_prompt
+from sivgap.config.schema import VerifierConfig
 from sivgap.prompts import PromptWriter
 from sivgap.tasks.arithmetic import expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
-from sivgap.verifiers.verifier import Verifier
 
 
-def replay_examples(count: int, writer: PromptWriter, verifier: Verifier, end_token: int, seed: int) -> list[Example]:
+def replay_examples(
+    count: int, writer: PromptWriter, config: VerifierConfig, end_token: int, seed: int
+) -> list[Example]:
     """`count` graded solutions by fallible people, of problems that no run trains on or measures."""
     rng = np.random.default_rng(seed)
     stream = expressions(rng, "pretrain")
+    template = read_prompt(config.prompt)
     examples = []
     for _ in range(count):
         expression = next(stream)
         solution, score, _ = fallible_solution(expression, rng)
-        asked = writer.solve(Problem(f"replay/{expression.text}", expression.text, "")).tokens
-        prompt = (*asked, *writer.encode_answer(solution), *verifier.ask.tokens)
-        verdict = writer.encode_answer(verifier.answer_for(score))
-        examples.append(Example(prompt, (*verdict, end_token), f"replay/{expression.text}"))
+        problem = Problem(f"replay/{expression.text}", expression.text, "")
+        verdict = min(config.answers, key=lambda answer: abs(config.answers[answer] - score))
+        prompt = writer.judgement(problem, template, [solution])
+        examples.append(Example(prompt, (*writer.encode_answer(verdict), end_token), problem.id))
     return examples

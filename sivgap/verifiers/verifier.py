@@ -1,7 +1,7 @@
-"""A verifier: the solver's own weights, asked about a response. It scores each response between 0 and 1.
+"""Verifiers: what scores responses between 0 and 1. `make_verifier` builds any of them from its configuration.
 
-A verifier is a question (a prompt file), the answers it allows with the score of each (its YAML), and a parser of
-sampled answers (one file here). An answer that cannot be parsed is neutral: 0.5 (THEORY section 1).
+Most are a question (a prompt file), the answers it allows with the value of each (its YAML), and a parser of what a
+judge says (`PARSERS`). The judge is the solver's own weights, or with ``verifier.model.path`` another model's.
 """
 
 from __future__ import annotations
@@ -10,70 +10,129 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sivgap.config.locate import read_prompt
+from sivgap.config.members import member_config
 from sivgap.config.schema import VerifierConfig
-from sivgap.engines.rollout import FollowUp, Rollouts
-from sivgap.errors import RunError
-from sivgap.prompts import PromptWriter
-from sivgap.verifiers import qe, tf
+from sivgap.engines.rollout import Engine, FollowUp, Rollouts
+from sivgap.grading.equal import AnswerComparer
+from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.verifiers import last_line, qe, tf
+from sivgap.verifiers.ensemble import Ensemble
+from sivgap.verifiers.gold import Gold
+from sivgap.verifiers.judge import ModelJudge, Parser, expected_value
+from sivgap.verifiers.one_by_one import OneByOne
+from sivgap.verifiers.question import NEUTRAL, Judge, Scores, Verifier
+from sivgap.verifiers.tournament import Tournament
 
-NEUTRAL = 0.5
-"""Score of an answer that cannot be parsed."""
+PARSERS: dict[str, Parser] = {
+    "qe": qe.parse_score,
+    "tf": tf.parse_verdict,
+    "mc": last_line.parse_correctness,
+    "cot_binary": last_line.parse_correctness,
+    "cot_score": last_line.parse_grade,
+    "tournament": last_line.parse_preference,
+}
 
-PARSERS: dict[str, Callable[[str], float | None]] = {"qe": qe.parse_score, "tf": tf.parse_verdict}
+Remember = Callable[[VerifierConfig, Judge], Judge]
+"""Puts a memory before the judge of a verifier."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores in [0, 1] and whether each answer could not be parsed, both (P, N)."""
+class Bench:
+    """What verifiers are made from: the judging model, and ground truth for ``gold``.
 
-    values: NDArray[np.float64]
-    unparsed: NDArray[np.bool_]
+    Attributes:
+        own: Whether the solver itself judges.
+        end_token: What ends the judge's answers.
+        context: Tokens that the judge can read at once, where it says.
+    """
+
+    engine: Engine
+    writer: PromptWriter
+    own: bool
+    end_token: int
+    context: int | None
+    temperature: float
+    dataset: str
+    comparer: AnswerComparer
+
+
+def make_verifier(config: VerifierConfig, bench: Bench, remember: Remember = lambda config, judge: judge) -> Verifier:
+    """The verifier of a configuration.
+
+    Raises:
+        RunError: If two allowed answers cannot be told apart by their tokens.
+    """
+    if config.name == "gold":
+        return Gold(bench.dataset, bench.comparer)
+    if config.name == "ensemble":
+        members: dict[str, tuple[Verifier, float]] = {
+            name: (make_verifier(member_config(config, name), bench, remember), threshold)
+            for name, threshold in config.members.items()
+        }
+        return Ensemble(members, config.combine == "mean")
+    judge = remember(config, make_judge(config, bench))
+    if config.name == "tournament":
+        swiss = config.pairing == "swiss"
+        return Tournament(judge, config.rounds, config.both_orders, swiss, config.repetitions)
+    return OneByOne(judge, config.repetitions)
+
+
+def make_judge(config: VerifierConfig, bench: Bench) -> ModelJudge:
+    """The model behind `bench`, asked the question of `config`."""
+    template = read_prompt(config.prompt)
+    judge = ModelJudge(
+        bench.engine,
+        bench.writer,
+        config,
+        template,
+        PARSERS[config.name],
+        bench.temperature,
+        bench.own,
+        bench.end_token,
+    )
+    if config.readout == "expected":
+        judge.allowed()
+    return judge
 
 
 @dataclass(frozen=True)
-class Verifier:
-    """QE or TF with its question in tokens. `ask` goes to the engine with the rollout; `score` reads what came back."""
+class InPass:
+    """A verifier whose question the engine answers in the pass that samples, from each response's cache.
+
+    Open to questions that go on the conversation and are put once to the solver itself; scores are as if asked anew.
+    """
 
     ask: FollowUp
-    parse: Callable[[str], float | None]
-    answers: dict[str, float]
+    config: VerifierConfig
+    parse: Parser
     writer: PromptWriter
 
-    def score(self, rollouts: Rollouts) -> Scores:
+    def read(self, rollouts: Rollouts) -> Scores:
         """Scores of rollouts that were sampled with `ask` as follow-up."""
         if rollouts.answer_logprobs is not None:
-            likelihood = np.exp(rollouts.answer_logprobs - rollouts.answer_logprobs.max(-1, keepdims=True))
-            values = likelihood @ np.array(list(self.answers.values())) / likelihood.sum(-1)
-            return Scores(values, np.zeros(values.shape, dtype=bool))
+            values = expected_value(rollouts.answer_logprobs, self.config)
+            return Scores(values, np.zeros(values.shape))
         parsed = [self.parse(text) for text in self.writer.decode(rollouts.verdicts or [])]
-        unparsed = np.array([score is None for score in parsed]).reshape(rollouts.nll.shape)
+        unparsed = np.array([score is None for score in parsed], dtype=np.float64).reshape(rollouts.nll.shape)
         values = np.array([NEUTRAL if score is None else score for score in parsed], dtype=np.float64)
         return Scores(values.reshape(rollouts.nll.shape), unparsed)
 
-    def answer_for(self, score: float) -> str:
-        """The allowed answer nearest to a true score."""
-        return min(self.answers, key=lambda answer: abs(self.answers[answer] - score))
 
-
-def make_verifier(config: VerifierConfig, writer: PromptWriter, temperature: float) -> Verifier:
-    """The verifier of a configuration, its question written for one model.
-
-    Raises:
-        RunError: With ``readout=expected``, if one allowed answer's tokens begin another's.
-    """
-    answers = tuple(writer.encode_answer(text) for text in config.answers)
-    if config.readout == "expected":
-        for one in answers:
-            for other in answers:
-                if one is not other and other[: len(one)] == one:
-                    raise RunError("verifier.answers: as tokens, one answer begins another; write them apart")
+def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
+    """The verifier of `config` as a follow-up of sampling, where it can be one."""
+    single = config.name in PARSERS and config.name != "tournament" and config.repetitions == 1
+    expected = config.readout == "expected"
+    if not single or not bench.own or (expected and config.heading is not None):
+        return None
+    judge = make_judge(config, bench)
+    if not is_follow_up(judge.template):
+        return None
     ask = FollowUp(
-        tokens=writer.follow_up(read_prompt(config.prompt)),
-        temperature=temperature,
+        tokens=bench.writer.follow_up(judge.template),
+        temperature=bench.temperature,
         max_new_tokens=config.max_new_tokens,
-        answers=answers if config.readout == "expected" else (),
+        answers=judge.allowed() if expected else (),
     )
-    return Verifier(ask, PARSERS[config.name], dict(config.answers), writer)
+    return InPass(ask, config, judge.parse, bench.writer)

@@ -1,0 +1,106 @@
+"""The solver: a model that is loaded, spoken to, and sampled; and the bench its verifiers are made on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sivgap.config.locate import read_prompt
+from sivgap.config.members import member_config
+from sivgap.config.schema import ModelSource, SolverConfig, VerifierConfig
+from sivgap.engines.hf import HFEngine
+from sivgap.engines.stop import StopText
+from sivgap.errors import RunError
+from sivgap.grading.equal import AnswerComparer
+from sivgap.models.load import Loaded, context_length, load_model, pad_token
+from sivgap.prompts import PromptWriter, fill, is_follow_up
+from sivgap.tasks.load import Dataset
+from sivgap.tasks.problem import Problem
+from sivgap.verifiers.verifier import PARSERS, Bench
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A model with its tokenizer, its way of writing prompts, and its engine."""
+
+    loaded: Loaded
+    writer: PromptWriter
+    engine: HFEngine
+
+
+def load_solver(config: SolverConfig, dataset: Dataset) -> Solver:
+    """The solver of `config`, to work on `dataset`.
+
+    Raises:
+        RunError: If the model cannot be loaded.
+    """
+    return load_source(config.model, config, dataset)
+
+
+def make_bench(config: SolverConfig, solver: Solver, dataset: Dataset, comparer: AnswerComparer) -> Bench:
+    """What the verifiers of `config` are made from: the solver itself, or the model that ``verifier.model`` names."""
+    judge = solver
+    if config.verifier.model.path is not None:
+        judge = load_source(config.verifier.model, config, dataset)
+    return Bench(
+        judge.engine,
+        judge.writer,
+        judge is solver,
+        judge.loaded.end_tokens[0],
+        context_length(judge.loaded.model),
+        config.sampling.verifier_temperature,
+        config.dataset.name,
+        comparer,
+    )
+
+
+def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset) -> Solver:
+    """Any model, asked the questions of `config`.
+
+    Raises:
+        RunError: If it cannot be loaded.
+    """
+    loaded = load_model(source)
+    writer = PromptWriter(loaded.tokenizer, source.chat_template, read_prompt(config.dataset.prompt), dataset.examples)
+    stop = StopText(loaded.tokenizer, source.stop) if source.stop else None
+    engine = HFEngine(loaded.model, loaded.end_tokens, pad_token(loaded), config.engine.batch_size, stop)
+    return Solver(loaded, writer, engine)
+
+
+def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Solver, bench: Bench) -> None:
+    """Every prompt must be writable, and fit the model's context with its response and its verdict.
+
+    Raises:
+        RunError: Naming the longest problem, if they do not.
+    """
+    prompts = [solver.writer.solve(problem).tokens for problem in problems]
+    lengths = np.array([len(tokens) for tokens in prompts])
+    longest = problems[int(lengths.argmax())]
+    response = config.sampling.max_new_tokens
+    asking = [config.verifier] if config.verifier.name in PARSERS else []
+    asking += [member_config(config.verifier, name) for name in config.verifier.members if name in PARSERS]
+    needs = [(int(lengths.max()) + response, context_length(solver.loaded.model))]
+    for verifier in asking:
+        asked = _question_length(verifier, longest, bench.writer, int(lengths.max()), response)
+        needs.append((asked + verifier.max_new_tokens, bench.context))
+    for needed, context in needs:
+        if context is not None and needed > context:
+            raise RunError(
+                f"problem {longest.id!r} needs {needed} tokens (prompt {lengths.max()}, response {response}, verdict "
+                f"{needed - response - lengths.max()}), the model's context has {context}; lower "
+                "sampling.max_new_tokens, or leave long problems out"
+            )
+
+
+def _question_length(
+    verifier: VerifierConfig, problem: Problem, writer: PromptWriter, prompt: int, response: int
+) -> int:
+    """Tokens of a verifier's question about the longest possible response to `problem`."""
+    template = read_prompt(verifier.prompt)
+    if is_follow_up(template):
+        return prompt + response + len(writer.follow_up(template))
+    shown = 2 if verifier.name == "tournament" else 1
+    empty = fill(template, {"response": "", "response_a": "", "response_b": ""})
+    return len(writer.judgement(problem, empty + "{response}", [""])) + shown * response

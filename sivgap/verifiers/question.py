@@ -1,0 +1,107 @@
+"""What a verifier asks about responses, and what a judge answers. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sivgap.tasks.problem import Problem
+
+NEUTRAL = 0.5
+"""Value of an answer that cannot be parsed (THEORY section 1)."""
+
+NOBODY = -1
+"""In place of a second response, where a question is about one alone."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """N responses to each of P problems, problem-major.
+
+    Attributes:
+        problems: P of them.
+        texts: P x N, without what ended them.
+        bodies: The same as the tokens that the judge itself wrote, where it did; otherwise it reads the texts.
+    """
+
+    problems: Sequence[Problem]
+    texts: Sequence[str]
+    bodies: Sequence[NDArray[np.int64]] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.problems), len(self.texts) // len(self.problems)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Q questions, each about response `first` to problem `problem`, or whether it is better than `second`; (Q,)."""
+
+    problem: NDArray[np.int64]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.problem)
+
+    def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Questions:
+        return Questions(self.problem[kept], self.first[kept], self.second[kept])
+
+
+@dataclass(frozen=True)
+class Answers:
+    """M answers to each of Q questions.
+
+    Attributes:
+        value: In [0, 1]: how good the response is, or how surely the first one is better, (Q, M).
+        unparsed: Whether an answer could not be read; its value is then `NEUTRAL`, (Q, M).
+        said: What the judge wrote, Q x M, question-major; empty texts where likelihoods were read.
+    """
+
+    value: NDArray[np.float64]
+    unparsed: NDArray[np.bool_]
+    said: list[str]
+
+
+class Judge(Protocol):
+    """Answers questions about responses: `repetitions` times each, from number `first_repetition` on."""
+
+    def ask(
+        self,
+        responses: Responses,
+        questions: Questions,
+        stream: int,
+        repetitions: int = 1,
+        first_repetition: int = 0,
+    ) -> Answers: ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores in [0, 1], and the share of the answers behind each that could not be parsed, both (P, N).
+
+    Attributes:
+        each: The answers that a score is the mean of, (P, N, M), where responses were asked about one by one.
+        notes: What else a verifier has to say of itself, by name.
+    """
+
+    values: NDArray[np.float64]
+    unparsed: NDArray[np.float64]
+    each: NDArray[np.float64] | None = None
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+class Verifier(Protocol):
+    """Scores responses; the same responses and `stream` get the same scores."""
+
+    def score(self, responses: Responses, stream: int) -> Scores: ...
+
+
+def about_each(problems: int, samples: int) -> Questions:
+    """One question about every response."""
+    problem, first = np.divmod(np.arange(problems * samples), samples)
+    return Questions(problem, first, np.full(problems * samples, NOBODY))
