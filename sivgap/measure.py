@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
-from scipy.stats import rankdata
 
 from sivgap.engines.rollout import Rollouts
+from sivgap.gap.calibration import auroc
+from sivgap.gap.gap import gv_gap_by_prompt, relative_by_prompt
+from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.grading.grade import Grade
 from sivgap.selection import Choice, best_of_n
 from sivgap.verifiers.question import Scores
@@ -127,18 +128,15 @@ def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns
         }
     kept = panel.scores.values >= threshold
     gap_by_prompt = gv_gap_by_prompt(panel.correct, kept)
-    headroom = 1 - panel.correct.mean(axis=1)
     columns |= {
         **_mean("solver_uncertainty_all", nll.mean(axis=1)),
         **_mean("gap", solver.nll - verifier.nll),
         "gap_per_token": float((solver.nll / solver.length - verifier.nll / verifier.length).mean()),
         **_as_data_arrive(panel),
         **_mean("likeliest_accuracy", panel.correct[np.arange(len(likeliest)), likeliest]),
-        "pass_at_k": {str(k): _pass_at_k(panel.correct, k) for k in pass_at},
+        "pass_at_k": {str(k): mean_pass_at_k(panel.correct, k).value for k in pass_at},
         **_mean("gv_gap", gap_by_prompt),
-        "gv_gap_relative": float(
-            np.divide(gap_by_prompt, headroom, out=np.zeros_like(headroom), where=headroom > 0).mean()
-        ),
+        "gv_gap_relative": float(relative_by_prompt(gap_by_prompt, panel.correct).mean()),
         "score_mean": float(panel.scores.values.mean()),
         "score_auroc": auroc(panel.scores.values.ravel(), panel.correct.ravel()),
         "true_positive_rate": _rate(kept, panel.correct == 1),
@@ -157,39 +155,6 @@ def _as_data_arrive(panel: Panel) -> Columns:
         return dict.fromkeys(names)
     after = panel.verifier(arriving=True)
     return {names[0]: float(after.nll.mean()), names[1]: float(after.correct.mean())}
-
-
-def gv_gap_by_prompt(correct: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """MG Def. 2.1 by prompt, w = 1[score >= tau]: mean utility of the kept responses minus that of all, (P,).
-
-    A prompt whose filter keeps nothing falls back to all its responses, as the verifier does: its gap is 0.
-    """
-    count = kept.sum(axis=1)
-    filtered = np.where(count > 0, (correct * kept).sum(axis=1) / np.maximum(count, 1), correct.mean(axis=1))
-    return filtered - correct.mean(axis=1)  # type: ignore[no-any-return]
-
-
-def pass_at_k(successes: NDArray[np.float64], n: int, k: int) -> NDArray[np.float64]:
-    """The unbiased estimator 1 - C(n-c, k) / C(n, k) for c successes of n (Chen et al. 2021). Needs k <= n."""
-    failures = n - successes
-    possible = failures >= k
-    safe = np.where(possible, failures, n)
-    log_none = gammaln(safe + 1) - gammaln(safe - k + 1) - gammaln(n + 1) + gammaln(n - k + 1)
-    return 1.0 - np.where(possible, np.exp(log_none), 0.0)  # type: ignore[no-any-return]
-
-
-def auroc(scores: NDArray[np.float64], correct: NDArray[np.float64]) -> float | None:
-    """Chance that a right response scores above a wrong one, ties counting half; None if all are right or wrong."""
-    right = correct == 1
-    n_right, n_wrong = int(right.sum()), int((~right).sum())
-    if n_right == 0 or n_wrong == 0:
-        return None
-    return float((rankdata(scores)[right].sum() - n_right * (n_right + 1) / 2) / (n_right * n_wrong))
-
-
-def _pass_at_k(correct: NDArray[np.float64], k: int) -> float | None:
-    n = correct.shape[1]
-    return float(pass_at_k(correct.sum(axis=1), n, k).mean()) if k <= n else None
 
 
 def _mean(name: str, values: NDArray[np.float64]) -> dict[str, Number]:

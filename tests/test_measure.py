@@ -3,7 +3,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sivgap.measure import auroc, gv_gap_by_prompt, pass_at_k
+from sivgap.gap.calibration import auroc
+from sivgap.gap.gap import gv_gap_by_prompt
+from sivgap.gap.pass_at_k import pass_at_k
 
 
 @pytest.mark.parametrize("n", [1, 4, 8])

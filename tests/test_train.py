@@ -15,7 +15,7 @@ from local_models import save_model
 from small_runs import lines, numbers
 
 from sivgap.dashboard import _SECTIONS
-from sivgap.measure import pass_at_k
+from sivgap.gap.pass_at_k import pass_at_k
 from sivgap.tracking.wandb_tracker import flatten
 
 SMALL = ("experiment=smoke", "tracking.wandb.mode=disabled")

@@ -1,6 +1,6 @@
 """Solver and verifier over N, from the stored samples: what choosing among more responses brings (MG Sec. 4).
 
-For each n the N samples of a prompt are cut into groups of n, each chooses as SV Eq. 5 does, and the groups average.
+For each n all subsets of n of a prompt's N samples choose as SV Eq. 5 does, and average.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from sivgap.gap.over_n import choice_probability, powers_of_two
 from sivgap.report.record import Record
-from sivgap.selection import best_of_n
-
-Array = NDArray[np.float64]
 
 
 def over_n_of(record: Record) -> dict[float, pd.DataFrame]:
@@ -32,20 +29,16 @@ def over_n(samples: pd.DataFrame, threshold: float) -> pd.DataFrame:
     values: dict[str, Any] = {
         name: samples[name].to_numpy(np.float64).reshape(prompts, -1) for name in ("nll", "length", "score", "correct")
     }
-    largest = values["nll"].shape[1]
     rows = []
-    for n in (2**i for i in range(largest.bit_length())):
-        groups = largest // n
-        group = {name: value[:, : groups * n].reshape(prompts * groups, n) for name, value in values.items()}
-        chosen = best_of_n(group["score"], group["nll"], group["length"], threshold).chosen
-        at = np.arange(len(chosen)), chosen
+    for n in powers_of_two(values["nll"].shape[1]):
+        chosen = choice_probability(values["score"], values["nll"], values["length"], threshold, n)
         rows.append(
             {
                 "n": n,
                 "solver_uncertainty": float(values["nll"].mean()),
-                "verifier_uncertainty": float(group["nll"][at].mean()),
+                "verifier_uncertainty": float((chosen * values["nll"]).sum(axis=1).mean()),
                 "solver_accuracy": float(values["correct"].mean()),
-                "verifier_accuracy": float(group["correct"][at].mean()),
+                "verifier_accuracy": float((chosen * values["correct"]).sum(axis=1).mean()),
             }
         )
     return pd.DataFrame(rows)

@@ -1,0 +1,137 @@
+"""The generation-verification gap, estimated from samples: MG Def. 2.1 and 2.2.
+
+    gap(f, g)     = J(f[w(u_g)]) - J(f)
+    gap_rel(f, g) = E_x [ (E_{f[w]} u - E_f u) / (U_max - E_f u) ]
+
+With weights 0 and 1 the mean of a prompt's kept responses is unbiased for E_{f[w]} u, given that something is kept;
+nothing is with probability (1-p)^N, where p is the chance to keep a response, and then `fallback` decides. Other
+weights bring the bias of a self-normalised average, of order 1/N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sivgap.gap.estimate import Array, Estimate, Mask, mean, ratio
+from sivgap.gap.weights import Weight, weigh
+
+U_MAX = 1.0
+"""The highest utility of a response."""
+
+Fallback = Literal["all", "drop", "zero"]
+"""A prompt whose filter keeps nothing: all its responses are kept, so its gap is 0 (SV's rule); it is left out of both
+terms; or the filter's answer has utility 0."""
+
+Saturated = Literal["drop", "zero"]
+"""A prompt whose sampled responses all have U_max, where the relative gap is 0/0: left out, or 0."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A gap, and how many prompts each convention touched.
+
+    Attributes:
+        estimate: Mean over the prompts that count.
+        accuracy: J of the filtered responses, over the same prompts.
+        prompts: P.
+        empty: Prompts whose filter kept nothing, whatever was done with them.
+        saturated: Prompts already at U_max.
+        used: Prompts that count, (P,).
+        by_prompt: Their gaps, (P,); 0 for those that do not count.
+    """
+
+    estimate: Estimate
+    accuracy: Estimate
+    prompts: int
+    empty: int
+    saturated: int
+    used: Mask
+    by_prompt: Array
+
+    def columns(self, name: str) -> dict[str, float | int | None]:
+        """As columns of a table: the gap, the filtered accuracy, and the counts."""
+        return {
+            **self.estimate.columns(name),
+            **self.accuracy.columns("accuracy"),
+            "prompts": self.prompts,
+            "used": int(self.used.sum()),
+            "empty": self.empty,
+            "saturated": self.saturated,
+        }
+
+
+def gap(utility: Array, weights: Array, fallback: Fallback = "all") -> Gap:
+    """MG Def. 2.1. `utility` and `weights` (P, N)."""
+    used, filtered = _filtered(utility, weights, fallback)
+    return _gap(utility, weights, used, filtered, np.where(used, filtered - utility.mean(axis=1), 0.0))
+
+
+def relative_gap(utility: Array, weights: Array, fallback: Fallback = "all", saturated: Saturated = "drop") -> Gap:
+    """MG Def. 2.2, the expectation of the prompts' ratios. `utility` and `weights` (P, N); in (-inf, 1]."""
+    used, filtered = _filtered(utility, weights, fallback)
+    if saturated == "drop":
+        used = used & ~_at_maximum(utility)
+    relative = relative_by_prompt(filtered - utility.mean(axis=1), utility)
+    return _gap(utility, weights, used, filtered, np.where(used, relative, 0.0))
+
+
+def aggregate_relative_gap(utility: Array, weights: Array, fallback: Fallback = "all") -> Estimate:
+    """gap / (U_max - J), the share of all utility still missing that the filter wins. `utility` and `weights` (P, N).
+
+    Beyond MG, whose mean of ratios divides by a headroom that N responses know badly: it is 0 by chance, and a prompt
+    with one wrong response of N weighs as much as one with N. Here a prompt weighs by its headroom, none is left out
+    for having none, and both parts are averaged before they are divided: as prompts grow, the denominator converges
+    to the true headroom whatever N is.
+    """
+    used, filtered = _filtered(utility, weights, fallback)
+    before = utility.mean(axis=1)
+    return ratio((filtered - before)[used], (U_MAX - before)[used])
+
+
+def gap_of_scores(utility: Array, scores: Array, weight: Weight, fallback: Fallback = "all") -> Gap:
+    """`gap` with the weights of `scores`."""
+    return gap(utility, weigh(scores, weight), fallback)
+
+
+def gv_gap_by_prompt(utility: Array, weights: Array | Mask) -> Array:
+    """MG Def. 2.1 by prompt, (P,): mean utility of the weighted responses minus that of all, both arrays (P, N).
+
+    A prompt whose filter keeps nothing falls back to all its responses, as the verifier does: its gap is 0.
+    """
+    return _filtered(utility, weights, "all")[1] - utility.mean(axis=1)  # type: ignore[no-any-return]
+
+
+def relative_by_prompt(gap_by_prompt: Array, utility: Array) -> Array:
+    """Each prompt's gap, (P,), as a share of the utility that its responses (P, N) miss; 0 where they miss none."""
+    headroom = U_MAX - utility.mean(axis=1)
+    relative: Array = np.divide(gap_by_prompt, headroom, out=np.zeros_like(headroom), where=headroom > 0)
+    return relative
+
+
+def _filtered(utility: Array, weights: Array | Mask, fallback: Fallback) -> tuple[Mask, Array]:
+    """Which prompts count, (P,), and the mean utility of each one's weighted responses, (P,)."""
+    total = weights.sum(axis=1)
+    empty = np.asarray(total == 0)
+    kept = (utility * weights).sum(axis=1) / np.where(empty, 1, total)
+    otherwise = utility.mean(axis=1) if fallback == "all" else np.zeros(len(utility))
+    used = ~empty if fallback == "drop" else np.ones_like(empty)
+    return used, np.where(empty, otherwise, kept)
+
+
+def _at_maximum(utility: Array) -> Mask:
+    return np.asarray(utility.mean(axis=1) >= U_MAX)
+
+
+def _gap(utility: Array, weights: Array, used: Mask, filtered: Array, by_prompt: Array) -> Gap:
+    return Gap(
+        estimate=mean(by_prompt[used]),
+        accuracy=mean(filtered[used]),
+        prompts=len(utility),
+        empty=int((weights.sum(axis=1) == 0).sum()),
+        saturated=int(_at_maximum(utility).sum()),
+        used=used,
+        by_prompt=by_prompt,
+    )
