@@ -1,7 +1,7 @@
 """One answer from N responses: the best-scored, the commonest, or the commonest weighted by score.
 
 Responses with equal answers stand for one answer. A missing answer (None) has no equal and no vote; where all are
-missing, any response is as good as another. Ties bring the mean over what is tied: the value expected of a draw among them.
+missing, any response is as good as another. Ties bring the mean over what is tied, as a draw would on average.
 """
 
 from __future__ import annotations

@@ -33,11 +33,7 @@ def components(verdicts: Array, draws: int = DRAWS, seed: int = 0) -> pd.DataFra
     Returns:
         Columns component, variance, share, the numbers with _se, _low, _high; a row for each of `COMPONENTS`.
     """
-    if min(verdicts.shape) < 2:
-        raise ConfigError(
-            f"The verdicts are of {verdicts.shape[0]} prompts x {verdicts.shape[1]} responses x {verdicts.shape[2]} "
-            "repetitions; parts of their variance take at least two of each."
-        )
+    _need_two_of_each(verdicts)
     estimates = bootstrap(_statistic(verdicts), len(verdicts), draws, seed)
     return pd.DataFrame(
         [
@@ -45,6 +41,14 @@ def components(verdicts: Array, draws: int = DRAWS, seed: int = 0) -> pd.DataFra
             for i, name in enumerate(COMPONENTS)
         ]
     )
+
+
+def _need_two_of_each(verdicts: Array) -> None:
+    if min(verdicts.shape) < 2:
+        raise ConfigError(
+            f"The verdicts are of {verdicts.shape[0]} prompts x {verdicts.shape[1]} responses x {verdicts.shape[2]} "
+            "repetitions; parts of their variance take at least two of each."
+        )
 
 
 def _statistic(verdicts: Array) -> Callable[[Array], Array]:
@@ -75,7 +79,7 @@ def over_repetitions(
     over draws by prompt, errors are over prompts. At m = M there is nothing to draw.
 
     Args:
-        verdicts: (P, N, M).
+        verdicts: (P, N, M) with P, N, M >= 2.
         utility: 0 or 1, (P, N).
         weight: What a score is worth; a threshold's mean weights are the true and the false positive rate.
         fallback: As in `sivgap.gap.gap.gap`; with "drop" a prompt counts in the draws that keep something of it.
@@ -84,9 +88,12 @@ def over_repetitions(
 
     Returns:
         Columns m, gap with _se, _low, _high, true_positive_rate, false_positive_rate, empty (share of prompts that keep
-        nothing); one row a power of two up to M, and M.
+        nothing), noise_share (of the repetitions, in the variance between a prompt's scores of m verifications; beyond
+        1 where the estimated variance between responses is negative); one row a power of two up to M, and M.
     """
+    _need_two_of_each(verdicts)
     rng = np.random.default_rng(seed)
+    response, repetition = _statistic(verdicts)(np.ones(len(verdicts)))[1:3]
     largest = verdicts.shape[2]
     shuffled = [rng.permuted(verdicts, axis=2) for _ in range(draws)]
     rows = []
@@ -97,6 +104,7 @@ def over_repetitions(
         used = times > 0
         by_prompt = np.sum([g.by_prompt for g in gaps], axis=0)[used] / times[used]
         rates = np.mean(kept, axis=0)
+        between = response + repetition / m
         rows.append(
             {
                 "m": m,
@@ -104,6 +112,7 @@ def over_repetitions(
                 "true_positive_rate": _mean_of(rates[utility == 1]),
                 "false_positive_rate": _mean_of(rates[utility == 0]),
                 "empty": float(np.mean([g.empty / g.prompts for g in gaps])),
+                "noise_share": float(repetition / m / between) if between > 0 else None,
             }
         )
     return pd.DataFrame(rows)
