@@ -277,10 +277,11 @@ def test_missing_values_are_left_out_and_disorder_is_put_right_with_a_note():
     assert any("sorted" in note for note in read.notes)
 
 
-def test_dynamics_report_and_progress_import_neither_torch_nor_transformers():
+def test_dynamics_gap_report_and_progress_import_neither_torch_nor_transformers():
     code = (
         "import sys, sivgap.dynamics.fit, sivgap.dynamics.forecast, sivgap.report.summary, sivgap.config.app;"
-        "import sivgap.train, sivgap.runs.run;"
+        "import sivgap.train, sivgap.runs.run, sivgap.gap, importlib, pkgutil;"
+        "[importlib.import_module('sivgap.gap.' + m.name) for m in pkgutil.iter_modules(sivgap.gap.__path__)];"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -34,8 +34,8 @@ def own_against_others(grid: Grid) -> pd.DataFrame:
     """The diagonal against the rest: does a model judge its own responses better or worse than others judge them?
 
     One row a generator that itself and another verify, and one named "all", their average. Columns generator, own (its
-    gap), others (mean gap of the others on its responses), difference; each with _se, _low, _high, paired by prompt, over
-    those that count in every cell of the row.
+    gap), others (mean gap of the others on its responses), difference; each with _se, _low, _high, paired by prompt,
+    over those that count in every cell of the row.
     """
     if len({cell.prompts for cell in grid.values()}) > 1:
         raise ConfigError("A cross-verification grid is of one panel; its cells have differing numbers of prompts.")

@@ -40,7 +40,7 @@ def subset_table(
         fallback: As in `sivgap.gap.gap.gap`; the larger the subset, the more prompts keep nothing.
 
     Returns:
-        Columns verifiers ("a & b"), size, true_positive_rate, false_positive_rate, kept (mean weight), gap, accuracy and
+        Columns verifiers ("a & b"), size, true_positive_rate, false_positive_rate, kept (mean weight), gap, accuracy,
         relative_gap, these four with _se, _low, _high, and the counts of `Gap.columns`.
     """
     if len(scores) > MOST_VERIFIERS:
@@ -73,7 +73,7 @@ def combination_table(
 
 
 def learned_scores(utility: Array, scores: Mapping[str, Array], seed: int = 0) -> Array:
-    """Chance of being right by logistic regression on all verifiers' scores, (P, N), of other prompts than it was fitted on.
+    """Chance of being right by logistic regression on all scores, (P, N), fitted on other prompts than it is used on.
 
     Prompts are cut at random into halves, and each half is scored by the regression of the other. The two regressions
     make prompts of a half slightly dependent, which standard errors over prompts leave out.

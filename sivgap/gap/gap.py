@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 
 from sivgap.gap.estimate import Array, Estimate, Mask, mean, ratio
-from sivgap.gap.weights import Weight, weigh
 
 U_MAX = 1.0
 """The highest utility of a response."""
@@ -89,11 +88,6 @@ def aggregate_relative_gap(utility: Array, weights: Array, fallback: Fallback = 
     used, filtered = _filtered(utility, weights, fallback)
     before = utility.mean(axis=1)
     return ratio((filtered - before)[used], (U_MAX - before)[used])
-
-
-def gap_of_scores(utility: Array, scores: Array, weight: Weight, fallback: Fallback = "all") -> Gap:
-    """`gap` with the weights of `scores`."""
-    return gap(utility, weigh(scores, weight), fallback)
 
 
 def gv_gap_by_prompt(utility: Array, weights: Array | Mask) -> Array:
