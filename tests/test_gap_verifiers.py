@@ -82,11 +82,11 @@ def verdicts(rng, prompts, size, repetitions, spread=(0.3, 0.2, 0.1)):
 
 def test_the_components_of_variance_are_unbiased_and_their_errors_are_right():
     rng = np.random.default_rng(2)
-    tables = [components(verdicts(rng, 40, 4, 3), draws=60, seed=i) for i in range(250)]
+    tables = [components(verdicts(rng, 100, 4, 3), draws=60, seed=i) for i in range(250)]
     found = np.array([table["variance"] for table in tables])
     assert found.mean(axis=0) == pytest.approx([0.3, 0.2, 0.1], abs=4 * (found.std(axis=0) / np.sqrt(250)).max())
     said = np.mean([table["variance_se"] for table in tables], axis=0)
-    assert said == pytest.approx(found.std(axis=0), rel=0.12)
+    assert said == pytest.approx(found.std(axis=0), rel=0.15)
     assert np.mean([table["share"] for table in tables], axis=0).sum() == pytest.approx(1)
 
 
@@ -180,11 +180,11 @@ def test_the_interval_of_the_auroc_holds_the_truth_though_prompts_differ():
     rng = np.random.default_rng(6)
     truth = calibration(*reversed(panel(99, prompts=20_000)), draws=2)["auroc"].value
     held = 0
-    for _ in range(120):
-        utility, scores = panel(rng.integers(2**32), prompts=40)
-        low_high = calibration(scores, utility, draws=100, seed=int(rng.integers(2**32)))["auroc"]
-        held += low_high.low <= truth <= low_high.high
-    assert held / 120 == pytest.approx(0.88, abs=0.08)
+    for seed in range(240):
+        utility, scores = panel(rng.integers(2**32), prompts=80)
+        found = calibration(scores, utility, draws=150, seed=seed)["auroc"]
+        held += found.low <= truth <= found.high
+    assert held / 240 == pytest.approx(0.89, abs=0.06)  # 150 draws and 80 prompts cost about a point
 
 
 # Ensembles
@@ -284,7 +284,7 @@ def test_own_verification_is_paired_with_that_of_others():
 def test_the_line_is_the_ordinary_one_and_takes_three_models():
     rng = np.random.default_rng(11)
     flops = pretraining_flops(np.array([5e8, 2e9, 7e9, 1.4e10, 7e10]), np.array([2e12, 2e12, 3e12, 4e12, 4e12]))
-    by_prompt = rng.normal(0.1 * np.log10(flops)[:, None] - 2, 0.3, (5, 100))
+    by_prompt = rng.normal(0.1 * np.log10(flops)[:, None] - 2, 0.3, (5, 400))
     by_prompt[2, :7] = np.nan
     gaps = np.nanmean(by_prompt, axis=1)
     line, plain = fit_line(flops, gaps, by_prompt, draws=400), linregress(np.log10(flops), gaps)
@@ -292,7 +292,7 @@ def test_the_line_is_the_ordinary_one_and_takes_three_models():
     assert line.intercept.value - line.slope.value * line.centre == pytest.approx(plain.intercept)
     assert line.slope_over_prompts.value == pytest.approx(plain.slope)
     away = np.log10(flops) - np.log10(flops).mean()
-    assert line.slope_over_prompts.stderr == pytest.approx(0.03 / np.sqrt(away @ away), rel=0.2)
+    assert line.slope_over_prompts.stderr == pytest.approx(0.015 / np.sqrt(away @ away), rel=0.2)
     assert fit_line(flops[:2], gaps[:2]) is None
     assert fit_line(np.full(3, 1e22), gaps[:3]) is None
     exact = fit_line(flops, 0.2 * np.log10(flops) - 4)

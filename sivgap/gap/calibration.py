@@ -9,25 +9,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sivgap.gap.estimate import DRAWS, Array, Estimate, bootstrap
+from sivgap.gap.estimate import DRAWS, Array, Estimate, Mask, bootstrap
 
 BINS = 10
 """Of a reliability curve, at most: tied scores share a bin."""
 
 
-def auroc(scores: Array, correct: Array, counts: Array | None = None) -> float | None:
-    """Chance that a right response scores above a wrong one, ties counting half; None if all are right or wrong.
+def auroc(scores: Array, correct: Array) -> float | None:
+    """Chance that a right response scores above a wrong one, ties counting half; None if all are right or wrong."""
+    level = np.unique(scores, return_inverse=True)[1].ravel()
+    return _auroc(level, correct.ravel() == 1, np.ones(level.size))
 
-    Arrays of one shape; `counts` says how often each response counts (once).
-    """
-    _, level = np.unique(scores, return_inverse=True)
-    times = np.ones(level.size) if counts is None else counts.ravel()
-    right = np.bincount(level.ravel(), times * (correct.ravel() == 1))
-    wrong = np.bincount(level.ravel(), times * (correct.ravel() != 1))
-    if right.sum() == 0 or wrong.sum() == 0:
+
+def _auroc(level: NDArray[np.int64], right: Mask, times: Array) -> float | None:
+    """Of responses, (K,), that count `times` times; `level` numbers the distinct scores from 0 upwards."""
+    rights, wrongs = np.bincount(level, times * right), np.bincount(level, times * ~right)
+    if rights.sum() == 0 or wrongs.sum() == 0:
         return None
-    below = np.cumsum(wrong) - wrong
-    return float((right * (below + wrong / 2)).sum() / (right.sum() * wrong.sum()))
+    below = np.cumsum(wrongs) - wrongs
+    return float((rights * (below + wrongs / 2)).sum() / (rights.sum() * wrongs.sum()))
 
 
 def equal_count_bins(scores: Array, bins: int = BINS) -> NDArray[np.int64]:
@@ -73,9 +73,10 @@ def calibration(
     by about uncertainty / responses a bin, and the error by about the root of that.
     """
     cells = _cells(scores, correct, equal_count_bins(scores, bins))
+    level, right = np.unique(scores, return_inverse=True)[1].ravel(), correct.ravel() == 1
 
     def statistic(counts: Array) -> Array:
-        found = auroc(scores, correct, np.broadcast_to(counts[:, None], scores.shape))
+        found = _auroc(level, right, np.repeat(counts, scores.shape[1]))
         return np.array([*_parts(np.tensordot(counts, cells, 1)), np.nan if found is None else found])
 
     return dict(zip(CALIBRATION, bootstrap(statistic, len(scores), draws, seed), strict=True))
