@@ -152,3 +152,37 @@ def _figure(x: str, y: str) -> go.Figure:
     figure.update_xaxes(title=x)
     figure.update_yaxes(title=y)
     return figure
+
+
+def evaluation_over_n(table: pd.DataFrame) -> go.Figure:
+    """Best of N by score and pass@N, each with its 90 % interval."""
+    figure = _figure("N", "accuracy")
+    _estimates(figure, table, "n", "pass_at_n", NEUTRAL, "pass@N")
+    _estimates(figure, table, "n", "best_of_n", VERIFIER, "best of N by score")
+    figure.update_xaxes(type="log", tickvals=list(table["n"]), ticktext=[str(n) for n in table["n"]])
+    return figure
+
+
+def gap_over_threshold(table: pd.DataFrame) -> go.Figure:
+    """Gap and relative gap over the threshold."""
+    figure, swept = _figure("threshold", "generation-verification gap"), table[table["weight"] == "threshold"]
+    _estimates(figure, swept, "parameter", "gap", GAP, "gap")
+    _estimates(figure, swept, "parameter", "relative_gap", VERIFIER, "relative gap")
+    return figure
+
+
+def reliability(table: pd.DataFrame) -> go.Figure:
+    """Share that is right among responses of like score."""
+    figure = _figure("score", "share that is right")
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"color": NEUTRAL})
+    _estimates(figure, table, "score", "accuracy", VERIFIER, "responses of like score")
+    return figure
+
+
+def _estimates(figure: go.Figure, table: pd.DataFrame, x: str, name: str, colour: str, label: str) -> None:
+    """A curve with error bars from its interval's ends; none where an end does not exist."""
+    value, low, high = (table[column].astype(float) for column in (name, f"{name}_low", f"{name}_high"))
+    known = low.notna().all() and high.notna().all()
+    bars = {"array": high - value, "arrayminus": value - low, "thickness": 1, "width": 2} if known else None
+    shown = [None if np.isnan(v) else float(v) for v in value]
+    figure.add_scatter(x=table[x], y=shown, mode="lines+markers", name=label, line={"color": colour}, error_y=bars)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from sivgap.dynamics.analysis import Analysis
 from sivgap.report import charts
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
+from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import examples
 from sivgap.report.record import Record
 from sivgap.report.sweep_record import SweepRecord, label
@@ -135,6 +136,35 @@ def page_of_sweep(
         tables=tables,
         examples=[],
         details=[("Configuration of the first run", yaml.safe_dump(sweep.records[0].config, sort_keys=False))],
+    )
+
+
+def page_of_evaluation(
+    found: Evaluation,
+    title: str,
+    size: str,
+    cards: Sequence[tuple[str, str]],
+    warnings: Sequence[str],
+    tables: Mapping[str, tuple[str, pd.DataFrame]],
+) -> str:
+    """The report of one evaluation; `tables` by name, each with its title."""
+    return _render(
+        title=title,
+        subtitle=f"{size}, {found.status.get('seconds', 0):.0f} s",
+        cards=cards,
+        findings=[],
+        warnings=warnings,
+        shown=[
+            Chart(charts.evaluation_over_n(tables["over_n"][1]), "Accuracy of the best of N, over all subsets of N"),
+            Chart(charts.gap_over_threshold(tables["gap_by_weight"][1]), "The gap over the threshold"),
+            Chart(charts.reliability(tables["reliability"][1]), "Share that is right by score"),
+        ],
+        tables=list(tables.values()),
+        examples=[],
+        details=[
+            ("Configuration", yaml.safe_dump(found.config, sort_keys=False)),
+            ("Versions, hardware, status", yaml.safe_dump(found.status, sort_keys=False)),
+        ],
     )
 
 

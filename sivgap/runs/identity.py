@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.schema import ModelSource, TrainConfig, VerifierConfig
+from sivgap.config.schema import EvaluateConfig, ModelSource, TrainConfig, VerifierConfig
 from sivgap.cross.allocation import planned
+from sivgap.runs.names import numbered_directory
 from sivgap.tiny import WEIGHTS
 
 _ENDS = 65_536
@@ -37,8 +39,45 @@ def identity(config: TrainConfig) -> str:
     model_path = settings["model"]["path"] or str(WEIGHTS)  # a rebuilt tiny model makes other numbers, too
     if Path(model_path).is_dir():
         settings["model"]["path"] = _digest_folder(Path(model_path))
+    return short(settings)
+
+
+def short(settings: Mapping[str, object]) -> str:
+    """Sixteen hexadecimal digits of settings."""
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def responses_identity(config: EvaluateConfig) -> dict[str, object]:
+    """What decides a model's responses beside the prompt itself; not how many there are of them."""
+    source = ModelSource.model_validate({key: getattr(config.model, key) for key in ModelSource.model_fields})
+    sampling = config.sampling.model_dump(mode="json")
+    del sampling["verifier_temperature"]
+    return {
+        "model": _source_identity(source.model_copy(update={"path": source.path or str(WEIGHTS)})),
+        "engine": config.engine.name,
+        "sampling": sampling,
+        "seed": config.seed,
+    }
+
+
+def evaluation_directory(config: EvaluateConfig) -> Path:
+    """Where an evaluation's results go: named by what decides them; with ``fresh`` beside those that are there."""
+    dataset = config.dataset.model_dump(mode="json")
+    dataset["prompt"] = read_prompt(config.dataset.prompt)
+    for key in ("path", "test_path"):
+        if dataset[key] and Path(dataset[key]).is_file():
+            dataset[key] = _digest_file(Path(dataset[key]))
+    asked = {
+        **responses_identity(config),
+        "dataset": dataset,
+        "verifier": {**verifier_identity(config.verifier), "temperature": config.sampling.verifier_temperature},
+        "panel": [config.panel.split, config.panel.prompts, config.n],
+        "weight": config.weight.model_dump(mode="json"),
+        "pass_at": config.pass_at,
+    }
+    parts = (config.model.name, config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10])
+    return numbered_directory(Path(config.runs_dir), "evaluate-" + "-".join(parts), config.fresh)
 
 
 def verifier_identity(config: VerifierConfig) -> dict[str, object]:

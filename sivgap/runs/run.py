@@ -19,7 +19,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
 from sivgap.runs.files import write_json, write_text
 from sivgap.runs.identity import identity
-from sivgap.runs.names import epoch_name
+from sivgap.runs.names import epoch_name, numbered_directory
 from sivgap.runs.trajectory import Trajectory
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "hydra-core", "wandb", "lmfit", "numpy")
@@ -72,7 +72,7 @@ class Run:
         write_text(self.path / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         self.status |= {
             "id": self.id,
-            "versions": {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}},
+            "versions": versions(),
             "hardware": hardware,
             "git_commit": _git_commit(),
             "model_commit": model_commit,
@@ -118,11 +118,7 @@ class Run:
 
 def run_directory(config: TrainConfig, key: str) -> Path:
     """The newest directory of the run with identity `key`; with ``fresh`` a new one: NAME, NAME-2, NAME-3, ..."""
-    runs, name, fresh = Path(config.runs_dir), _name(config, key), config.fresh
-    taken = [int(p.name[len(name) + 1 :] or 1) for p in runs.glob(f"{name}*") if _numbered(p.name, name)]
-    newest = max(taken, default=0)
-    number = newest + 1 if fresh else max(newest, 1)
-    return runs / (name if number == 1 else f"{name}-{number}")
+    return numbered_directory(Path(config.runs_dir), _name(config, key), config.fresh)
 
 
 def _name(config: TrainConfig, key: str) -> str:
@@ -131,9 +127,9 @@ def _name(config: TrainConfig, key: str) -> str:
     return "-".join((*parts, key[:10]))
 
 
-def _numbered(candidate: str, name: str) -> bool:
-    rest = candidate[len(name) :]
-    return rest == "" or (rest.startswith("-") and rest[1:].isdigit())
+def versions() -> dict[str, str | None]:
+    """Of sivgap and of the packages that numbers depend on."""
+    return {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,213 @@
+"""``python -m sivgap.evaluate``: the generation-verification gap of a model, a task and a verifier, without training.
+
+MG, Section 3: N responses to each problem, each scored by a verifier; then what the scores are worth. Responses and
+verdicts are kept (`sivgap.store`): another verifier, weight or N on the same responses generates only what is missing,
+and an evaluation that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sivgap.config.app import run_app
+from sivgap.config.schema import EvaluateConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sivgap.grading.equal import AnswerComparer
+    from sivgap.progress import Display
+    from sivgap.signals import StopRequest
+    from sivgap.store.responses import ResponseStore
+    from sivgap.tasks.load import Dataset
+    from sivgap.tasks.problem import Problem
+    from sivgap.verifiers.question import Verifier
+
+RESPONSES_AT_ONCE = 4096
+"""Responses in memory, verified and graded together; what is stored is stored after each such portion."""
+
+
+def main() -> None:
+    run_app("evaluate", EvaluateConfig, evaluate)
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """One evaluation; prints its directory as the last line.
+
+    Raises:
+        ConfigError: If the configuration is wrong.
+        RunError: If it failed.
+        Stopped: If a signal asked for it; the same command goes on.
+    """
+    from sivgap.progress import Display
+    from sivgap.report.evaluation import report_evaluation
+    from sivgap.runs.identity import evaluation_directory
+    from sivgap.signals import listening
+
+    folder, display = evaluation_directory(config), Display()
+    if (folder / "evaluation.json").exists():
+        display.say("this evaluation is complete; fresh=true makes it again beside it")
+    else:
+        with listening() as stop:
+            _measure(config, folder, display, stop)
+        report_evaluation(folder, display)
+    print(folder)
+
+
+def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopRequest) -> None:
+    """Responses, verdicts and grades of all problems, into ``scores.parquet``."""
+    from sivgap.hardware import describe_hardware, prepare_processor
+    from sivgap.runs.files import write_json, write_text
+    from sivgap.runs.run import versions
+    from sivgap.tasks.load import load_dataset
+
+    started = time.monotonic()
+    prepare_processor(config.engine.threads)
+    dataset = load_dataset(config.dataset)
+    problems = chosen_problems(config, dataset)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    about = {"versions": versions(), "hardware": describe_hardware()}
+    write_json(folder / "status.json", {"state": "running", **about})
+    with _opened(config, dataset) as (store, verifier, comparer), stop.deferred():
+        notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+    seconds = round(time.monotonic() - started, 1)
+    write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds})
+
+
+def chosen_problems(config: EvaluateConfig, dataset: Dataset) -> Sequence[Problem]:
+    """A seeded draw of `panel.prompts` problems: the first ones of a random order."""
+    import numpy as np
+
+    from sivgap.engines.noise import key_of
+
+    problems = dataset.test if config.panel.split == "test" else dataset.train
+    order = np.random.default_rng(key_of(config.dataset.data_seed, "panel", config.panel.split)).permutation(
+        len(problems)
+    )
+    return [problems[i] for i in order[: config.panel.prompts]]
+
+
+@contextmanager
+def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
+    """The solver behind its store, and the verifier with its memory beside it."""
+    from sivgap.config.schema import VerifierConfig
+    from sivgap.engines.noise import key_of
+    from sivgap.engines.rollout import Sampling
+    from sivgap.grading.equal import comparer
+    from sivgap.runs.identity import responses_identity, short, verifier_identity
+    from sivgap.solver import check_context, load_solver, make_bench
+    from sivgap.store.parts import Parts
+    from sivgap.store.responses import ResponseStore
+    from sivgap.store.verdicts import RememberingJudge
+    from sivgap.verifiers.question import Judge
+    from sivgap.verifiers.verifier import make_verifier
+
+    solver = load_solver(config, dataset)
+    made_by = responses_identity(config)
+    folder = Path(config.store) / f"{config.model.name}-{config.dataset.name}-{short(made_by)}"
+
+    def remember(verifier: VerifierConfig, judge: Judge) -> Judge:
+        judged_by = {**verifier_identity(verifier), "temperature": config.sampling.verifier_temperature}
+        for key in ("repetitions", "rounds", "both_orders", "pairing"):
+            judged_by.pop(key, None)  # they decide what is asked, not what is answered
+        parts = Parts(folder / f"{verifier.name}-{short(judged_by)}", judged_by)
+        return RememberingJudge(judge, parts, solver.writer)
+
+    with comparer() as answers:
+        bench = make_bench(config, solver, dataset, answers)
+        check_context(config, [*dataset.train, *dataset.test], solver, bench)
+        sampling = Sampling(
+            config.n,
+            config.sampling.solver_temperature,
+            config.sampling.max_new_tokens,
+            key_of(config.seed, "evaluate"),
+        )
+        store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling)
+        yield store, make_verifier(config.verifier, bench, remember), answers
+
+
+def _score_all(
+    config: EvaluateConfig,
+    problems: Sequence[Problem],
+    store: ResponseStore,
+    verifier: Verifier,
+    comparer: AnswerComparer,
+    path: Path,
+    display: Display,
+    stop: StopRequest,
+) -> dict[str, Any]:
+    """Write the rows of all problems, a portion at a time; the mean of what the verifier noted."""
+    import numpy as np
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    from sivgap.engines.noise import key_of
+    from sivgap.grading.grade import grade
+    from sivgap.runs.files import write_atomically
+
+    size = max(1, RESPONSES_AT_ONCE // config.n)
+    noted: list[tuple[int, dict[str, float]]] = []
+    generated = 0
+
+    def fill(aside: Path) -> None:
+        nonlocal generated
+        writer = None
+        with display.phase("sampling, verifying, grading", len(problems)) as advance:
+            for start in range(0, len(problems), size):
+                portion = problems[start : start + size]
+                found = store.get(portion)
+                generated += found.generated
+                scores = verifier.score(found.responses, key_of(config.seed, "evaluate"))
+                references = [problem.reference for problem in portion for _ in range(config.n)]
+                grades = grade(config.dataset.name, list(found.responses.texts), references, comparer)
+                table = pyarrow.Table.from_pandas(_rows(portion, found, scores, grades), preserve_index=False)
+                writer = writer or parquet.ParquetWriter(aside, table.schema)
+                writer.write_table(table)
+                noted.append((len(portion), scores.notes))
+                advance(len(portion), found.generated)
+                if stop and start + size < len(problems):
+                    raise stop.stopped(f"after {start + len(portion)} of {len(problems)} problems")
+        if writer is not None:
+            writer.close()
+
+    write_atomically(path, fill)
+    names = dict.fromkeys(name for _, notes in noted for name in notes)
+    weights = [count for count, _ in noted]
+    means = {name: float(np.average([notes[name] for _, notes in noted], weights=weights)) for name in names}
+    return {"tokens_generated": generated, "notes": means}
+
+
+def _rows(problems: Sequence[Problem], found: Any, scores: Any, grades: Sequence[Any]) -> pd.DataFrame:
+    """One row a response, in the order of problems and samples."""
+    import numpy as np
+    import pandas as pd
+
+    count, samples = found.nll.shape
+    rows = pd.DataFrame(
+        {
+            "problem_id": np.repeat([problem.id for problem in problems], samples),
+            "sample": np.tile(np.arange(samples), count),
+            "answer": pd.Series([grade.answer for grade in grades], dtype="str"),
+            "correct": [grade.correct for grade in grades],
+            "correct_strict": [grade.correct_strict for grade in grades],
+            "nll": found.nll.ravel(),
+            "length": found.length.ravel(),
+            "finished": found.finished.ravel(),
+            "score": scores.values.ravel(),
+            "unparsed": scores.unparsed.ravel(),
+        }
+    )
+    if scores.each is not None and scores.each.shape[-1] > 1:
+        rows["verdicts"] = list(scores.each.reshape(len(rows), -1))
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The report of one evaluation: ``evaluation.json``, tables, a figure and a page in its directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table as Lines
+
+from sivgap.progress import Display
+from sivgap.report.evaluation_figure import draw_evaluation
+from sivgap.report.evaluation_record import read_evaluation
+from sivgap.report.evaluation_tables import number, summary, tables
+from sivgap.report.page import page_of_evaluation
+from sivgap.report.tables import write_table
+from sivgap.runs.files import write_json, write_text
+
+_SHOWN = (
+    ("solver accuracy", "solver_accuracy"),
+    ("filtered accuracy", "filtered_accuracy"),
+    ("gap", "gap"),
+    ("relative gap", "relative_gap"),
+    ("AUROC of the score", "auroc"),
+    ("Brier score", "brier"),
+    ("U_s (nats)", "solver_uncertainty"),
+)
+
+
+def report_evaluation(folder: Path, display: Display) -> Path:
+    """Write everything that can be said about the evaluation in `folder`; ``evaluation.json`` comes last."""
+    found = read_evaluation(folder)
+    said, shown = summary(found), tables(found)
+    for name, (_, table) in shown.items():
+        write_table(table, folder / "tables" / name)
+    title = f"{said['generator']} on {said['dataset']}, {said['verifier']} by {said['judge']}"
+    size = f"{said['prompts']} prompts x {said['samples']} responses"
+    frames = {name: table for name, (_, table) in shown.items()}
+    draw_evaluation(frames, f"{title}: {size}", folder / "figures" / "evaluation.png")
+    cards = [(label, number(said[key])) for label, key in _SHOWN]
+    page = page_of_evaluation(found, title, size, cards, beware(said), shown)
+    write_text(folder / "report.html", page)
+    write_json(folder / "evaluation.json", said)
+    lines = Lines(title=f"{title}: {size}", title_justify="left")
+    lines.add_column("")
+    lines.add_column("± standard error over prompts", justify="right")
+    for label, value in cards:
+        lines.add_row(label, value)
+    for k, estimate in said["pass_at_k"].items():
+        lines.add_row(f"pass@{k}", number(estimate))
+    display.console.print(lines)
+    for sentence in beware(said):
+        display.say(f"beware: {sentence}")
+    return folder / "report.html"
+
+
+def beware(said: dict[str, object]) -> list[str]:
+    """What a reader might be misled by."""
+    warnings = []
+    strict, flexible = said["solver_accuracy_strict"]["value"], said["solver_accuracy"]["value"]  # type: ignore[index]
+    if flexible - strict > FORMAT_GAP:
+        warnings.append(
+            f"{flexible - strict:.1%} of the responses are right in another format than the one asked for; a gain in "
+            "strict accuracy may be format, not ability"
+        )
+    unparsed = said["unparsed_fraction"]["value"]  # type: ignore[index]
+    if unparsed > UNPARSED:
+        warnings.append(f"{unparsed:.1%} of the verdicts could not be parsed, and count as neutral")
+    if said["empty_prompts"]:
+        warnings.append(
+            f"of {said['prompts']} prompts {said['empty_prompts']} kept no response (weight.empty says what they count)"
+        )
+    cut = 1 - said["finished_fraction"]["value"]  # type: ignore[index]
+    if cut > UNPARSED:
+        warnings.append(f"{cut:.1%} of the responses were cut off at sampling.max_new_tokens")
+    second = said["notes"].get("second_preferred")  # type: ignore[attr-defined]
+    if second is not None and abs(second - 0.5) > PLACE:
+        warnings.append(f"the judge prefers the second of two in {second:.1%} of the comparisons, whatever they are")
+    return warnings
+
+
+FORMAT_GAP, UNPARSED, PLACE = 0.02, 0.02, 0.05
+"""From where on a reader is warned: of format, of verdicts and responses that were lost, of a preferred place."""

@@ -1,0 +1,106 @@
+"""An evaluation as its directory holds it: ``scores.parquet``, ``config.yaml``, ``status.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as parquet
+import yaml
+from numpy.typing import NDArray
+
+from sivgap.errors import RunError
+from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """P problems x N responses; arrays (P, N) but for the problems' ids, (P,), and `verdicts`, (P, N, M) or None."""
+
+    name: str
+    config: dict[str, Any]
+    status: dict[str, Any]
+    problems: NDArray[np.object_]
+    answers: NDArray[np.object_]
+    correct: Array
+    correct_strict: Array
+    nll: Array
+    length: Array
+    finished: Array
+    scores: Array
+    unparsed: Array
+    verdicts: Array | None
+
+    @property
+    def weight(self) -> Weight:
+        """What responses count by their scores, as configured."""
+        asked = self.config["weight"]
+        if asked["kind"] == "threshold":
+            return Threshold(asked["tau"])
+        return Quantile(asked["quantile"]) if asked["kind"] == "quantile" else Exponential(asked["beta"])
+
+    @property
+    def generator(self) -> str:
+        return str(self.config["model"]["name"])
+
+    @property
+    def judge(self) -> str:
+        """The model that verified."""
+        path = self.config["verifier"]["model"]["path"]
+        return self.generator if path is None else Path(path).name
+
+    @property
+    def verifier(self) -> str:
+        """The method, with what sets it apart."""
+        asked = self.config["verifier"]
+        readout = "" if asked["readout"] == "sampled" or asked["name"] in ("gold", "ensemble", "mc") else " (expected)"
+        swiss = " (swiss)" if asked["pairing"] == "swiss" else ""
+        members = " & ".join(asked["members"]) if asked["name"] == "ensemble" else asked["name"]
+        return f"{members}{readout}{swiss}"
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read the evaluation in `folder`.
+
+    Raises:
+        RunError: If it is none, or damaged.
+    """
+    try:
+        table = parquet.read_table(folder / "scores.parquet").to_pandas()
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        status = yaml.safe_load((folder / "status.json").read_text(encoding="utf-8"))
+    except (OSError, pyarrow.ArrowException, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise RunError(f"{folder}: no readable evaluation ({reason}); make it with sivgap.evaluate") from error
+    prompts = table["problem_id"].nunique()
+
+    def shaped(name: str) -> Array:
+        values: Array = table[name].to_numpy(np.float64)
+        return values.reshape(prompts, -1)
+
+    answers = np.array([a if isinstance(a, str) else None for a in table["answer"]], dtype=object)
+    return Evaluation(
+        name=folder.name,
+        config=config,
+        status=status,
+        problems=table["problem_id"].to_numpy(object).reshape(prompts, -1)[:, 0],
+        answers=answers.reshape(prompts, -1),
+        correct=shaped("correct"),
+        correct_strict=shaped("correct_strict"),
+        nll=shaped("nll"),
+        length=shaped("length"),
+        finished=shaped("finished"),
+        scores=shaped("score"),
+        unparsed=shaped("unparsed"),
+        verdicts=_verdicts(table, prompts) if "verdicts" in table else None,
+    )
+
+
+def _verdicts(table: Any, prompts: int) -> Array:
+    flat: Array = np.stack(list(table["verdicts"]))
+    return flat.reshape(prompts, len(table) // prompts, -1)

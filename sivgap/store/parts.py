@@ -1,0 +1,66 @@
+"""A folder of Parquet files that are only ever added to: nothing is lost by a kill, and nothing is written twice.
+
+Every row belongs to a prompt (column ``prompt``). Only which file holds rows of which prompt is kept in memory, so a
+folder of any size is read a few prompts at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow
+import pyarrow.parquet as parquet
+
+from sivgap.errors import RunError
+from sivgap.runs.files import write_atomically, write_json
+
+
+class Parts:
+    """The files ``part-....parquet`` of `folder`, which ``about.json`` describes.
+
+    Two processes may add to the same folder at once: each writes files of its own, and equal rows are read once.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / "about.json").exists():
+                write_json(folder / "about.json", about)
+        except OSError as error:
+            raise RunError(f"{folder}: cannot be written ({error.strerror}); set store=FOLDER") from error
+        self._holding: dict[str, list[Path]] = {}
+        for part in sorted(folder.glob("part-*.parquet")):
+            self._note(part, _read(part, columns=["prompt"])["prompt"].unique())
+
+    def read(self, prompts: Iterable[str], key: list[str]) -> pd.DataFrame:
+        """All rows of `prompts`, each `key` once; an empty frame without columns where there are none."""
+        wanted = list(prompts)
+        files = sorted({part for prompt in wanted for part in self._holding.get(prompt, [])})
+        if not files:
+            return pd.DataFrame()
+        frames = [_read(part, filters=[("prompt", "in", wanted)]) for part in files]
+        return pd.concat(frames, ignore_index=True).drop_duplicates(["prompt", *key], ignore_index=True)
+
+    def add(self, rows: pd.DataFrame) -> None:
+        """Write `rows` as a new file, all or nothing."""
+        part = self.folder / f"part-{time.time_ns():020d}-{os.getpid()}.parquet"
+        write_atomically(part, lambda aside: rows.to_parquet(aside, index=False))
+        self._note(part, rows["prompt"].unique())
+
+    def _note(self, part: Path, prompts: Iterable[str]) -> None:
+        for prompt in prompts:
+            self._holding.setdefault(prompt, []).append(part)
+
+
+def _read(part: Path, **options: Any) -> pd.DataFrame:
+    try:
+        return parquet.read_table(part, **options).to_pandas()  # type: ignore[no-any-return]
+    except (pyarrow.ArrowException, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise RunError(f"{part}: damaged ({reason}); delete this file, and what was in it is made again") from error
