@@ -51,9 +51,8 @@ class Lab:
         self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None = None
     ) -> tuple[Rollouts, Scores]:
         """`samples` responses to each problem, each scored by the verifier; the same weights do both."""
-        sampling = Sampling(
-            samples, self.config.sampling.solver_temperature, self.config.sampling.max_new_tokens, stream
-        )
+        settings = self.config.sampling
+        sampling = Sampling(samples, settings.solver_temperature, settings.max_new_tokens, stream, settings.top_p)
         prompts = [self.writer.solve(problem) for problem in problems]
         if self.in_pass is not None:
             rollouts = self.engine.rollout(prompts, sampling, self.in_pass.ask, on_batch)

@@ -90,6 +90,43 @@ def test_samples_follow_the_distribution_at_their_temperature_and_likelihoods_st
     assert logp.numpy() == pytest.approx(logits.log_softmax(-1)[token].double().numpy(), abs=1e-6)
 
 
+def test_top_p_draws_from_the_smallest_set_that_holds_it_and_likelihoods_stay_those_of_all_tokens():
+    rng, many = np.random.default_rng(0), 20_000
+    uniform = (torch.arange(many, dtype=torch.float64) + 0.5) / many
+    for temperature in (0.7, 1.0, 1.5):
+        for top_p in (0.05, 0.3, 0.9, 0.999):
+            logits = torch.from_numpy(rng.normal(0, 2, 7))
+            probability = (logits / temperature).softmax(-1).numpy()
+            subsets = [[i for i in range(7) if bits >> i & 1] for bits in range(1, 128)]
+            holding = [s for s in subsets if probability[s].sum() >= top_p]
+            nucleus = min(holding, key=lambda s: (len(s), -probability[s].sum()))
+            expected = np.zeros(7)
+            expected[nucleus] = probability[nucleus] / probability[nucleus].sum()
+            token, logp = draw(logits[None], torch.zeros(many, dtype=torch.long), uniform, temperature, top_p)
+            assert (torch.bincount(token, minlength=7) / many).numpy() == pytest.approx(expected, abs=1e-4)
+            assert logp.numpy() == pytest.approx(logits.log_softmax(-1)[token].numpy(), abs=1e-6)
+
+
+def test_top_p_of_equal_tokens_takes_no_more_than_it_needs():
+    uniform = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    token, _ = draw(torch.zeros(1, 8), torch.zeros(1000, dtype=torch.long), uniform, 1.0, 0.5)
+    assert torch.bincount(token, minlength=8).tolist() == [250] * 4 + [0] * 4
+
+
+def test_top_p_of_one_changes_no_response_and_a_tiny_one_is_greedy(model):
+    asked = prompts(6, model.config.vocab_size)
+    plain = engine(model, 64).rollout(asked, Sampling(4, 0.7, 24, 5))
+    one = engine(model, 64).rollout(asked, Sampling(4, 0.7, 24, 5, top_p=1.0))
+    assert [row.tolist() for row in one.tokens] == [row.tolist() for row in plain.tokens]
+    assert (one.nll == plain.nll).all()
+    greedy = engine(model, 64).rollout(asked, Sampling(4, 0.0, 24, 5))
+    smallest = engine(model, 64).rollout(asked, Sampling(4, 0.7, 24, 5, top_p=1e-9))
+    assert [row.tolist() for row in smallest.tokens] == [row.tolist() for row in greedy.tokens]
+    some = engine(model, 64).rollout(asked, Sampling(4, 0.7, 24, 5, top_p=0.5))
+    for row, response in enumerate(some.tokens):
+        assert some.nll.flat[row] == pytest.approx(sequence_nll(model, asked[row // 4].tokens, response), abs=2e-4)
+
+
 def test_a_token_without_probability_is_never_drawn():
     logits = torch.tensor([[float("-inf"), 0.0, float("-inf"), 0.0, float("-inf")]])
     for u in (0.0, 0.5, 1 - 2**-53):

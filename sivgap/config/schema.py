@@ -148,6 +148,9 @@ class UpdateConfig(Settings):
 class SamplingConfig(Settings):
     solver_temperature: float = Field(default=1.0, ge=0, le=10)
     """Temperature of responses (SV Table 3: 1)."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Responses are drawn from the fewest tokens that hold this share of the distribution at ``solver_temperature``
+    (MG: 0.9); 1 is all tokens. Likelihoods are those of the whole distribution at temperature 1 all the same."""
     verifier_temperature: float = Field(default=0.1, ge=0, le=10)
     """Temperature of sampled verdicts (SV Table 3: 0.1)."""
     max_new_tokens: int = Field(default=512, ge=1)

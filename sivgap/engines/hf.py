@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from sivgap.engines.noise import key_of, row_keys, uniforms
+from sivgap.engines.nucleus import nucleus
 from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import FollowUp, OnBatch, Prompt, Rollouts, Sampling, gather
 from sivgap.engines.stop import StopText
@@ -138,7 +139,9 @@ class HFEngine:
             room = 1 + len(follow_up.tokens) + max(follow_up.max_new_tokens, _tree_size(follow_up.answers))
         logits, cache = self._prefill(prompts, keys.size, sampling.max_new_tokens + room)
         row = torch.arange(len(prompts), device=logits.device).repeat_interleave(sampling.samples)
-        drawn = self._decode(logits, cache, row, keys.ravel(), sampling.temperature, sampling.max_new_tokens, self.stop)
+        drawn = self._decode(
+            logits, cache, row, keys.ravel(), sampling.temperature, sampling.max_new_tokens, self.stop, sampling.top_p
+        )
         nll = drawn.nll.cpu().numpy().reshape(keys.shape)
         if not np.isfinite(nll).all():
             raise RunError(
@@ -199,6 +202,7 @@ class HFEngine:
         temperature: float,
         max_new_tokens: int,
         stop: StopText | None = None,
+        top_p: float = 1.0,
     ) -> _Drawn:
         """Sample until every sample ends. Samples start at the rows `row`, (samples,), whose logits are given; those
         that draw the same tokens are computed once. On return the cache holds their texts, without what ended them."""
@@ -212,7 +216,7 @@ class HFEngine:
         zero = torch.zeros(1, dtype=torch.long, device=device)
         going = torch.arange(samples, device=device)
         for t in range(max_new_tokens):
-            token, logp = draw(logits, row[going] - cache.live.start, noise[going, t], temperature)
+            token, logp = draw(logits, row[going] - cache.live.start, noise[going, t], temperature, top_p)
             tokens[going, t] = token
             nll[going] -= logp
             length[going] += 1
@@ -291,14 +295,16 @@ class _Drawn:
     row: Tensor
 
 
-def draw(logits: Tensor, row: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """One token a sample, by inverting the cumulative distribution at `uniform`, and its likelihood at temperature 1.
+def draw(logits: Tensor, row: Tensor, uniform: Tensor, temperature: float, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
+    """One token a sample, by inverting the cumulative distribution at `uniform`, and its log-likelihood at temperature
+    1 among all tokens.
 
     Args:
         logits: Raw logits, (rows, V).
         row: The row whose distribution each sample draws from, (samples,).
         uniform: Numbers in [0, 1), float64 (samples,).
         temperature: Of the sampling alone; 0 takes the likeliest token.
+        top_p: Of the sampling alone, too: below 1, tokens outside the `nucleus` that holds it are never drawn.
     """
     logits = logits.float()
     logp = logits.log_softmax(-1)
@@ -306,7 +312,8 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, temperature: float) -> tu
         token = logits.argmax(-1)[row]
     else:
         tempered = logp if temperature == 1 else (logits / temperature).log_softmax(-1)
-        cumulative = tempered.exp().cumsum(-1, dtype=torch.float64)[row]
+        probability = tempered.exp() if top_p == 1 else nucleus(tempered.exp(), top_p)
+        cumulative = probability.cumsum(-1, dtype=torch.float64)[row]
         target = uniform[:, None] * cumulative[:, -1:]
         token = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
     return token, logp[row, token].double()

@@ -23,7 +23,8 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample: `samples` responses a prompt, at most `max_new_tokens` each, with the noise of `stream`.
+    """How to sample: `samples` responses a prompt, at most `max_new_tokens` each, with the noise of `stream`; from the
+    nucleus that holds `top_p` of the distribution at `temperature`.
 
     They are the responses number `first`, `first` + 1, ...: asking for more later gives what asking at once had.
     """
@@ -32,6 +33,7 @@ class Sampling:
     temperature: float
     max_new_tokens: int
     stream: int
+    top_p: float = 1.0
     first: int = 0
 
 

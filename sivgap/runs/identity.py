@@ -28,6 +28,8 @@ def identity(config: TrainConfig) -> str:
     settings["cross"] = _external(config)
     if not settings["cross"]:
         del settings["cross"]
+    if config.sampling.top_p == 1:
+        del settings["sampling"]["top_p"]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"]
     settings["dataset"]["prompt"] = read_prompt(settings["dataset"]["prompt"])
