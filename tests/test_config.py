@@ -43,14 +43,14 @@ MODELS = [m for m in shipped("model") if m not in ("tiny", "custom")]
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_composes_with_every_dataset_and_verifier_at_the_values_of_table_3(model):
-    for dataset in ("gsm8k", "math"):
+    for dataset in ("gsm8k", "math", "nq_open", "sudoku"):
         for verifier in ("qe", "tf"):
             config = composed(f"model={model}", f"dataset={dataset}", f"verifier={verifier}")
             update, sampling = config.update, config.sampling
             assert (update.learning_rate, update.weight_decay, update.lora_rank) == (1e-5, 0.01, 16)
             assert (update.lora_dropout, config.n, config.epochs, config.measure.every) == (0.5, 16, 10, 0.5)
             assert (sampling.solver_temperature, sampling.verifier_temperature) == (1.0, 0.1)
-            assert (sampling.max_new_tokens, config.selection.threshold) == (512, 0.5)
+            assert (sampling.top_p, sampling.max_new_tokens, config.selection.threshold) == (1.0, 512, 0.5)
             assert (config.selection.fallback, config.update.replay) == ("likeliest", 0)
             read_prompt(config.dataset.prompt)
             read_prompt(config.verifier.prompt)
@@ -66,6 +66,15 @@ def test_models_of_the_contract_are_there():
 @pytest.mark.parametrize("experiment", shipped("experiment"))
 def test_every_experiment_composes(experiment):
     composed(f"experiment={experiment}")
+
+
+@pytest.mark.parametrize("dataset", ["gsm8k", "nq_open", "sudoku"])
+def test_the_protocol_of_mg_is_that_of_its_section_3_on_any_base_model(dataset):
+    config = composed("model=qwen15_7b", f"dataset={dataset}", "experiment=mg_protocol")
+    sampling = config.sampling
+    assert (sampling.top_p, sampling.solver_temperature, sampling.max_new_tokens) == (0.9, 0.7, 512)
+    assert (config.dataset.few_shot, config.n) == (4, 128)
+    assert "{question}" in read_prompt(config.dataset.prompt)
 
 
 def test_every_command_in_the_readme_composes():
@@ -91,6 +100,8 @@ def test_every_command_in_the_readme_composes():
         ("model=llama32_3", ["llama32_3b"]),
         ("+foo=1", ["foo", "allowed"]),
         ("dataset=gsm8k", ["tiny", "arithmetic only"]),
+        ("dataset=sudoku", ["tiny", "arithmetic only"]),
+        ("sampling.top_p=0", ["sampling.top_p", "greater than 0"]),
         ("dataset.path=x.txt", [".jsonl or .parquet"]),
         ("n", ["n"]),
     ],
@@ -115,6 +126,12 @@ def test_identity_follows_what_changes_numbers_and_nothing_else(tmp_path):
         (tmp_path / name).write_text('{"question": "1+1", "answer": "2"}\n')
     one, two = (identity(composed(f"dataset.path={tmp_path / n}")) for n in ("one.jsonl", "a/two.jsonl"))
     assert one == two != plain
+
+
+def test_runs_from_before_a_setting_was_added_keep_their_identity():
+    assert identity(composed("model=llama32_3b", "dataset=gsm8k")) == "62b0faa191dde114"
+    assert identity(composed("model=qwen2_7b", "dataset=math", "verifier=tf")) == "67fe0e9f9034cdca"
+    assert identity(composed("sampling.top_p=0.9")) != identity(composed())
 
 
 def test_a_reader_who_has_seen_enough_is_no_error():

@@ -45,7 +45,7 @@ class ModelConfig(ModelSource):
 
 
 class DatasetConfig(Settings):
-    name: Literal["arithmetic", "gsm8k", "math"]
+    name: Literal["arithmetic", "gsm8k", "math", "nq_open", "sudoku"]
     """Which task: how to read problems, and how to grade answers."""
     path: str | None = None
     """A local ``.jsonl`` or ``.parquet`` file with the training problems, instead of the hub."""
@@ -58,7 +58,8 @@ class DatasetConfig(Settings):
     hub_config: str | None = None
     """Its configuration (subset) on the hub; ``all`` joins every subset."""
     train_size: int | None = Field(default=None, ge=1)
-    """Training problems to use, a seeded draw; null uses all. ``arithmetic`` generates this many."""
+    """Training problems to use, a seeded draw; null uses all. ``arithmetic`` generates this many;
+    ``sudoku`` has 216 (and 72 held out)."""
     test_size: int | None = Field(default=None, ge=1)
     """Held-out problems to use, likewise."""
     data_seed: int = Field(default=0, ge=0)
@@ -308,7 +309,8 @@ class SolverConfig(Settings):
                 f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
                 "choose a model, for example model=llama32_3b, or model.path=FOLDER"
             )
-        if self.dataset.name != "arithmetic" and not self.dataset.path and not self.dataset.hub_id:
+        generated = self.dataset.name in ("arithmetic", "sudoku")
+        if not generated and not self.dataset.path and not self.dataset.hub_id:
             raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
         if self.dataset.test_path and not self.dataset.path:
             raise ValueError("dataset.test_path: needs dataset.path as well")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.extract import LONGEST_RESPONSE, final_number, last_boxed, strict_arithmetic, strict_gsm8k
+from sivgap.grading.grids import last_grid, strict_grid
 from sivgap.grading.number import to_fraction
+from sivgap.grading.short_answer import accepted_answers, matches, readings, strict_answer
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,16 @@ class Grade:
 
 
 def grade(dataset: str, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer) -> list[Grade]:
-    """Grade responses against references by the rules of a dataset (``arithmetic``, ``gsm8k``, ``math``)."""
+    """Grade responses against references by the rules of a dataset, named as in `DatasetConfig`."""
     pairs = list(zip(responses, references, strict=True))
     if dataset == "arithmetic":
         return [_number(response, reference, strict_arithmetic(response)) for response, reference in pairs]
     if dataset == "gsm8k":
         return [_number(response, reference, strict_gsm8k(response)) for response, reference in pairs]
+    if dataset == "nq_open":
+        return [_short_answer(response, accepted_answers(reference)) for response, reference in pairs]
+    if dataset == "sudoku":
+        return [_grid(response, last_grid(reference)) for response, reference in pairs]
     boxed = [last_boxed(response) for response, _ in pairs]
     wanted = [
         (ref, box if box is not None else text[-LONGEST_RESPONSE:])
@@ -46,3 +52,19 @@ def _number(response: str, reference: str, strict: str | None) -> Grade:
     right = flexible is not None and gold is not None and to_fraction(flexible) == gold
     strictly = strict is not None and gold is not None and to_fraction(strict) == gold
     return Grade(flexible, right, strictly)
+
+
+def _short_answer(response: str, accepted: list[str]) -> Grade:
+    """Equality in SQuAD's normal form with any of the answers that count."""
+    strict, read = strict_answer(response), readings(response)
+    strictly = strict is not None and matches(strict, accepted)
+    right = [answer for answer in read if matches(answer, accepted)]
+    if strictly:
+        return Grade(strict, True, True)
+    return Grade(next(iter(right or read), None), bool(right), False)
+
+
+def _grid(response: str, solution: str | None) -> Grade:
+    """A complete grid that is the solution, the only valid completion of its puzzle."""
+    grid, strict = last_grid(response), strict_grid(response)
+    return Grade(grid, grid is not None and grid == solution, strict is not None and strict == solution)

@@ -10,14 +10,26 @@ import numpy as np
 
 from sivgap.config.schema import DatasetConfig
 from sivgap.errors import RunError
-from sivgap.tasks import arithmetic, gsm8k, math
+from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import ToProblem, read_hub, read_problems
 
-_READERS: dict[str, ToProblem] = {"gsm8k": gsm8k.to_problem, "math": math.to_problem}
+_READERS: dict[str, ToProblem] = {
+    "arithmetic": arithmetic.to_problem,
+    "gsm8k": gsm8k.to_problem,
+    "math": math.to_problem,
+    "nq_open": nq_open.to_problem,
+    "sudoku": sudoku.to_problem,
+}
+
+_HELD_OUT_SPLIT = {"nq_open": "validation"}
+"""Names of held-out splits on the hub that are not ``test``."""
 
 FEW_SHOT_POOL = 5
 """Few-shot examples are drawn from this many times as many candidates, the shortest solutions first."""
+
+_BARE = ("nq_open",)
+"""Tasks whose solutions are answers without steps: the shortest of them would be digits and letters, no examples."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,13 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         train = arithmetic.generate(train_size + config.few_shot, "train", config.data_seed)
         test = arithmetic.generate(test_size, "test", config.data_seed)
         return Dataset(train[config.few_shot :], test, train[: config.few_shot])
-    train, test = _from_files(config) if config.path else _from_hub(config)
-    examples, train = _take_examples(train, config.few_shot)
+    if config.path:
+        train, test = _from_files(config)
+    elif config.name == "sudoku":
+        train, test = (sudoku.generate(part, config.data_seed) for part in ("train", "test"))
+    else:
+        train, test = _from_hub(config)
+    examples, train = _take_examples(train, config.few_shot, bare=config.name in _BARE)
     return Dataset(
         _draw(train, config.train_size, config.data_seed, "train"),
         _draw(test, config.test_size, config.data_seed, "test"),
@@ -49,16 +66,10 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     )
 
 
-def _reader(config: DatasetConfig) -> ToProblem:
-    if config.name == "arithmetic":
-        return arithmetic.to_problem
-    return _READERS[config.name]
-
-
 def _from_files(config: DatasetConfig) -> tuple[list[Problem], list[Problem]]:
-    problems = read_problems(Path(config.path or ""), _reader(config))
+    problems = read_problems(Path(config.path or ""), _READERS[config.name])
     if config.test_path:
-        return problems, read_problems(Path(config.test_path), _reader(config))
+        return problems, read_problems(Path(config.test_path), _READERS[config.name])
     held_out = [_hash_share(p.question) < config.test_share for p in problems]
     train = [p for p, out in zip(problems, held_out, strict=True) if not out]
     test = [p for p, out in zip(problems, held_out, strict=True) if out]
@@ -71,10 +82,10 @@ def _from_files(config: DatasetConfig) -> tuple[list[Problem], list[Problem]]:
 
 
 def _from_hub(config: DatasetConfig) -> tuple[list[Problem], list[Problem]]:
-    hub_id, reader = config.hub_id or "", _reader(config)
+    hub_id, reader = config.hub_id or "", _READERS[config.name]
     return (
         read_hub(hub_id, config.hub_config, "train", None, reader),
-        read_hub(hub_id, config.hub_config, "test", None, reader),
+        read_hub(hub_id, config.hub_config, _HELD_OUT_SPLIT.get(config.name, "test"), None, reader),
     )
 
 
@@ -82,15 +93,16 @@ def _hash_share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
-def _take_examples(train: list[Problem], count: int) -> tuple[list[Problem], list[Problem]]:
-    """The first `count` of the training problems with the shortest solutions, and the rest."""
+def _take_examples(train: list[Problem], count: int, bare: bool) -> tuple[list[Problem], list[Problem]]:
+    """`count` of the training problems with the shortest solutions (of all, where a solution is a bare answer), and the
+    rest."""
     if count == 0:
         return [], train
     solved = [p for p in train if p.solution]
     if len(solved) < count or len(train) <= count:
         raise RunError(f"dataset.few_shot={count}: only {len(solved)} of {len(train)} problems have a solution")
-    shortest = sorted(solved, key=lambda p: (len(p.solution or ""), p.id))[: count * FEW_SHOT_POOL]
-    chosen = sorted(shortest, key=lambda p: _hash_share(p.question))[:count]
+    pool = sorted(solved, key=lambda p: (len(p.solution or ""), p.id))[: None if bare else count * FEW_SHOT_POOL]
+    chosen = sorted(pool, key=lambda p: _hash_share(p.question))[:count]
     taken = {p.id for p in chosen}
     return chosen, [p for p in train if p.id not in taken]
 
