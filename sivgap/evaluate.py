@@ -128,6 +128,7 @@ def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[Response
             config.sampling.solver_temperature,
             config.sampling.max_new_tokens,
             key_of(config.seed, "evaluate"),
+            config.sampling.top_p,
         )
         store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling)
         yield store, make_verifier(config.verifier, bench, remember), answers
