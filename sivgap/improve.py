@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +19,7 @@ from sivgap.engines.noise import key_of
 from sivgap.hardware import describe_hardware, prepare_processor
 from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
+from sivgap.parallel.group import ALONE, Group
 from sivgap.progress import Advance, Display
 from sivgap.report.summary import conclude
 from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest, save
@@ -35,7 +37,10 @@ from sivgap.update.replay import replay_examples
 
 
 class Improvement:
-    """One run under way. The public methods are the steps of Algorithm 1; everything they change is in a checkpoint."""
+    """One run under way. The public methods are the steps of Algorithm 1; everything they change is in a checkpoint.
+
+    With several processes every rank takes them all, and decides alike; the first one alone writes.
+    """
 
     def __init__(
         self,
@@ -50,6 +55,7 @@ class Improvement:
         self.lab, self.run, self.display, self.tracker, self._stop = lab, run, display, tracker, stop
         self._timetable, self._external = timetable, external
         self.config: TrainConfig = lab.config
+        self.group: Group = lab.group
         self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
         self.progress = Progress()
         self._labels: list[Example] = []
@@ -79,14 +85,16 @@ class Improvement:
     def resume(self) -> None:
         """Go on from the newest checkpoint, forgetting what was measured after it; or from the start."""
         found = load_newest(self.run.checkpoints)
+        self.group.wait()  # no rank may write the next one before all have read this one
         if found is not None:
             self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
             self.lab.learner.restore(found.weights, found.optimizer)
             self._started_at = self.progress.half
             self.display.say(f"going on from epoch {self.epoch:g}")
-        self.run.trajectory.rewind(self.epoch, inclusive=self.progress.measured)
-        for _, lines in groupby(self.run.trajectory.read(), key=lambda line: line["epoch"]):
-            self.tracker.log(list(lines))
+        if self.group.leads:
+            self.run.trajectory.rewind(self.epoch, inclusive=self.progress.measured)
+            for _, lines in groupby(self.run.trajectory.read(), key=lambda line: line["epoch"]):
+                self.tracker.log(list(lines))
         if not self.progress.measured:
             self._measure()
 
@@ -136,7 +144,7 @@ class Improvement:
                     seconds_train=self.progress.seconds_train + time.perf_counter() - started,
                 )
                 advance(1, 0)
-                if self._stop:
+                if self.group.any(bool(self._stop)):
                     self._checkpoint()
                     raise self._stop.stopped(f"at epoch {self.epoch:g}")
         if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
@@ -199,8 +207,7 @@ class Improvement:
     def _measure(self) -> None:
         """Measure both panels, append to the trajectory, write the samples; never touches what training uses."""
         self.lab.engine.load(dict(self.lab.learner.merged_weights()))
-        rows: list[dict[str, Any]] = []
-        lines = []
+        panels: dict[str, Panel] = {}
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
             with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
@@ -211,19 +218,29 @@ class Improvement:
                     self._checked(advance),
                     *(self._external_now() if split == "train" else ()),
                 )
-            lines.append(self._line(split, panel))
-            rows += sample_rows(self.epoch, split, problems, panel)
+            if panel is not None:
+                panels[split] = panel
+        lines = self._record(panels) if panels else []
+        self.progress = Progress(half=self.progress.half, measured=True, step=self.progress.step)
+        self._checkpoint()
+        if lines:
+            done = self.progress.half - self._started_at
+            spent = time.monotonic() - self._started
+            left = spent / done * (self.schedule.halves - self.progress.half) if done else None
+            self.display.measurement(lines[-1], self.config.epochs, left)
+        self._advise()
+
+    def _record(self, panels: dict[str, Panel]) -> list[dict[str, Any]]:
+        """Write down what was measured; its trajectory lines."""
+        rows: list[dict[str, Any]] = []
+        for split, panel in panels.items():
+            rows += sample_rows(self.epoch, split, self._panels[split], panel)
         write_samples(self.run.samples_path(self.epoch), rows)
+        lines = [self._line(split, panel) for split, panel in panels.items()]
         for line in lines:
             self.run.trajectory.append(line)
         self.tracker.log(lines, [row for row in rows if row["split"] == "test"])
-        self.progress = Progress(half=self.progress.half, measured=True, step=self.progress.step)
-        self._checkpoint()
-        done = self.progress.half - self._started_at
-        spent = time.monotonic() - self._started
-        left = spent / done * (self.schedule.halves - self.progress.half) if done else None
-        self.display.measurement(lines[-1], self.config.epochs, left)
-        self._advise()
+        return lines
 
     def _external_now(self) -> tuple[dict[str, Response], dict[str, Response]]:
         """External responses given so far, and those that arrive now; none arrive once the run is over."""
@@ -242,10 +259,12 @@ class Improvement:
             )
 
     def _remaining_gain(self) -> Gain | None:
-        """None without a stopping rule, and where nothing can be said yet."""
+        """None without a stopping rule, and where nothing can be said yet. What the first rank finds decides."""
         if self.config.stopping.rule == "none":
             return None
-        return remaining_gain(self.run.trajectory.read(), self.config.epochs)
+        gain = remaining_gain(self.run.trajectory.read(), self.config.epochs) if self.group.leads else None
+        found = json.loads(self.group.gather(json.dumps(gain and asdict(gain)).encode())[0])
+        return found and Gain(**found)
 
     def _line(self, split: str, panel: Panel) -> dict[str, Any]:
         """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""
@@ -269,11 +288,13 @@ class Improvement:
     def _checkpoint(self) -> None:
         learner = self.lab.learner
         name = epoch_name(self.epoch, self.progress.step_in_half)
-        save(
-            self.run.checkpoints,
-            name,
-            Checkpoint(self.progress, learner.trained(), learner.optimizer_state(), self._labels, self._queue),
-        )
+        if self.group.leads:
+            save(
+                self.run.checkpoints,
+                name,
+                Checkpoint(self.progress, learner.trained(), learner.optimizer_state(), self._labels, self._queue),
+            )
+        self.group.wait()  # a rank that went on, and ended, would take the first one along before it is written
 
     def _checked(self, advance: Advance) -> Advance:
         def on_batch(done: int, tokens: int) -> None:
@@ -285,25 +306,38 @@ class Improvement:
 
 
 @contextmanager
-def open_improvement(run: Run, display: Display, stop: StopRequest) -> Iterator[Improvement]:
-    """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table)."""
-    prepare_processor(run.config.engine.threads)
+def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> Iterator[Improvement]:
+    """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table).
+
+    Of a `group` the first rank alone collects, streams and concludes; the others leave when it has.
+    """
+    prepare_processor(run.config.engine.threads, group.size)
     dataset = load_dataset(run.config.dataset)
     timetable = make_timetable(run.config, dataset.train)
     chosen = [problem for problem in dataset.train if problem.id in timetable.arrival]
+    if not group.leads:
+        group.wait()  # for what the first rank has collected
     external = collect(run.config, dataset, chosen, run.path / "external.jsonl", display)
-    with open_lab(run.config, dataset) as lab:
-        run.begin(describe_hardware(), lab.loaded.commit)
+    if group.leads:
+        group.wait()
+    with open_lab(run.config, dataset, group) as lab:
+        if group.leads:
+            run.begin(describe_hardware(group.size), lab.loaded.commit)
         settings = run.config.model_dump(mode="json")
-        tracker = WandbTracker(run.config.tracking.wandb, run.id, run.path.name, run.path, settings, display.say)
+        wandb = run.config.tracking.wandb
+        tracker = WandbTracker(
+            wandb if group.leads else wandb.model_copy(update={"mode": "disabled"}),
+            run.id, run.path.name, run.path, settings, display.say,
+        )  # fmt: skip
         failed = True
         try:
             job = Improvement(lab, run, display, tracker, stop, timetable, external)
             with stop.deferred():
                 yield job
-            lines = run.trajectory.read()
-            conclude(run.path, lines, display)
-            tracker.finish({k: v for k, v in lines[-1].items() if not isinstance(v, dict)}, failed=False)
+            if group.leads:
+                lines = run.trajectory.read()
+                conclude(run.path, lines, display)
+                tracker.finish({k: v for k, v in lines[-1].items() if not isinstance(v, dict)}, failed=False)
             failed = False
         finally:
             if failed:

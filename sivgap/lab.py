@@ -19,6 +19,8 @@ from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade
 from sivgap.measure import External, Panel
 from sivgap.models.load import Loaded, check_targets, context_length, pad_token
+from sivgap.parallel.engine import Dealt
+from sivgap.parallel.group import ALONE, Group
 from sivgap.prompts import PromptWriter
 from sivgap.selection import best_of_n
 from sivgap.solver import check_context, load_solver, make_bench
@@ -43,9 +45,10 @@ class Lab:
     writer: PromptWriter
     verifier: Verifier
     in_pass: InPass | None
-    engine: HFEngine
+    engine: HFEngine | Dealt
     learner: Sft
     comparer: AnswerComparer
+    group: Group = ALONE
 
     def sample_and_verify(
         self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None = None
@@ -71,17 +74,22 @@ class Lab:
         on_batch: OnBatch | None,
         given: Mapping[str, Response] = MappingProxyType({}),
         arriving: Mapping[str, Response] = MappingProxyType({}),
-    ) -> Panel:
+    ) -> Panel | None:
         """Sample, verify, choose and, for the record alone, grade.
 
         External responses to some of the problems have been `given`, or are `arriving` right after this measurement.
+        The first rank grades, the others return None and go on: grading decides nothing that they need, and a
+        comparison that nearly takes too long may end on one rank and not on another.
         """
         rollouts, scores = self.sample_and_verify(problems, samples, stream, on_batch)
+        external = self._external(problems, given, arriving)
+        if not self.group.leads:
+            return None
         texts = self.writer.decode(rollouts.bodies)
         references = [problem.reference for problem in problems for _ in range(samples)]
         grades = grade(self.config.dataset.name, texts, references, self.comparer)
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, self.config.selection.threshold)
-        return Panel(rollouts, texts, scores, grades, choice, self._external(problems, given, arriving))
+        return Panel(rollouts, texts, scores, grades, choice, external)
 
     def _external(
         self, problems: Sequence[Problem], given: Mapping[str, Response], arriving: Mapping[str, Response]
@@ -93,12 +101,13 @@ class Lab:
         those = [problems[i] for i in places]
         texts = [responses[problem.id].text for problem in those]
         tokens = [self.external_tokens(problem, responses[problem.id]) for problem in those]
+        references = [problem.reference for problem in those]
         return External(
             np.array(places),
             np.array([problem.id not in given for problem in those]),
             tokens,
             texts,
-            grade(self.config.dataset.name, texts, [problem.reference for problem in those], self.comparer),
+            grade(self.config.dataset.name, texts, references, self.comparer) if self.group.leads else [],
             self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens),
         )
 
@@ -138,18 +147,18 @@ class Lab:
 
 
 @contextmanager
-def open_lab(config: TrainConfig, dataset: Dataset) -> Iterator[Lab]:
+def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Iterator[Lab]:
     """Load everything that `config` names, to work on `dataset`; grading workers end with the block.
 
     Raises:
         RunError: If the model cannot be loaded, or dataset and model do not fit each other.
     """
-    solver = load_solver(config, dataset)
+    solver = load_solver(config, dataset, group)
     loaded = solver.loaded
     check_targets(config.model, loaded.model)
-    learner = Sft(loaded.model, config.model, config.update, config.seed, pad_token(loaded))
+    learner = Sft(loaded.model, config.model, config.update, config.seed, pad_token(loaded), group)
     with comparer() as answers:
-        bench = make_bench(config, solver, dataset, answers)
+        bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
-        yield Lab(config, dataset, loaded, solver.writer, verifier, quick, solver.engine, learner, answers)
+        yield Lab(config, dataset, loaded, solver.writer, verifier, quick, solver.engine, learner, answers, group)

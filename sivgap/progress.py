@@ -29,10 +29,10 @@ _LOG_WIDTH = 120
 
 
 class Display:
-    """The terminal of one run."""
+    """The terminal of one run; nothing is shown on it if `quiet`."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         if not self.console.is_terminal:
             self.console.width = max(self.console.width, _LOG_WIDTH)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sivgap.errors import Stopped
 
@@ -22,9 +24,14 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self._signal is not None
 
+    @property
+    def number(self) -> signal.Signals | None:
+        """The signal, once there was one."""
+        return None if self._signal is None else signal.Signals[self._signal]
+
     def stopped(self, where: str) -> Stopped:
         """The exception that ends the run."""
-        return Stopped(f"stopped by {self._signal} {where}; run the same command to go on")
+        return Stopped(f"stopped by {self._signal or 'a signal'} {where}; run the same command to go on")
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -52,3 +59,11 @@ def listening() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def follow_parent(parent: int) -> None:
+    """Ask this process to stop once `parent` is gone: nobody waits for its result any more."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    with suppress(ProcessLookupError):
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -15,6 +15,8 @@ from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer
 from sivgap.models.load import Loaded, context_length, load_model, pad_token
+from sivgap.parallel.engine import Dealt
+from sivgap.parallel.group import ALONE, Group
 from sivgap.prompts import PromptWriter, fill, is_follow_up
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
@@ -27,23 +29,25 @@ class Solver:
 
     loaded: Loaded
     writer: PromptWriter
-    engine: HFEngine
+    engine: HFEngine | Dealt
 
 
-def load_solver(config: SolverConfig, dataset: Dataset) -> Solver:
-    """The solver of `config`, to work on `dataset`.
+def load_solver(config: SolverConfig, dataset: Dataset, group: Group = ALONE) -> Solver:
+    """The solver of `config`, to work on `dataset`; the ranks of `group` share its work.
 
     Raises:
         RunError: If the model cannot be loaded.
     """
-    return load_source(config.model, config, dataset)
+    return load_source(config.model, config, dataset, group)
 
 
-def make_bench(config: SolverConfig, solver: Solver, dataset: Dataset, comparer: AnswerComparer) -> Bench:
+def make_bench(
+    config: SolverConfig, solver: Solver, dataset: Dataset, comparer: AnswerComparer, group: Group = ALONE
+) -> Bench:
     """What the verifiers of `config` are made from: the solver itself, or the model that ``verifier.model`` names."""
     judge = solver
     if config.verifier.model.path is not None:
-        judge = load_source(config.verifier.model, config, dataset)
+        judge = load_source(config.verifier.model, config, dataset, group)
     return Bench(
         judge.engine,
         judge.writer,
@@ -56,7 +60,7 @@ def make_bench(config: SolverConfig, solver: Solver, dataset: Dataset, comparer:
     )
 
 
-def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset) -> Solver:
+def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset, group: Group = ALONE) -> Solver:
     """Any model, asked the questions of `config`.
 
     Raises:
@@ -66,7 +70,7 @@ def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset) -> 
     writer = PromptWriter(loaded.tokenizer, source.chat_template, read_prompt(config.dataset.prompt), dataset.examples)
     stop = StopText(loaded.tokenizer, source.stop) if source.stop else None
     engine = HFEngine(loaded.model, loaded.end_tokens, pad_token(loaded), config.engine.batch_size, stop)
-    return Solver(loaded, writer, engine)
+    return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group))
 
 
 def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Solver, bench: Bench) -> None:

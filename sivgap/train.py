@@ -15,15 +15,18 @@ A run's directory is its truth (`sivgap.runs`): the same command goes on where i
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from typing import TYPE_CHECKING
 
 from sivgap.config.app import run_app
 from sivgap.config.schema import TrainConfig
-from sivgap.errors import SivgapError, Stopped
+from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
+from sivgap.parallel.group import ALONE, Group
+from sivgap.parallel.launch import work_in_ranks
 from sivgap.progress import Display
 from sivgap.runs.trajectory import final_accuracy
-from sivgap.signals import listening
+from sivgap.signals import StopRequest, listening
 from sivgap.sweep.job import run_job
 
 if TYPE_CHECKING:
@@ -52,31 +55,31 @@ def train(config: TrainConfig, wait: bool = False) -> float | None:
     """
     from sivgap.runs.run import Run
 
+    if os.environ.get("WORLD_SIZE", "1") not in ("0", "1"):
+        raise ConfigError(
+            "this is one of several processes that torchrun, or another launcher, has started; start one without it, "
+            "and set launch.processes=N"
+        )
     run, display = Run(config, wait), Display()
     try:
         if run.state == "complete":
             display.say("this run is complete; fresh=true starts over beside it")
         else:
-            _work(run, display)
+            _attempt(run, display)
     finally:
         run.close()
     print(run.path)
     return final_accuracy(run.path)
 
 
-def _work(run: Run, display: Display) -> None:
-    """Load, improve, finish; whatever ends it is recorded in ``status.json``."""
+def _attempt(run: Run, display: Display) -> None:
+    """Work on the run; whatever ends it is recorded in ``status.json``."""
     handler = run.log_to_file()
-    # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
     try:
         with listening() as stop:
-            from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
-
-            with open_improvement(run, display, stop) as job:
-                improve(job)
-            early = job.stops_early and "stopped early: stopping.min_gain is not to be expected any more"
-        run.mark("complete", early or None)
+            alone = run.config.launch.processes == 1
+            early = work(run, display, stop) if alone else work_in_ranks(run, stop)
+        run.mark("complete", early)
     except KeyboardInterrupt as error:
         run.mark("stopped", "interrupted twice")
         raise Stopped("interrupted; run the same command to go on from the last checkpoint") from error
@@ -90,12 +93,21 @@ def _work(run: Run, display: Display) -> None:
     except Exception as error:
         _log.exception("the run failed")
         run.mark("failed", f"{type(error).__name__}: {error}")
-        raise SivgapError(
-            f"unexpected {type(error).__name__}: {str(error)[:200]}; please report it with {run.path / 'sivgap.log'}"
-        ) from error
+        raise unexpected(error, run.path / "sivgap.log") from error
     finally:
         logging.getLogger("sivgap").removeHandler(handler)
         handler.close()
+
+
+def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> str | None:
+    """Load, improve, finish, as one of the ranks of `group`; why the run ended early, if it did."""
+    # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
+    from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
+
+    with open_improvement(run, display, stop, group) as job:
+        improve(job)
+    return "stopped early: stopping.min_gain is not to be expected any more" if job.stops_early else None
 
 
 def improve(job: Improvement) -> None:

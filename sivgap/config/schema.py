@@ -283,6 +283,11 @@ class TrackingConfig(Settings):
     wandb: WandbConfig = WandbConfig()
 
 
+class LaunchConfig(Settings):
+    processes: int = Field(default=1, ge=1, le=1024)
+    """Processes of this machine that share the work of one run; with GPUs, one each. Numbers do not depend on it."""
+
+
 class SolverConfig(Settings):
     """A model, the problems it solves, and who judges its responses: what every run has."""
 
@@ -336,6 +341,7 @@ class TrainConfig(SolverConfig):
     stopping: StoppingConfig
     cross: CrossConfig
     tracking: TrackingConfig
+    launch: LaunchConfig = LaunchConfig()
     epochs: float = Field(default=10, gt=0)
     """Length of the run; a multiple of half an epoch."""
     prompts_per_epoch: int | None = Field(default=None, ge=2)

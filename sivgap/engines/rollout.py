@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 OnBatch = Callable[[int, int], None]
 """Called after each batch with the prompts done and the tokens generated in it."""
@@ -120,6 +123,8 @@ def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
 
 class Engine(Protocol):
     """Samples responses and answers follow-up questions with the weights loaded last."""
+
+    def load(self, weights: Mapping[str, Tensor]) -> None: ...
 
     def rollout(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -58,14 +59,32 @@ class Run:
         except OSError as error:
             self._lock.seek(0)
             who = self._lock.read(200).strip() or "another process"
-            raise RunBusy(f"{self.path}: {who} is working on this run; wait for it, or use fresh=true") from error
+            if not _is_gone(who):
+                raise RunBusy(f"{self.path}: {who} is working on this run; wait for it, or use fresh=true") from error
+            fcntl.flock(self._lock, fcntl.LOCK_EX)  # its ranks hold the lock until they have noticed
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         self._lock.flush()
+        self._look()
+
+    @classmethod
+    def of_rank(cls, config: TrainConfig, path: Path, identifier: str) -> Run:
+        """The run as one of its ranks sees it: opened, and locked, by the process that started the rank."""
+        run = cls.__new__(cls)
+        run.config, run.path, run.id = config, path, identifier
+        run._look()
+        return run
+
+    def _look(self) -> None:
         self.trajectory = Trajectory(self.path / "trajectory.jsonl")
         self.status = self._read_status()
         self.state = str(self.status.get("state", "new"))
         self._started, self._before = time.monotonic(), float(self.status.get("seconds", 0.0))
+
+    @property
+    def lock(self) -> int:
+        """The lock's descriptor: the run stays locked as long as any process that was given it lives."""
+        return self._lock.fileno()
 
     def begin(self, hardware: dict[str, Any], model_commit: str | None) -> None:
         """Write the configuration and mark the run as running."""
@@ -84,6 +103,10 @@ class Run:
         seconds = round(self._before + time.monotonic() - self._started, 1)
         self.status |= {"state": state, "reason": reason, "seconds": seconds}
         write_json(self.path / "status.json", self.status)
+
+    def reread(self) -> None:
+        """Take over what a rank has written into ``status.json``."""
+        self.status = self._read_status()
 
     def samples_path(self, epoch: float) -> Path:
         return self.path / "samples" / f"{epoch_name(epoch)}.parquet"
@@ -130,6 +153,20 @@ def _name(config: TrainConfig, key: str) -> str:
 def versions() -> dict[str, str | None]:
     """Of sivgap and of the packages that numbers depend on."""
     return {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}}
+
+
+def _is_gone(who: str) -> bool:
+    """Whether the process that wrote `who` into the lock was of this host and has ended."""
+    found = re.fullmatch(r"process (\d+) on (.+)", who)
+    if found is None or found[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _version(package: str) -> str | None:

@@ -17,7 +17,7 @@ from sivgap.runs.identity import identity
 from sivgap.runs.trajectory import final_accuracy
 from sivgap.signals import SIGNALS
 from sivgap.sweep.manifest import Job, State, Sweep
-from sivgap.sweep.process import BUSY, LOST, run_isolated
+from sivgap.sweep.process import BUSY, DIED, LOST, run_isolated
 
 
 class Interrupted(BaseException):
@@ -70,6 +70,8 @@ def _outcome(status: int, log: Path) -> tuple[State, str | None]:
         line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.startswith("sivgap: ")
     ]
     reason = said[-1].removeprefix("sivgap: ") if said else f"exit status {status}"
+    if status == DIED:
+        return "killed", reason
     return ("stopped" if status == Stopped.status else "failed"), reason
 
 

@@ -11,18 +11,19 @@ import os
 import signal
 import sys
 import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sivgap.config.schema import TrainConfig
-from sivgap.errors import SivgapError
+from sivgap.errors import RankDied, SivgapError
 from sivgap.runs.run import RunBusy
-from sivgap.signals import SIGNALS
+from sivgap.signals import SIGNALS, follow_parent
 
 BUSY = 11
 """Exit status of a process that found its run worked on by another; only `run_isolated` sees it."""
+
+DIED = 12
+"""Exit status of a process whose run lost one of its own processes (`launch.processes`)."""
 
 LOST = 255
 """What multiprocessing reports of a process whose server died: a scheduler that ends a job ends both."""
@@ -63,24 +64,19 @@ def _work(settings: dict[str, Any], log: str, wait: bool) -> None:
     os.dup2(descriptor, 2)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=follow_parent, args=(os.getppid(),), daemon=True).start()
     from sivgap.train import train
 
     try:
         train(TrainConfig.model_validate(settings), wait)
     except RunBusy:
         sys.exit(BUSY)
+    except RankDied as error:
+        print(f"sivgap: {error}", file=sys.stderr)
+        sys.exit(DIED)
     except SivgapError as error:
         print(f"sivgap: {error}", file=sys.stderr)
         sys.exit(error.status)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-
-
-def _follow_parent(parent: int) -> None:
-    """Ask this process to stop once `parent` is gone: nobody waits for its result any more."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    with suppress(ProcessLookupError):
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -3,12 +3,15 @@
 The loss is the mean negative log-likelihood over the response tokens of a step, end of sequence included. The trained
 model is separate from the engine's: `merged_weights` hands over base + scale * B A, computed from pristine base weights
 each time, because merging and unmerging in place drifts.
+
+With several processes the examples of a step are dealt out, and the gradients of the ranks are added up after their
+backward passes. Not by DDP: it averages over ranks, where the loss is a mean over tokens and the shares are uneven, and
+it wants a backward pass of each, where a rank may have no example.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -20,7 +23,9 @@ from transformers import PreTrainedModel
 
 from sivgap.config.schema import ModelConfig, UpdateConfig
 from sivgap.engines.noise import key_of
-from sivgap.errors import ConfigError, RunError
+from sivgap.errors import RunError
+from sivgap.parallel.deal import deal
+from sivgap.parallel.group import ALONE, Group
 from sivgap.update.example import Example
 
 IGNORED = -100
@@ -35,6 +40,7 @@ class Sft:
         config: Learning rate, rank, batch size and so on.
         seed: Of the adapters' initial weights and of dropout.
         pad_token: Any valid token id.
+        group: The processes that share every step.
     """
 
     def __init__(
@@ -44,10 +50,9 @@ class Sft:
         config: UpdateConfig,
         seed: int,
         pad_token: int,
+        group: Group = ALONE,
     ) -> None:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise ConfigError("several processes a run are not supported yet; start one, without a launcher")
-        self._config, self._seed, self._pad = config, seed, pad_token
+        self._config, self._seed, self._pad, self._group = config, seed, pad_token, group
         own = copy.deepcopy(model)
         own.set_attn_implementation("sdpa")
         torch.manual_seed(key_of(seed, "adapter") % 2**63)
@@ -64,20 +69,27 @@ class Sft:
         self._model, self._optimizer = self._accelerator.prepare(own, optimizer)
 
     def step(self, batch: Sequence[Example], number: int) -> float:
-        """One optimiser step on `batch`; the mean loss over its response tokens (nats a token).
+        """One optimiser step on `batch`, the same on every rank; the mean loss over its response tokens (nats a token).
+
+        Dropout draws by step and rank: with it, the masks depend on the number of processes, as they do on the size of
+        micro-batches; without it, a step differs by rounding alone.
 
         Raises:
             RunError: If the loss is not finite; the weights are then unchanged.
         """
-        torch.manual_seed(key_of(self._seed, "dropout", number) % 2**63)
+        rank = self._group.rank
+        torch.manual_seed(key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63)
         self._model.train()
         total = sum(len(example.response) for example in batch)
-        size = self._config.micro_batch_size or len(batch)
+        shares = deal([len(example.prompt) + len(example.response) for example in batch], self._group.size)
+        mine = [batch[i] for i in shares[rank]]
+        size = self._config.micro_batch_size or max(len(mine), 1)
         loss_sum = 0.0
-        for start in range(0, len(batch), size):
-            loss = self._loss(batch[start : start + size]) / total
+        for start in range(0, len(mine), size):
+            loss = self._loss(mine[start : start + size]) / total
             self._accelerator.backward(loss)
             loss_sum += float(loss.detach())
+        loss_sum = self._over_ranks(loss_sum)
         norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm)
         if not (torch.isfinite(torch.tensor(loss_sum)) and bool(torch.isfinite(torch.as_tensor(norm)))):
             self._optimizer.zero_grad(set_to_none=True)
@@ -88,6 +100,18 @@ class Sft:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return loss_sum
+
+    def _over_ranks(self, loss: float) -> float:
+        """Add up the gradients of all ranks, and `loss`; those of a rank without examples are zero."""
+        if self._group.size == 1:
+            return loss
+        trained = [p for p in self._raw.parameters() if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        total = torch.tensor(loss, dtype=torch.float64)
+        self._group.add([*(p.grad for p in trained if p.grad is not None), total])
+        return float(total)
 
     def _loss(self, batch: Sequence[Example]) -> Tensor:
         """Summed negative log-likelihood of the response tokens."""

@@ -1,0 +1,118 @@
+"""The ranks of a run, and what they tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sivgap.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PATIENCE = timedelta(days=7)
+"""How long a rank waits for the others: as long as the first one collects external responses. A rank that died is
+noticed by the run's own process, not by this."""
+
+_BUCKET = 2**26
+"""Numbers added up in one message: a second copy of this many gradients is in memory."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The process `rank` of `size`. Every method is called by all ranks, in the same order; alone it does nothing."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that owns the run's directory, the display and W&B."""
+        return self.rank == 0
+
+    def gather(self, mine: bytes) -> list[bytes]:
+        """What every rank has to say, in the order of ranks."""
+        if self.size == 1:
+            return [mine]
+        import torch
+        from torch import distributed
+
+        lengths = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
+        distributed.all_gather(lengths, torch.tensor([len(mine)]))
+        longest = max(int(length) for length in lengths)
+        padded = torch.from_numpy(np.frombuffer(mine.ljust(longest, b"\0"), dtype=np.uint8).copy())
+        found = [torch.empty_like(padded) for _ in range(self.size)]
+        distributed.all_gather(found, padded)
+        return [text[: int(n)].numpy().tobytes() for text, n in zip(found, lengths, strict=True)]
+
+    def any(self, flag: bool) -> bool:
+        """Whether `flag` is true on any rank."""
+        return any(said == b"1" for said in self.gather(b"1" if flag else b"0")) if self.size > 1 else flag
+
+    def wait(self) -> None:
+        """Until every rank has come here."""
+        self.any(False)
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each of `tensors` by its sum over ranks, which then has the same bits on all of them."""
+        if self.size == 1:
+            return
+        import torch
+        from torch import distributed
+
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            distributed.all_reduce(flat)
+            for tensor, total in zip(bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True):
+                tensor.copy_(total.view_as(tensor))
+
+
+ALONE = Group()
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """`tensors` in portions of one type and device, and of a bounded size."""
+    bucket: list[Tensor] = []
+    count = 0
+    for tensor in tensors:
+        alike = not bucket or (bucket[0].dtype, bucket[0].device) == (tensor.dtype, tensor.device)
+        if bucket and (not alike or count + tensor.numel() > _BUCKET):
+            yield bucket
+            bucket, count = [], 0
+        bucket.append(tensor)
+        count += tensor.numel()
+    if bucket:
+        yield bucket
+
+
+@contextmanager
+def joined(meeting: Path, rank: int, size: int) -> Iterator[Group]:
+    """Meet the other ranks of this machine through the file `meeting`: no port that another run could have taken.
+
+    With GPUs each rank has one of its own; gradients then go by NCCL, everything else by gloo.
+
+    Raises:
+        ConfigError: If there are fewer GPUs than ranks.
+    """
+    import torch
+    from torch import distributed
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        if gpus < size:
+            raise ConfigError(
+                f"launch.processes={size}: each process needs a GPU of its own, and there are {gpus}; "
+                f"set launch.processes={gpus}, or CUDA_VISIBLE_DEVICES= to use processors alone"
+            )
+        torch.cuda.set_device(rank)
+        backend = "cpu:gloo,cuda:nccl"
+    store = distributed.FileStore(str(meeting), size)  # type: ignore[attr-defined]
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    yield Group(rank, size)

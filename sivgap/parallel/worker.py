@@ -1,0 +1,69 @@
+"""``python -m sivgap.parallel.worker FOLDER RANK``: one rank of a run, started by `launch`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+from sivgap.config.schema import TrainConfig
+from sivgap.errors import SivgapError, unexpected
+from sivgap.parallel.group import joined
+from sivgap.parallel.launch import End, Handed, end_file
+from sivgap.progress import Display
+from sivgap.runs.files import write_json
+from sivgap.runs.run import Run
+from sivgap.signals import follow_parent, listening
+
+_ORPHANED = 60.0
+"""Seconds that a rank has to stop in once its parent is gone; another, which it waits for, may have died with it."""
+
+
+def main() -> None:
+    """The whole life of a rank."""
+    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+    handed = Handed(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    threading.Thread(target=_follow, args=(handed.process,), daemon=True).start()
+    config = TrainConfig.model_validate(handed.settings)
+    run = Run.of_rank(config, Path(handed.path), handed.identifier)
+    end = _work(run, folder / "meeting", rank)
+    write_json(end_file(folder, rank), asdict(end))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # gloo and torch's compiler, which every optimizer brings along, now and then abort in an ordinary exit.
+    os._exit(end.status)
+
+
+def _work(run: Run, meeting: Path, rank: int) -> End:
+    if rank == 0:
+        run.log_to_file()
+    else:
+        logging.getLogger("sivgap").addHandler(logging.NullHandler())
+    try:
+        with listening() as stop, joined(meeting, rank, run.config.launch.processes) as group:
+            from sivgap.train import work
+
+            early = work(run, Display(quiet=rank > 0), stop, group)
+            group.wait()
+            return End(0, time.time(), early)
+    except SivgapError as error:
+        return End(error.status, time.time(), str(error), traceback.format_exc())
+    except Exception as error:
+        told = unexpected(error, run.path / "sivgap.log")
+        return End(told.status, time.time(), str(told), traceback.format_exc())
+
+
+def _follow(parent: int) -> None:
+    follow_parent(parent)
+    time.sleep(_ORPHANED)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
