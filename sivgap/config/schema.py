@@ -117,7 +117,7 @@ class EngineConfig(Settings):
     batch_size: int = Field(default=256, ge=1)
     """Responses sampled at once; more is faster until memory ends. Responses do not depend on it."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads; null leaves it to torch."""
+    """CPU threads of each process; null takes torch's choice, shared out among ``launch.processes``."""
 
 
 class UpdateConfig(Settings):

@@ -26,7 +26,7 @@ from sivgap.signals import StopRequest
 _LOOK = 0.05
 """Seconds between two looks at the ranks."""
 
-_AFTER_FAILURE = 3.0
+_AFTER_FAILURE = 5.0
 """Seconds that the other ranks have once one has failed or died: enough to write down what they know of it."""
 
 _AFTER_END = 60.0
@@ -79,7 +79,7 @@ def work_in_ranks(run: Run, stop: StopRequest) -> str | None:
             for process in ranks:
                 process.kill()
                 process.wait()
-        run.reread()
+            run.reread()
         return _conclude(codes, folder, stop)
 
 
