@@ -82,9 +82,9 @@ def verdicts(rng, prompts, size, repetitions, spread=(0.3, 0.2, 0.1)):
 
 def test_the_components_of_variance_are_unbiased_and_their_errors_are_right():
     rng = np.random.default_rng(2)
-    tables = [components(verdicts(rng, 100, 4, 3), draws=60, seed=i) for i in range(250)]
+    tables = [components(verdicts(rng, 100, 4, 3), draws=50, seed=i) for i in range(150)]
     found = np.array([table["variance"] for table in tables])
-    assert found.mean(axis=0) == pytest.approx([0.3, 0.2, 0.1], abs=4 * (found.std(axis=0) / np.sqrt(250)).max())
+    assert found.mean(axis=0) == pytest.approx([0.3, 0.2, 0.1], abs=4 * (found.std(axis=0) / np.sqrt(150)).max())
     said = np.mean([table["variance_se"] for table in tables], axis=0)
     assert said == pytest.approx(found.std(axis=0), rel=0.15)
     assert np.mean([table["share"] for table in tables], axis=0).sum() == pytest.approx(1)
@@ -180,16 +180,17 @@ def test_the_interval_of_the_auroc_holds_the_truth_though_prompts_differ():
     rng = np.random.default_rng(6)
     truth = calibration(*reversed(panel(99, prompts=20_000)), draws=2)["auroc"].value
     held = 0
-    for seed in range(240):
+    for seed in range(150):
         utility, scores = panel(rng.integers(2**32), prompts=80)
-        found = calibration(scores, utility, draws=150, seed=seed)["auroc"]
+        found = calibration(scores, utility, draws=100, seed=seed)["auroc"]
         held += found.low <= truth <= found.high
-    assert held / 240 == pytest.approx(0.89, abs=0.06)  # 150 draws and 80 prompts cost about a point
+    assert held / 150 == pytest.approx(0.89, abs=0.07)  # 100 draws and 80 prompts cost about a point
 
 
 # Ensembles
 
 
+@settings(max_examples=20)
 @given(seeds)
 def test_verifiers_that_must_agree_keep_a_part_of_what_each_keeps(seed):
     utility, first = panel(seed)

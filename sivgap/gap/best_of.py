@@ -1,6 +1,6 @@
 """One answer from N responses: the best-scored, the commonest, or the commonest weighted by score.
 
-Responses with equal answers stand for one answer. A missing answer (None) has no equal and no vote; where all are
+Responses with equal answers stand for one answer. A missing answer has no equal and no vote; where all are
 missing, any response is as good as another. Ties bring the mean over what is tied, as a draw would on average.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sivgap.gap.estimate import Array, mean
 
 Answers = NDArray[np.object_]
-"""(P, N): the extracted answer of each response, a string, or None where there is none."""
+"""(P, N): the extracted answer of each response, a string; anything else (None, a table's NaN) is no answer."""
 
 TIED = 1e-12
 """Sums of scores nearer than this are equal: they differ by rounding."""
@@ -38,7 +38,7 @@ def vote(utility: Array, answers: Answers, weights: Array) -> Array:
 def _vote(utility: Array, answers: Answers, weights: Array) -> float:
     responses: dict[str, list[int]] = {}
     for i, answer in enumerate(answers):
-        if answer is not None:
+        if isinstance(answer, str):
             responses.setdefault(answer, []).append(i)
     if not responses:
         return float(utility.mean())

@@ -70,7 +70,7 @@ def calibration(
     bin add (Stephenson 2008): their variance less twice their covariance with being right; 0 where no bin mixes scores.
 
     Reliability and the calibration error are distances from noisy means, so a calibrated verifier has them above 0 too:
-    by about uncertainty / responses a bin, and the error by about the root of that.
+    by uncertainty / responses a bin or more, and the error by about the root of that.
     """
     cells = _cells(scores, correct, equal_count_bins(scores, bins))
     level, right = np.unique(scores, return_inverse=True)[1].ravel(), correct.ravel() == 1

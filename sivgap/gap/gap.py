@@ -25,7 +25,8 @@ Fallback = Literal["all", "drop", "zero"]
 terms; or the filter's answer has utility 0."""
 
 Saturated = Literal["drop", "zero"]
-"""A prompt whose sampled responses all have U_max, where the relative gap is 0/0: left out, or 0."""
+"""A prompt whose sampled responses all have U_max, where the relative gap is 0/0 (or, if nothing is kept and that
+counts as utility 0, not finite): left out, or 0."""
 
 
 @dataclass(frozen=True)
