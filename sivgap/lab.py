@@ -21,6 +21,7 @@ from sivgap.measure import External, Panel
 from sivgap.models.load import Loaded, check_targets, context_length, pad_token
 from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import ALONE, Group
+from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
 from sivgap.selection import best_of_n
 from sivgap.solver import check_context, load_solver, make_bench
@@ -64,7 +65,14 @@ class Lab:
         started = time.perf_counter()
         bodies = rollouts.bodies
         scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream)
-        return replace(rollouts, seconds_verify=time.perf_counter() - started), scores
+        return replace(rollouts, seconds_verify=time.perf_counter() - started), self._of_first_rank(scores)
+
+    def _of_first_rank(self, scores: Scores) -> Scores:
+        """The same scores on every rank: a grader (``gold``) that nearly takes too long may end on one rank alone."""
+        if self.group.size == 1:
+            return scores
+        first = unpack(self.group.gather(pack({"values": scores.values, "unparsed": scores.unparsed}))[0])
+        return Scores(first["values"].astype(np.float64), first["unparsed"].astype(np.float64))
 
     def measure(
         self,
