@@ -97,15 +97,21 @@ class VerifierConfig(Settings):
     """Ask about each pair both ways round: judges prefer a place."""
     pairing: Literal["elimination", "swiss"] = "elimination"
     """Who meets in a tournament: the winners of the last round, or (ours) always responses of like strength."""
-    members: dict[Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "gold"], Fraction] = {}
-    """Of an ensemble: its verifiers, each with the score from which on it accepts a response."""
+    members: list[Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "gold"]] = []
+    """Of an ensemble: its verifiers."""
+    accept: list[Fraction] = Field(default=[0.5], min_length=1)
+    """The score from which on each member accepts a response: one for all, or one each."""
     combine: Literal["and", "mean"] = "and"
     """An ensemble accepts what all members accept (the paper), or scores by the mean of their scores (ours)."""
 
     @model_validator(mode="after")
     def _consistent(self) -> VerifierConfig:
         if self.name == "ensemble" and not self.members:
-            raise ValueError("members: expected verifiers with a threshold each, such as {mc: 0.5, cot_score: 0.8}")
+            raise ValueError("members: expected verifiers, such as [mc,cot_score]")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("members: expected each verifier once")
+        if self.members and len(self.accept) not in (1, len(self.members)):
+            raise ValueError(f"accept: expected one score, or one for each of {len(self.members)} members")
         if self.name not in ("ensemble", "gold") and len(self.answers) < 2:
             raise ValueError(f"answers: {self.name} needs at least two allowed answers with their scores")
         return self

@@ -28,6 +28,8 @@ class ReportConfig(Settings):
     """A run directory, or a pattern of several (in quotes)."""
     sweep: str | None = None
     """A sweep's directory; while it is under way, its status is shown first."""
+    evaluations: str | None = None
+    """Directories of `sivgap.evaluate`, a pattern in quotes: models, verifiers and judges beside each other."""
     margin: float = Field(default=0.02, gt=0, lt=1)
     """Of a sweep: accuracies that differ by less are called equivalent."""
     out: str = "reports"
@@ -35,8 +37,8 @@ class ReportConfig(Settings):
 
     @model_validator(mode="after")
     def _one_source(self) -> ReportConfig:
-        if (self.runs is None) == (self.sweep is None):
-            raise ValueError("expected one of runs=DIR and sweep=DIR")
+        if [self.runs, self.sweep, self.evaluations].count(None) != 2:
+            raise ValueError("expected one of runs=DIR, sweep=DIR and evaluations=DIRS")
         return self
 
 
@@ -60,6 +62,9 @@ def report(config: ReportConfig) -> None:
 
     if config.sweep is not None:
         _sweep(Path(config.sweep), config.margin)
+        return
+    if config.evaluations is not None:
+        _evaluations(config.evaluations, Path(config.out))
         return
     folders = run_folders(config.runs or "")
     records = [read_record(folder) for folder in folders]
@@ -90,6 +95,20 @@ def _sweep(path: Path, margin: float) -> None:
     display, sweep = Display(), Sweep(path)
     follow(sweep, display)
     print(report_sweep(path, display, margin))
+
+
+def _evaluations(pattern: str, out: Path) -> None:
+    """One evaluation is reported in its own directory, several under `out`."""
+    from sivgap.progress import Display
+    from sivgap.report.evaluation import report_evaluation
+    from sivgap.report.evaluations import report_evaluations
+    from sivgap.runs.load_curves import common_name, run_folders
+
+    folders = run_folders(pattern, "scores.parquet")
+    if len(folders) == 1:
+        print(report_evaluation(folders[0], Display()))
+    else:
+        print(report_evaluations(folders, out / common_name(folders)))
 
 
 def _analysis(where: Path) -> Analysis | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
 from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, column, pass_at_1
+
+if TYPE_CHECKING:
+    from sivgap.report.evaluations import Scaling
 
 _CURVES = (
     ("solver_uncertainty", "solver", SOLVER, "U_s"),
@@ -176,6 +180,24 @@ def reliability(table: pd.DataFrame) -> go.Figure:
     figure = _figure("score", "share that is right")
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"color": NEUTRAL})
     _estimates(figure, table, "score", "accuracy", VERIFIER, "responses of like score")
+    return figure
+
+
+def scaling(found: Scaling) -> go.Figure:
+    """Relative gaps over FLOPs, and the line with its prediction band."""
+    figure = _figure("pre-training FLOPs (6ND)", "relative gap")
+    points = found.points.dropna(subset=["relative_gap"])
+    if found.line is not None:
+        x = np.geomspace(points["flops"].min(), points["flops"].max(), 50)
+        band = found.line.band(x)
+        figure.add_scatter(x=x, y=band["gap"], mode="lines", name="line", line={"color": NEUTRAL})
+        figure.add_scatter(
+            x=np.concatenate([x, x[::-1]]), y=np.concatenate([band["high"], band["low"][::-1]]), fill="toself",
+            fillcolor=NEUTRAL, opacity=0.15, line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+    _estimates(figure, points, "flops", "relative_gap", VERIFIER, "models")
+    figure.data[-1].update(mode="markers", text=list(points["model"]))
+    figure.update_xaxes(type="log")
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -23,6 +23,9 @@ from sivgap.report.examples import examples
 from sivgap.report.record import Record
 from sivgap.report.sweep_record import SweepRecord, label
 from sivgap.report.tables import cells, estimates_table, runs_table, trajectory_table
+
+if TYPE_CHECKING:
+    from sivgap.report.evaluations import Scaling
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,21 @@ def page_of_evaluation(
             ("Configuration", yaml.safe_dump(found.config, sort_keys=False)),
             ("Versions, hardware, status", yaml.safe_dump(found.status, sort_keys=False)),
         ],
+    )
+
+
+def page_of_evaluations(title: str, scalings: Sequence[Scaling], tables: Sequence[tuple[str, pd.DataFrame]]) -> str:
+    """The report of several evaluations."""
+    return _render(
+        title=title,
+        subtitle=f"{len(tables[0][1])} evaluations",
+        cards=[],
+        findings=[],
+        warnings=[],
+        shown=[Chart(charts.scaling(each), f"Relative gap over pre-training FLOPs: {each.name}") for each in scalings],
+        tables=tables,
+        examples=[],
+        details=[],
     )
 
 

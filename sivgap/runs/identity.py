@@ -89,10 +89,10 @@ def verifier_identity(config: VerifierConfig) -> dict[str, object]:
     settings = config.model_dump(mode="json")
     if config.name == "ensemble":
         members = {name: verifier_identity(member_config(config, name)) for name in config.members}
-        return {"name": "ensemble", "combine": config.combine, "members": members, "accepts": config.members}
+        return {"name": "ensemble", "combine": config.combine, "members": members, "accept": config.accept}
     settings["prompt"] = read_prompt(config.prompt)
     resting = VerifierConfig.model_fields
-    for key in ("heading", "repetitions", "rounds", "both_orders", "pairing", "members", "combine"):
+    for key in ("heading", "repetitions", "rounds", "both_orders", "pairing", "members", "accept", "combine"):
         if getattr(config, key) == resting[key].default:
             del settings[key]
     del settings["model"]

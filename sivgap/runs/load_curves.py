@@ -39,16 +39,16 @@ def columns_of(unit: Unit, solver: SolverEstimate) -> dict[str, str]:
     return read | {f"{column}_se": f"{name}_se" for column, name in read.items()}
 
 
-def run_folders(pattern: str) -> list[Path]:
-    """Run directories named by a path or a pattern, in order of name.
+def run_folders(pattern: str, marked_by: str = "trajectory.jsonl") -> list[Path]:
+    """Run directories named by a path or a pattern, in order of name; each holds a file `marked_by`.
 
     Raises:
         ConfigError: If there is none.
     """
     named = sorted(glob.glob(pattern))  # noqa: PTH207 - a pattern may be absolute
-    found = [Path(p) for p in named if (Path(p) / "trajectory.jsonl").is_file()]
+    found = [Path(p) for p in named if (Path(p) / marked_by).is_file()]
     if not found:
-        raise ConfigError(f"runs={pattern}: no run directory (a folder with trajectory.jsonl) has this name")
+        raise ConfigError(f"{pattern}: no run directory (a folder with {marked_by}) has this name")
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def make_verifier(config: VerifierConfig, bench: Bench, remember: Remember = lam
     if config.name == "ensemble":
         members: dict[str, tuple[Verifier, float]] = {
             name: (make_verifier(member_config(config, name), bench, remember), threshold)
-            for name, threshold in config.members.items()
+            for name, threshold in zip(config.members, cycle(config.accept), strict=False)
         }
         return Ensemble(members, config.combine == "mean")
     judge = remember(config, make_judge(config, bench))

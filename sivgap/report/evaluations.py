@@ -1,0 +1,197 @@
+"""The report of several evaluations: what models, verifiers and judges say beside each other (MG Sections 4 to 6).
+
+Which tables there are follows from what was evaluated: three sizes of model make the scaling of the gap, several judges
+of the same responses the cross-verification grid, several methods on the same responses correlations and ensembles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sivgap.gap.correlation import gap_correlations, score_correlations
+from sivgap.gap.cross import cross_table, own_against_others, pivot
+from sivgap.gap.ensemble import combination_table, subset_table
+from sivgap.gap.gap import Gap, gap, relative_gap
+from sivgap.gap.scaling import FEWEST_MODELS, Line, fit_line, pretraining_flops
+from sivgap.gap.weights import weigh
+from sivgap.report.evaluation_record import Evaluation, read_evaluation
+from sivgap.report.evaluation_tables import summary
+from sivgap.report.evaluations_figure import draw_grid, draw_scaling
+from sivgap.report.page import page_of_evaluations
+from sivgap.report.tables import write_table
+from sivgap.runs.files import write_text
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Relative gaps of models of several sizes, one verifier on one panel, and the line through them.
+
+    Attributes:
+        points: Columns model, flops, relative_gap with _se, _low, _high.
+    """
+
+    name: str
+    points: pd.DataFrame
+    line: Line | None
+
+
+def report_evaluations(folders: Sequence[Path], where: Path) -> Path:
+    """Write tables, figures and a page on the evaluations in `folders` to `where`.
+
+    Raises:
+        RunError: If one of them cannot be read.
+    """
+    found = [read_evaluation(folder) for folder in folders]
+    shown = [("Evaluations", overview(found))]
+    scalings, grids = scaling(found), cross_verification(found)
+    if scalings:
+        shown.append(("Relative gap over pre-training FLOPs (6ND)", scaling_lines(scalings)))
+        draw_scaling(scalings, where / "figures" / "scaling.png")
+    for name, grid in grids.items():
+        shown.append((f"Cross-verification: gap of each generator under each judge, {name}", pivot(grid).reset_index()))
+        shown.append((f"Cross-verification, {name}", cross_table(grid)))
+        shown.append((f"Own judge against others, {name}", own_against_others(grid)))
+    if grids:
+        draw_grid({name: pivot(grid) for name, grid in grids.items()}, where / "figures" / "cross_verification.png")
+    for name, group in same_responses(found).items():
+        shown += _of_verifiers(name, group)
+    for title, table in shown:
+        write_table(table, where / "tables" / _file_name(title))
+    write_text(where / "report.html", page_of_evaluations(where.name, scalings, shown))
+    return where / "report.html"
+
+
+def overview(found: Sequence[Evaluation]) -> pd.DataFrame:
+    """One row an evaluation, in the layout of MG's tables: accuracy, then gap and relative gap."""
+    rows = []
+    for each in found:
+        said = summary(each)
+        row: dict[str, Any] = {
+            key: said[key] for key in ("generator", "judge", "verifier", "dataset", "prompts", "samples")
+        }
+        for name in ("solver_accuracy", "gap", "relative_gap", "aggregate_relative_gap", "auroc", "brier"):
+            row |= {name: said[name]["value"], f"{name}_se": said[name]["stderr"]}
+        rows.append({**row, "weight": _weight(each), "empty": said["empty_prompts"], "evaluation": each.name})
+    return pd.DataFrame(rows).sort_values(["dataset", "verifier", "generator", "judge"], ignore_index=True)
+
+
+def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
+    """One for each dataset, verifier and weight by which three or more models judged themselves."""
+    found = [e for e in found if e.judge == e.generator and e.config["model"].get("tokens")]
+    made = []
+    for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, _weight(e))).items():
+        group = sorted(group, key=lambda e: float(e.config["model"]["parameters"]))
+        if len(group) < FEWEST_MODELS:
+            continue
+        flops = pretraining_flops(
+            np.array([float(e.config["model"]["parameters"]) for e in group]),
+            np.array([float(e.config["model"]["tokens"]) for e in group]),
+        )
+        gaps = [_relative(each) for each in group]
+        points = pd.DataFrame(
+            [
+                {"model": e.generator, "flops": x, **g.estimate.columns("relative_gap")}
+                for e, x, g in zip(group, flops, gaps, strict=True)
+            ]
+        )
+        known = points["relative_gap"].notna()
+        by_prompt = None
+        if all(np.array_equal(e.problems, group[0].problems) for e in group):
+            by_prompt = np.stack([np.where(g.used, g.by_prompt, np.nan) for g in gaps])[known]
+        line = fit_line(flops[known], points.loc[known, "relative_gap"].to_numpy(np.float64), by_prompt)
+        made.append(Scaling(name, points, line))
+    return made
+
+
+def scaling_lines(scalings: Sequence[Scaling]) -> pd.DataFrame:
+    """One row a line: by how much the relative gap rises with a tenfold of FLOPs."""
+    rows = []
+    for each in scalings:
+        if each.line is not None:
+            over = each.line.slope_over_prompts
+            rows.append(
+                {
+                    "of": each.name,
+                    "models": each.line.models,
+                    **each.line.slope.columns("slope"),
+                    "slope_low_over_prompts": None if over is None else over.low,
+                    "slope_high_over_prompts": None if over is None else over.high,
+                    "r": each.line.r,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def cross_verification(found: Sequence[Evaluation]) -> dict[str, dict[tuple[str, str], Gap]]:
+    """Gaps by (generator, judge), for each dataset, verifier and weight by which two or more models judged."""
+    grids = {}
+    for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, _weight(e))).items():
+        panel = [e for e in group if np.array_equal(e.problems, group[0].problems)]
+        if len({e.judge for e in panel}) > 1 and any(e.judge != e.generator for e in panel):
+            by_size = sorted(panel, key=lambda e: float(e.config["model"]["parameters"]))
+            grids[name] = {(e.generator, e.judge): _gap(e) for e in by_size}
+    return grids
+
+
+def same_responses(found: Sequence[Evaluation]) -> dict[str, list[Evaluation]]:
+    """Evaluations of the same responses by two or more verifiers (ground truth is none), by what they share."""
+    groups = _groups(
+        [e for e in found if e.config["verifier"]["name"] not in ("gold", "ensemble")],
+        lambda e: (e.generator, e.config["dataset"]["name"], f"seed {e.config['seed']}", f"n {e.correct.shape[1]}"),
+    )
+    together = {}
+    for name, group in groups.items():
+        alike = [e for e in group if e.nll.shape == group[0].nll.shape and np.array_equal(e.nll, group[0].nll)]
+        if len({_label(e) for e in alike}) > 1:
+            together[name] = list({_label(e): e for e in alike}.values())
+    return together
+
+
+def _of_verifiers(name: str, group: Sequence[Evaluation]) -> list[tuple[str, pd.DataFrame]]:
+    """What several verifiers of the same responses have in common, and what they are worth together."""
+    utility, empty = group[0].correct, group[0].config["weight"]["empty"]
+    scores = {_label(e): e.scores for e in group}
+    weights = {_label(e): e.weight for e in group}
+    gaps = {_label(e): gap(utility, weigh(e.scores, e.weight), empty).by_prompt for e in group}
+    return [
+        (f"Correlation of scores, {name}", score_correlations(scores, draws=200)),
+        (f"Correlation of gaps, {name}", gap_correlations(gaps, draws=200)),
+        (f"Ensembles, {name}", subset_table(utility, scores, weights, empty)),
+        (f"Scores combined, {name}", combination_table(utility, scores, group[0].weight, empty)),
+    ]
+
+
+def _groups(found: Sequence[Evaluation], key: Any) -> dict[str, list[Evaluation]]:
+    ordered = sorted(found, key=key)
+    return {", ".join(map(str, name)): list(group) for name, group in groupby(ordered, key=key)}
+
+
+def _label(found: Evaluation) -> str:
+    return found.verifier if found.judge == found.generator else f"{found.verifier} by {found.judge}"
+
+
+def _weight(found: Evaluation) -> str:
+    asked = found.config["weight"]
+    key = {"threshold": "tau", "quantile": "quantile", "exponential": "beta"}[asked["kind"]]
+    return f"{key} {asked[key]:g}"
+
+
+def _gap(found: Evaluation) -> Gap:
+    return gap(found.correct, weigh(found.scores, found.weight), found.config["weight"]["empty"])
+
+
+def _relative(found: Evaluation) -> Gap:
+    asked = found.config["weight"]
+    return relative_gap(found.correct, weigh(found.scores, found.weight), asked["empty"], asked["saturated"])
+
+
+def _file_name(title: str) -> str:
+    """A title as a file's name: letters, digits and underscores alone."""
+    return "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")[:100]
