@@ -158,17 +158,16 @@ def test_examples_are_drawn_from_all_questions_not_from_those_with_the_shortest_
     assert sum("person" in (p.solution or "") for p in loaded.examples) > 6
 
 
-@pytest.mark.parametrize("kind", ["base", "chat"])
-def test_a_local_model_trains_on_open_questions(tmp_path, kind):
-    folder = save_model(tmp_path / "model", "qwen2" if kind == "base" else "llama")
+def test_a_local_base_model_trains_on_open_questions_with_the_protocol_of_mg(tmp_path):
+    folder = save_model(tmp_path / "model", "qwen2")
     done = run_command(
-        tmp_path, "train", f"model={'qwen2_7b' if kind == 'base' else 'llama32_3b'}", f"model.path={folder}",
-        "dataset=nq_open", f"dataset.path={questions(tmp_path, 60)}", "dataset.train_size=12", "dataset.test_size=4",
-        "sampling.max_new_tokens=24", "epochs=0.5", "n=2", "model.dtype=float32", "tracking.wandb.mode=disabled",
+        tmp_path, "train", "experiment=mg_protocol", "model=qwen2_7b", f"model.path={folder}", "dataset=nq_open",
+        f"dataset.path={questions(tmp_path, 60)}", "dataset.train_size=6", "dataset.test_size=4", "epochs=0.5",
+        "sampling.max_new_tokens=16", "n=4", "model.dtype=float32", "tracking.wandb.mode=disabled",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     last = lines(tmp_path / done.stdout.splitlines()[-1])[-1]
-    assert (last["epoch"], last["n_prompts"], last["n_samples"]) == (0.5, 4, 2)
+    assert (last["epoch"], last["n_prompts"], last["n_samples"]) == (0.5, 4, 4)
 
 
 def test_the_command_grades_files_of_both_tasks(command, tmp_path):

@@ -28,8 +28,9 @@ _HELD_OUT_SPLIT = {"nq_open": "validation"}
 FEW_SHOT_POOL = 5
 """Few-shot examples are drawn from this many times as many candidates, the shortest solutions first."""
 
-_BARE = ("nq_open",)
-"""Tasks whose solutions are answers without steps: the shortest of them would be digits and letters, no examples."""
+_ALIKE = ("nq_open", "sudoku")
+"""Tasks whose solutions are all short, or all as long: there the shortest are only the odd ones (answers of one letter,
+puzzles with the most clues), and examples are drawn from all."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         train, test = (sudoku.generate(part, config.data_seed) for part in ("train", "test"))
     else:
         train, test = _from_hub(config)
-    examples, train = _take_examples(train, config.few_shot, bare=config.name in _BARE)
+    examples, train = _take_examples(train, config.few_shot, any_length=config.name in _ALIKE)
     return Dataset(
         _draw(train, config.train_size, config.data_seed, "train"),
         _draw(test, config.test_size, config.data_seed, "test"),
@@ -93,15 +94,16 @@ def _hash_share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
-def _take_examples(train: list[Problem], count: int, bare: bool) -> tuple[list[Problem], list[Problem]]:
-    """`count` of the training problems with the shortest solutions (of all, where a solution is a bare answer), and the
-    rest."""
+def _take_examples(train: list[Problem], count: int, any_length: bool) -> tuple[list[Problem], list[Problem]]:
+    """`count` of the training problems with the shortest solutions, or with solutions of any length, and the rest."""
     if count == 0:
         return [], train
     solved = [p for p in train if p.solution]
     if len(solved) < count or len(train) <= count:
         raise RunError(f"dataset.few_shot={count}: only {len(solved)} of {len(train)} problems have a solution")
-    pool = sorted(solved, key=lambda p: (len(p.solution or ""), p.id))[: None if bare else count * FEW_SHOT_POOL]
+    pool = sorted(solved, key=lambda p: (len(p.solution or ""), p.id))
+    if not any_length:
+        pool = pool[: count * FEW_SHOT_POOL]
     chosen = sorted(pool, key=lambda p: _hash_share(p.question))[:count]
     taken = {p.id for p in chosen}
     return chosen, [p for p in train if p.id not in taken]
