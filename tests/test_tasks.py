@@ -10,7 +10,7 @@ from sivgap.grading.grade import grade
 from sivgap.tasks import arithmetic, gsm8k, math
 from sivgap.tasks.arithmetic_faults import fallible_solution
 from sivgap.tasks.source import LONGEST_LINE, read_problems
-from sivgap.tiny.build import true_score
+from sivgap.tiny.texts import true_score
 
 GOOD = {"question": "How many?", "answer": "2 and 2 is <<2+2=4>>4.\n#### 4"}
 

@@ -43,25 +43,26 @@ def _slip(value: int, rng: np.random.Generator) -> int:
     return value + place * (1 if rng.random() < 0.5 else -1)
 
 
-def said_value(step: Step, rng: np.random.Generator) -> int:
-    """What a fallible person says the step yields."""
+def said_value(step: Step, rng: np.random.Generator, rate: float = 1.0) -> int:
+    """What a fallible person says the step yields; `rate` of faults relative to a student's."""
     draw = rng.random()
-    if draw < SLIP_FAULT:
+    if draw < rate * SLIP_FAULT:
         return _slip(step.value, rng)
-    if draw < SLIP_FAULT + CARRY_FAULT and min(step.left, step.right) >= 0 and _has_carry(step):
+    if draw < rate * (SLIP_FAULT + CARRY_FAULT) and min(step.left, step.right) >= 0 and _has_carry(step):
         return _without_carry(step)
     return step.value
 
 
-def fallible_solution(expression: Expression, rng: np.random.Generator) -> tuple[str, float, bool]:
+def fallible_solution(expression: Expression, rng: np.random.Generator, rate: float = 1.0) -> tuple[str, float, bool]:
     """A solution by a fallible person, its true score, and whether the final answer is right.
 
-    The score is 1 for a right answer, else 0.8 x the share of steps that are right in themselves.
+    The score is 1 for a right answer, else 0.8 x the share of steps that are right in themselves. Faults occur at
+    `rate` times a student's: below 1 it is a careful person.
     """
-    said_first = said_value(expression.first, rng)
+    said_first = said_value(expression.first, rng, rate)
     second = expression.second(said_first)
-    said_second = said_value(second, rng)
-    answer = _slip(said_second, rng) if rng.random() < COPY_FAULT else said_second
+    said_second = said_value(second, rng, rate)
+    answer = _slip(said_second, rng) if rng.random() < rate * COPY_FAULT else said_second
     correct = answer == expression.value
     right_steps = (said_first == expression.first.value) + (said_second == second.value)
     text = write_solution([expression.first, second], [said_first, said_second], answer)

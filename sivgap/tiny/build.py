@@ -16,81 +16,33 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import re
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Prompt, Sampling
-from sivgap.tasks.arithmetic import Expression, Step, expressions
-from sivgap.tasks.arithmetic_faults import fallible_solution, said_value
+from sivgap.tasks.arithmetic import expressions
+from sivgap.tasks.arithmetic_faults import fallible_solution
 from sivgap.tiny import WEIGHTS
+from sivgap.tiny.texts import facts_text, solve_text, true_score
 from sivgap.tiny.tokenizer import build_tokenizer
-
-VERDICT_WEIGHT = 5.0
-"""Loss weight of a verdict token: there are three or so in a text where a solution has twenty."""
+from sivgap.tiny.training import VERDICT_WEIGHT, Shape, Stage, new_model, own_samples, train
 
 Marked = tuple[str, str, float, bool]
 """A question, a solution, its true score, and whether its answer is right."""
 
-_STEP = re.compile(r"(-?\d+)([*+-])(-?\d+)=(-?\d+)")
-
-
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """An untrained Llama of 857 k parameters."""
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=256,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
-def true_score(expression: Expression, solution: str) -> tuple[float, bool]:
-    """Score of any solution text by ground truth, as `fallible_solution` scores its own."""
-    answer = re.search(r"Answer: (-?\d+)$", solution)
-    correct = answer is not None and int(answer[1]) == expression.value
-    if correct:
-        return 1.0, True
-    steps = _STEP.findall(solution)[:2]
-    right = sum(Step(int(a), op, int(b)).value == int(v) for a, op, b, v in steps)
-    return 0.4 * right, False
-
-
-def solve_text(expression: Expression, rng: np.random.Generator) -> str:
-    return f"Question: {expression.text}\nSolution: {fallible_solution(expression, rng)[0]}"
+SHAPE = Shape(hidden=128, intermediate=384, layers=4, heads=4, context=256)
+"""857 k parameters."""
 
 
 def verify_text(question: str, solution: str, score: float, correct: bool, rng: np.random.Generator) -> str:
     """A graded solution; two of three ask for the score (QE), one for the verdict (TF)."""
     asked = f"\nScore: {score:.1f}" if rng.random() < 2 / 3 else f"\nVerdict: {correct}"
     return f"Question: {question}\nSolution: {solution}{asked}"
-
-
-def facts_text(stream: Iterator[Expression], rng: np.random.Generator) -> str:
-    """Four exact facts from a textbook, of the kind that solutions need: ``9*3=27, 27+34=61, ...``"""
-    facts: list[str] = []
-    for expression in itertools.islice(stream, 2):
-        second = expression.second(said_value(expression.first, rng))
-        facts += [f"{s.left}{s.op}{s.right}={s.value}" for s in (expression.first, second)]
-    return ", ".join(facts)
 
 
 def loss_weights(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> Tensor:
@@ -104,36 +56,6 @@ def loss_weights(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> Tensor:
     learnt = torch.where(headings.any(1, keepdim=True), behind_last, in_result) & (ids != tokenizer.pad_token_id)
     weights: Tensor = learnt * torch.where(marks.any(1, keepdim=True), VERDICT_WEIGHT, 1.0)
     return weights
-
-
-def train(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    batch_texts: Callable[[int], list[str]],
-    steps: int,
-    peak: float,
-    final: float,
-    name: str,
-) -> None:
-    """AdamW, warm-up over 3 % and cosine from `peak` to `final`."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
-    for step in range(steps):
-        warm = min(1.0, (step + 1) / (0.03 * steps))
-        for group in optimizer.param_groups:
-            group["lr"] = warm * (final + (peak - final) * 0.5 * (1 + np.cos(np.pi * step / steps)))
-        texts = [text + tokenizer.eos_token for text in batch_texts(step)]
-        ids = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")["input_ids"]
-        weight = loss_weights(ids, tokenizer)[:, 1:]
-        model.train()
-        logits = model(input_ids=ids, attention_mask=(ids != tokenizer.pad_token_id).long()).logits[:, :-1]
-        nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        loss = (nll * weight).sum() / weight.sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if step % 100 == 0 or step == steps - 1:
-            print(f"{name}: step {step} of {steps}, loss {loss.item():.4f}", file=sys.stderr, flush=True)
 
 
 def reading_batches(seed: int, batch: int, facts: float, solutions: float) -> Callable[[int], list[str]]:
@@ -154,22 +76,6 @@ def reading_batches(seed: int, batch: int, facts: float, solutions: float) -> Ca
         return texts
 
     return batch_texts
-
-
-def own_samples(
-    model: LlamaForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
-    batch: list[Expression],
-    temperature: float,
-    stream: int,
-) -> list[tuple[Expression, str]]:
-    """Four of the model's own solutions to each expression."""
-    engine = HFEngine(model, [tokenizer.eos_token_id], tokenizer.pad_token_id, batch_size=2048)
-    texts = [f"Question: {e.text}\nSolution: " for e in batch]
-    prompts = [Prompt(tuple(ids), key_of(text)) for ids, text in zip(tokenizer(texts)["input_ids"], texts, strict=True)]
-    rollouts = engine.rollout(prompts, Sampling(4, temperature, 48, stream))
-    solutions = tokenizer.batch_decode(rollouts.tokens, skip_special_tokens=True)
-    return [(batch[i // 4], solution) for i, solution in enumerate(solutions)]
 
 
 def marking_batches(
@@ -214,10 +120,11 @@ def marking_batches(
 def build(seed: int, reading_steps: int, marking_steps: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """Both stages, from untrained weights to the model that ships."""
     tokenizer = build_tokenizer()
-    model = new_model(tokenizer, seed)
-    train(model, tokenizer, reading_batches(seed, 96, facts=0.08, solutions=0.3), reading_steps, 2e-3, 4e-4, "reading")
+    model = new_model(tokenizer, SHAPE, seed)
+    reading = reading_batches(seed, 96, facts=0.08, solutions=0.3)
+    train(model, tokenizer, reading, loss_weights, Stage("reading", reading_steps, 2e-3, 4e-4))
     batches = marking_batches(seed + 10, 96, model, tokenizer, shares=(0.08, 0.25, 0.4), redraw=300)
-    train(model, tokenizer, batches, marking_steps, 1.2e-3, 5e-5, "marking")
+    train(model, tokenizer, batches, loss_weights, Stage("marking", marking_steps, 1.2e-3, 5e-5))
     return model, tokenizer
 
 

@@ -1,4 +1,4 @@
-"""The tiny model's tokenizer: one token a digit or sign, one a word of the fixed format. Text survives a round trip."""
+"""The embedded models' tokenizers: one token a digit or sign, one a word of the fixed format. Text survives a round trip."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from transformers import PreTrainedTokenizerFast
 PAD, BOS, EOS, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
 WORDS = ("Question: ", "\nSolution: ", ", ", "Answer: ", "\nScore: ", "\nVerdict: ", "True", "False")
 SIGNS = tuple("0123456789+-*=.")
+FAMILY_WORDS = (
+    *WORDS, "\nCorrectness: ", "Correct", "Incorrect", "\nCheck: ", "\nReview: ", "\nSolution A: ", "\nSolution B: ",
+    "\nCompare: ", "\nPreferred solution: ", "A", "B",
+)  # fmt: skip
+"""Words of the family (`sivgap.tiny.family`); none begins a later one, so the first that matches is the whole word."""
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer over 27 tokens. Anything else becomes ``<unk>``, which the task layer refuses."""
-    vocabulary = {token: i for i, token in enumerate((PAD, BOS, EOS, UNKNOWN, *SIGNS, *WORDS))}
+def build_tokenizer(words: tuple[str, ...] = WORDS, context: int = 256) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer over digits, signs and `words`. Anything else becomes ``<unk>``, which the task layer
+    refuses. `context` is the longest text in tokens."""
+    vocabulary = {token: i for i, token in enumerate((PAD, BOS, EOS, UNKNOWN, *SIGNS, *words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    pattern = "|".join(re.escape(word) for word in WORDS) + r"|[\s\S]"
+    pattern = "|".join(re.escape(word) for word in words) + r"|[\s\S]"
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -29,6 +35,6 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         eos_token=EOS,
         unk_token=UNKNOWN,
         padding_side="left",
-        model_max_length=256,
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
