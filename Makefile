@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 # Both need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes.
-.PHONY: setup demo test slurm-test ray-test lint bench tiny clean
+.PHONY: setup demo test slurm-test ray-test lint bench tiny family clean
 
 setup: $(VENV)/.installed
 
@@ -60,6 +60,9 @@ lint: setup
 
 tiny: setup
 	$(BIN)/python -m sivgap.tiny.build
+
+family: setup
+	$(BIN)/python -m sivgap.tiny.family
 
 bench: setup
 	$(BIN)/pip install --quiet -e ".[bench]"

@@ -17,7 +17,7 @@ def test_an_installed_wheel_finds_its_configuration_prompts_and_weights(tmp_path
         "import sivgap.tiny, sivgap.config.locate as l;"
         "assert 'site' in str(l.conf_dir()), l.conf_dir();"
         "l.read_prompt('chat/qe.txt');"
-        "assert (sivgap.tiny.WEIGHTS / 'model.safetensors').is_file()"
+        "assert all((folder / 'model.safetensors').is_file() for folder in sivgap.tiny.EMBEDDED.values())"
     )
     environment = {"PYTHONPATH": str(site), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sivgap.tiny import EMBEDDED
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -22,7 +24,7 @@ class ModelSource(Settings):
     """Where a model comes from, and how it is spoken to."""
 
     path: str | None = None
-    """Local folder or hub id. The embedded model (``tiny``) has none."""
+    """Local folder or hub id. Embedded models (``tiny``, ``tiny_m``, ...) have none."""
     revision: str | None = None
     """Branch, tag or commit on the hub; the commit actually loaded is written to ``status.json``."""
     chat_template: bool = True
@@ -40,6 +42,8 @@ class ModelConfig(ModelSource):
     """Names of the linear modules that get an adapter when ``update.parameters=lora``."""
     parameters: float = Field(gt=0)
     """Number of parameters, for the record and for cost estimates."""
+    tokens: float | None = Field(default=None, gt=0)
+    """Tokens D that pretraining read, for scaling against its FLOPs, 6 N D (MG); null where it was not published."""
     licence: str
     """Licence under which the weights are distributed, and what it asks of you."""
 
@@ -313,11 +317,11 @@ class SolverConfig(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> SolverConfig:
-        if self.model.path is None and self.model.name != "tiny":
+        if not self.model.path and self.model.name not in EMBEDDED:
             raise ValueError("model.path: expected a local folder or a hub id")
-        if self.model.name == "tiny" and self.model.path is None and self.dataset.name != "arithmetic":
+        if not self.model.path and self.dataset.name != "arithmetic":
             raise ValueError(
-                f"dataset: the embedded tiny model reads arithmetic only, not {self.dataset.name}; "
+                f"dataset: the embedded {self.model.name} model reads arithmetic only, not {self.dataset.name}; "
                 "choose a model, for example model=llama32_3b, or model.path=FOLDER"
             )
         generated = self.dataset.name in ("arithmetic", "sudoku")

@@ -1,4 +1,4 @@
-"""Loading a model and its tokenizer: the embedded one, a local folder, or the hub. Safetensors only, no remote code."""
+"""Loading a model and its tokenizer: an embedded one, a local folder, or the hub. Safetensors only, no remote code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from sivgap.config.schema import ModelConfig, ModelSource
 from sivgap.errors import RunError
-from sivgap.tiny import WEIGHTS
+from sivgap.tiny import located
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def load_model(config: ModelSource) -> Loaded:
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    source = config.path or str(WEIGHTS)
+    source = located(config.path or (config.name if isinstance(config, ModelConfig) else "tiny"))
     options = {"revision": config.revision} if config.revision else {}
-    if config.path and not Path(config.path).exists() and config.path.count("/") != 1:
+    if not Path(source).exists() and source.count("/") != 1:
         raise RunError(f"model.path={config.path}: no such folder, and not a hub id (OWNER/NAME)")
     try:
         AutoConfig.from_pretrained(source, trust_remote_code=False, **options)

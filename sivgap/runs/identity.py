@@ -12,7 +12,7 @@ from sivgap.config.members import member_config
 from sivgap.config.schema import EvaluateConfig, ModelSource, TrainConfig, VerifierConfig
 from sivgap.cross.allocation import planned
 from sivgap.runs.names import numbered_directory
-from sivgap.tiny import WEIGHTS
+from sivgap.tiny import located
 
 _ENDS = 65_536
 """Bytes read from both ends of each weight file: enough to tell models apart without reading 16 GB."""
@@ -32,13 +32,14 @@ def identity(config: TrainConfig) -> str:
         del settings["sampling"]["top_p"]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"]
+    del settings["model"]["tokens"]  # a figure for tables
     settings["dataset"]["prompt"] = read_prompt(settings["dataset"]["prompt"])
     settings["verifier"] = verifier_identity(config.verifier)
     for key in ("path", "test_path"):
         path = settings["dataset"][key]
         if path and Path(path).is_file():
             settings["dataset"][key] = _digest_file(Path(path))
-    model_path = settings["model"]["path"] or str(WEIGHTS)  # a rebuilt tiny model makes other numbers, too
+    model_path = located(config.model.path or config.model.name)  # a rebuilt embedded model makes other numbers, too
     if Path(model_path).is_dir():
         settings["model"]["path"] = _digest_folder(Path(model_path))
     return short(settings)
@@ -56,7 +57,7 @@ def responses_identity(config: EvaluateConfig) -> dict[str, object]:
     sampling = config.sampling.model_dump(mode="json")
     del sampling["verifier_temperature"]
     return {
-        "model": _source_identity(source.model_copy(update={"path": source.path or str(WEIGHTS)})),
+        "model": _source_identity(source.model_copy(update={"path": source.path or config.model.name})),
         "engine": config.engine.name,
         "sampling": sampling,
         "seed": config.seed,
@@ -102,7 +103,7 @@ def verifier_identity(config: VerifierConfig) -> dict[str, object]:
 
 
 def _source_identity(source: ModelSource) -> dict[str, object]:
-    path = Path(source.path or "")
+    path = Path(located(source.path or ""))
     return {**source.model_dump(), "path": _digest_folder(path) if path.is_dir() else str(path)}
 
 

@@ -8,8 +8,6 @@ compare with a derivation, not to guess behind one.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,6 +23,7 @@ REVIEWER_FAULTS = 0.25
 TEN = 10
 """The best score of ``cot_score``: the same answer as the reviewer's."""
 
+_SOLUTIONS = ("\nSolution: ", "\nSolution A: ", "\nSolution B: ")
 _HEADINGS = ("\nSolution: ", "\nScore: ", "\nVerdict: ", "\nCorrectness: ")
 _DERIVATIONS = ("\nCheck: ", "\nReview: ", "\nCompare: ")
 _VERDICTS = ("\nScore: ", "\nVerdict: ", "\nCorrectness: ", "\nPreferred solution: ")
@@ -70,11 +69,11 @@ def points(solution: str, derivation: str) -> int:
     return TEN if agree(solution, derivation) else 1 + 4 * shared_steps(solution, derivation)
 
 
-def family_loss_weights(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> Tensor:
+def family_loss_weights(ids: Tensor, tokenizer: PreTrainedTokenizerFast, solutions: bool = False) -> Tensor:
     """What is learnt of each text (rows, tokens): all that its writer writes, verdicts above all.
 
     That is what stands behind the heading which asks (a derivation's, else the last), and in a text without headings
-    the results.
+    the results. With `solutions` the marked solutions are learnt, too: right where students wrote them.
     """
 
     def at(words: tuple[str, ...]) -> Tensor:
@@ -84,9 +83,13 @@ def family_loss_weights(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> Tens
     asking = torch.where(derivations.any(1, keepdim=True), derivations, at(_HEADINGS))
     opened = at(("=",)).cumsum(1) - at((", ",)).cumsum(1)
     in_result = torch.nn.functional.pad(opened, (1, -1)) > 0
-    learnt = torch.where(asking.any(1, keepdim=True), _behind_last(asking), in_result) & (ids != tokenizer.pad_token_id)
+    learnt = torch.where(asking.any(1, keepdim=True), _behind_last(asking), in_result)
+    if solutions:
+        solving, heading = at(_SOLUTIONS), at(_SOLUTIONS + _HEADINGS + _DERIVATIONS)
+        place = torch.where(heading, torch.arange(ids.shape[1]), 0).cummax(1).values
+        learnt |= solving.gather(1, place) & ~heading
     in_verdict = verdicts.any(1, keepdim=True) & _behind_last(verdicts)
-    weights: Tensor = learnt * torch.where(in_verdict, VERDICT_WEIGHT, 1.0)
+    weights: Tensor = (learnt & (ids != tokenizer.pad_token_id)) * torch.where(in_verdict, VERDICT_WEIGHT, 1.0)
     return weights
 
 

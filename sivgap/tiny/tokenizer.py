@@ -1,4 +1,4 @@
-"""The embedded models' tokenizers: one token a digit or sign, one a word of the fixed format. Text survives a round trip."""
+"""The embedded models' tokenizers: one token a digit or sign, one a word of the format. Text survives a round trip."""
 
 from __future__ import annotations
 

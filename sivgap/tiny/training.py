@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sivgap.engines.hf import HFEngine
@@ -65,6 +66,21 @@ def new_model(tokenizer: PreTrainedTokenizerFast, shape: Shape, seed: int) -> Ll
     )
 
 
+def adamw(model: LlamaForCausalLM, peak: float) -> list[Optimizer]:
+    """AdamW for everything."""
+    return [torch.optim.AdamW(model.parameters(), lr=peak, betas=(0.9, 0.98), weight_decay=0.01)]
+
+
+def muon(model: LlamaForCausalLM, peak: float) -> list[Optimizer]:
+    """Muon for the layers' matrices, at ten times the rate of AdamW for embeddings and norms."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    return [
+        torch.optim.Muon(matrices, lr=10 * peak, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
 def train(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -72,25 +88,27 @@ def train(
     loss_weights: LossWeights,
     stage: Stage,
     passes: int = 1,
+    optimizers: Callable[[LlamaForCausalLM, float], list[Optimizer]] = adamw,
 ) -> int:
-    """AdamW, warm-up over 3 % and cosine; returns the tokens that were read, padding left out.
+    """Warm-up over 3 % of the steps and cosine; returns the tokens that were read, padding left out.
 
     With more than one of `passes` a step's texts are sorted by length and go through the model in that many groups,
     which saves padding; the gradient is that of the whole batch.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.peak, betas=(0.9, 0.98), weight_decay=0.01)
+    chosen = optimizers(model, stage.peak)
+    peaks = [(group, group["lr"] / stage.peak) for optimizer in chosen for group in optimizer.param_groups]
     tokens = 0
     for step in range(stage.steps):
         warm = min(1.0, (step + 1) / (0.03 * stage.steps))
         cosine = 0.5 * (1 + np.cos(np.pi * step / stage.steps))
-        for group in optimizer.param_groups:
-            group["lr"] = warm * (stage.final + (stage.peak - stage.final) * cosine)
+        for group, relative in peaks:
+            group["lr"] = relative * (warm * (stage.final + (stage.peak - stage.final) * cosine))
         texts = [text + tokenizer.eos_token for text in batch_texts(step)]
         batches = _by_length(texts, tokenizer, passes)
         weights = [loss_weights(ids, tokenizer)[:, 1:] for ids in batches]
         total = sum(weight.sum() for weight in weights)
         model.train()
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         summed = 0.0
         for ids, weight in zip(batches, weights, strict=True):
             loss = _summed_loss(model, ids, weight, tokenizer.pad_token_id) / total
@@ -98,7 +116,8 @@ def train(
             summed += loss.item()
             tokens += int((ids != tokenizer.pad_token_id).sum())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in chosen:
+            optimizer.step()
         if step % 100 == 0 or step == stage.steps - 1:
             print(f"{stage.name}: step {step} of {stage.steps}, loss {summed:.4f}", file=sys.stderr, flush=True)
     return tokens
