@@ -162,12 +162,14 @@ class Improvement:
         """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
         given = self._timetable.given(self.progress.half // 2 + 1)
         own = [problem for problem in problems if problem.id not in given]
-        labels = {example.problem_id: example for example in (self._own_labels(own) if own else [])}
+        labels: dict[str, list[Example]] = {problem.id: [] for problem in problems}
+        for example in self._own_labels(own) if own else []:
+            labels[example.problem_id].append(example)
         for problem in problems:
             if problem.id in given:
                 response = self.lab.external_tokens(problem, self._external[problem.id])
-                labels[problem.id] = Example(self.lab.writer.solve(problem).tokens, response, problem.id)
-        return [labels[problem.id] for problem in problems if problem.id in labels]
+                labels[problem.id] = [Example(self.lab.writer.solve(problem).tokens, response, problem.id)]
+        return [example for problem in problems for example in labels[problem.id]]
 
     def _own_labels(self, problems: list[Problem]) -> list[Example]:
         """What the model chooses among its own responses."""
@@ -193,14 +195,10 @@ class Improvement:
 
     def _mixed(self, examples: list[Example]) -> list[Example]:
         key = (self.config.seed, "replay", self.progress.half, self.progress.rounds)
-        replayed = replay_examples(
-            self._replayed(len(examples)),
-            self.lab.writer,
-            self.config.verifier,
-            self.lab.loaded.end_tokens[0],
-            key_of(*key),
-        )
-        together = [*examples, *replayed]
+        count, end = self._replayed(len(examples)), self.lab.loaded.end_tokens[0]
+        together = list(examples)
+        if count:
+            together += replay_examples(count, self.lab.writer, self.config.verifier, end, key_of(*key))
         order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
         return [together[i] for i in order]
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.rollout import OnBatch, Rollouts, Sampling
+from sivgap.engines.rollout import OnBatch, Prompt, Rollouts, Sampling
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade
@@ -28,6 +29,7 @@ from sivgap.solver import check_context, load_solver, make_bench
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
+from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
 from sivgap.verifiers.question import Responses, Scores, Verifier
 from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
@@ -137,21 +139,47 @@ class Lab:
         return tokens
 
     def choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
-        """The chosen response of each problem as a training example (SV Eq. 5).
+        """The chosen responses of each problem as training examples: one (SV Eq. 5), or all that pass (MG).
 
         A problem none of whose responses passes tau gives its likeliest response, or nothing with fallback ``drop``.
+        With ``update=rpo`` each is paired with a response that does not pass, as long as there are any.
         """
         selection = self.config.selection
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, selection.threshold)
-        bodies = rollouts.bodies
+        passes = scores.values >= selection.threshold
+        bodies, finished, samples = rollouts.bodies, rollouts.finished.ravel(), rollouts.nll.shape[1]
+
+        def learnt(row: int) -> tuple[int, ...]:
+            return (*map(int, bodies[row]), *((self.loaded.end_tokens[0],) if finished[row] else ()))
+
         examples = []
         for i, problem in enumerate(problems):
-            if choice.passed[i] or selection.fallback == "likeliest":
-                row = i * rollouts.nll.shape[1] + int(choice.chosen[i])
-                end = (self.loaded.end_tokens[0],) if rollouts.finished.flat[row] else ()
-                response = (*map(int, bodies[row]), *end)
-                examples.append(Example(self.writer.solve(problem).tokens, response, problem.id))
-        return examples
+            if not choice.passed[i] and selection.fallback == "drop":
+                continue
+            several = selection.keep == "all" and choice.passed[i]
+            chosen = np.flatnonzero(passes[i]) if several else [choice.chosen[i]]
+            prompt = self.writer.solve(problem).tokens
+            paired = self.config.update.name == "rpo" and choice.passed[i]
+            rejected = _rejected(scores.values[i], passes[i]) if paired else []
+            for k, n in enumerate(chosen):
+                against = learnt(i * samples + rejected[k]) if k < len(rejected) else ()
+                examples.append(Example(prompt, learnt(i * samples + int(n)), problem.id, against))
+        return self._with_margins(examples) if self.config.update.name == "rpo" else examples
+
+    def _with_margins(self, examples: Sequence[Example]) -> list[Example]:
+        """Pairs with the reference policy's margin: by how much it finds the chosen response likelier."""
+        pairs = [example for example in examples if example.rejected]
+        prompts = [Prompt(example.prompt, 0) for example in pairs]
+        rejected = self.engine.likelihood(prompts, [example.rejected for example in pairs])
+        margins = rejected - self.engine.likelihood(prompts, [example.response for example in pairs])
+        found = iter(margins)
+        return [replace(example, margin=float(next(found))) if example.rejected else example for example in examples]
+
+
+def _rejected(scores: NDArray[np.float64], passes: NDArray[np.bool_]) -> list[int]:
+    """Responses of one problem that do not pass, the lowest-scored first."""
+    order = np.argsort(scores, kind="stable")
+    return [int(n) for n in order if not passes[n]]
 
 
 @contextmanager
@@ -164,7 +192,8 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
     solver = load_solver(config, dataset, group)
     loaded = solver.loaded
     check_targets(config.model, loaded.model)
-    learner = Sft(loaded.model, config.model, config.update, config.seed, pad_token(loaded), group)
+    kind = Rpo if config.update.name == "rpo" else Sft
+    learner = kind(loaded.model, config.model, config.update, config.seed, pad_token(loaded), group)
     with comparer() as answers:
         bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)

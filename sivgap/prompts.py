@@ -99,7 +99,7 @@ class PromptWriter:
             RunError: If the tokenizer cannot write the response.
         """
         if is_follow_up(template):
-            body = self.encode_answer(texts[0]) if bodies is None else map(int, bodies[0])
+            body = self._written(texts[0], problem.id, "the response") if bodies is None else map(int, bodies[0])
             return (*self.solve(problem).tokens, *body, *self.follow_up(template))
         names = ("response",) if len(texts) == 1 else ("response_a", "response_b")
         asked = fill(template, {"question": problem.question, **dict(zip(names, texts, strict=True))})
@@ -112,8 +112,17 @@ class PromptWriter:
         return tuple(ids)
 
     def encode_answer(self, answer: str) -> tuple[int, ...]:
-        """An allowed verdict, as tokens that can follow the verifier's question."""
-        return tuple(self._tokenizer(answer, add_special_tokens=False)["input_ids"])
+        """An allowed verdict, as tokens that can follow the verifier's question.
+
+        Raises:
+            RunError: If the tokenizer cannot write it.
+        """
+        ids = self._tokenizer(answer, add_special_tokens=False)["input_ids"]
+        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+            raise RunError(
+                f"the model's tokenizer has no tokens for the verdict {answer[:80]!r}; choose another verifier"
+            )
+        return tuple(ids)
 
     def response(self, text: str, problem_id: str) -> tuple[int, ...]:
         """A response that someone else wrote, as tokens behind the prompt, without an end.
@@ -121,9 +130,7 @@ class PromptWriter:
         Raises:
             RunError: If the tokenizer cannot write it.
         """
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        self._check_known(ids, problem_id, "its external response", text)
-        return tuple(ids)
+        return self._written(text, problem_id, "its external response")
 
     def decode(self, responses: Sequence[Tokens]) -> list[str]:
         """Texts of responses, special tokens left out."""
@@ -132,6 +139,11 @@ class PromptWriter:
     def plain_tokens(self, text: str) -> tuple[int, ...]:
         """A whole text, with the tokens that start a sequence."""
         return tuple(self._tokenizer(text)["input_ids"])
+
+    def _written(self, text: str, problem_id: str, what: str) -> tuple[int, ...]:
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        self._check_known(ids, problem_id, what, text)
+        return tuple(ids)
 
     def _check_known(self, ids: Sequence[int], problem_id: str, what: str, text: str) -> None:
         if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:

@@ -131,8 +131,13 @@ class EngineConfig(Settings):
 
 
 class UpdateConfig(Settings):
-    name: Literal["sft"] = "sft"
-    """Fine-tuning on the chosen responses, loss on response tokens only."""
+    name: Literal["sft", "rpo"] = "sft"
+    """``sft``: fine-tuning on the chosen responses, loss on response tokens only. ``rpo``: DPO on chosen against
+    rejected responses, with a likelihood term (MG)."""
+    beta: float = Field(default=0.05, gt=0)
+    """Of ``rpo``: how sharply the model may move away from the one that drew the pairs."""
+    sft_weight: float = Field(default=1.0, ge=0)
+    """Of ``rpo``: weight of the chosen response's likelihood a token."""
     parameters: Literal["lora", "full"] = "lora"
     """What is trained: adapters, or all weights."""
     lora_rank: int = Field(default=16, ge=1)
@@ -174,6 +179,9 @@ class SelectionConfig(Settings):
     fallback: Literal["likeliest", "drop"] = "likeliest"
     """A prompt whose responses all fall below tau: train on its likeliest response (the paper), or leave the prompt out
     of this round. Measurement always keeps all N for such prompts, as U_v is defined (THEORY section 1)."""
+    keep: Literal["likeliest", "all"] = "likeliest"
+    """What is trained on of the responses that pass: the likeliest a token (SV Eq. 5), or all (rejection sampling, MG
+    Section 3)."""
 
 
 class MeasureConfig(Settings):

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -80,6 +81,11 @@ def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
     _prune(folder, name)
 
 
+def _example(stored: dict[str, Any]) -> Example:
+    tokens = {name: tuple(stored[name]) for name in ("prompt", "response", "rejected")}
+    return Example(**tokens, problem_id=stored["problem_id"], margin=stored["margin"])
+
+
 def _prune(folder: Path, newest: str) -> None:
     """Keep all weights of half epochs, and the newest two states to resume from; drop overtaken stops in between."""
     names = sorted(p.name for p in folder.glob("epoch=*"))
@@ -102,10 +108,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
         return None
     try:
         state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
-        labels, queue = (
-            [Example(tuple(e["prompt"]), tuple(e["response"]), e["problem_id"]) for e in state[name]]
-            for name in ("labels", "queue")
-        )
+        labels, queue = ([_example(stored) for stored in state[name]] for name in ("labels", "queue"))
         return Checkpoint(
             Progress(**state["progress"]),
             load_file(found[-1] / "weights.safetensors"),

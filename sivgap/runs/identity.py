@@ -32,6 +32,10 @@ def identity(config: TrainConfig) -> str:
         del settings["sampling"]["top_p"]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"]
+    if config.update.name == "sft":  # as before there was another update
+        del settings["update"]["beta"], settings["update"]["sft_weight"]
+    if config.selection.keep == "likeliest":
+        del settings["selection"]["keep"]
     del settings["model"]["tokens"]  # a figure for tables
     settings["dataset"]["prompt"] = read_prompt(settings["dataset"]["prompt"])
     settings["verifier"] = verifier_identity(config.verifier)

@@ -69,7 +69,7 @@ class Sft:
         self._model, self._optimizer = self._accelerator.prepare(own, optimizer)
 
     def step(self, batch: Sequence[Example], number: int) -> float:
-        """One optimiser step on `batch`, the same on every rank; the mean loss over its response tokens (nats a token).
+        """One optimiser step on `batch`, the same on every rank; its loss (of ``sft`` in nats a response token).
 
         Dropout draws by step and rank: with it, the masks depend on the number of processes, as they do on the size of
         micro-batches; without it, a step differs by rounding alone.
@@ -80,8 +80,8 @@ class Sft:
         rank = self._group.rank
         torch.manual_seed(key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63)
         self._model.train()
-        total = sum(len(example.response) for example in batch)
-        shares = deal([len(example.prompt) + len(example.response) for example in batch], self._group.size)
+        total = self._count(batch)
+        shares = deal([_cost(example) for example in batch], self._group.size)
         mine = [batch[i] for i in shares[rank]]
         size = self._config.micro_batch_size or max(len(mine), 1)
         loss_sum = 0.0
@@ -101,6 +101,10 @@ class Sft:
         self._optimizer.zero_grad(set_to_none=True)
         return loss_sum
 
+    def _count(self, batch: Sequence[Example]) -> int:
+        """What the summed loss of a step is divided by: its response tokens."""
+        return sum(len(example.response) for example in batch)
+
     def _over_ranks(self, loss: float) -> float:
         """Add up the gradients of all ranks, and `loss`; those of a rank without examples are zero."""
         if self._group.size == 1:
@@ -115,23 +119,28 @@ class Sft:
 
     def _loss(self, batch: Sequence[Example]) -> Tensor:
         """Summed negative log-likelihood of the response tokens."""
-        longest = max(len(e.prompt) + len(e.response) for e in batch)
-        ids = torch.full((len(batch), longest), self._pad)
-        labels = torch.full((len(batch), longest), IGNORED)
-        mask = torch.zeros((len(batch), longest), dtype=torch.long)
-        for row, example in enumerate(batch):
-            text = torch.tensor(example.prompt + example.response)
+        return self._nll([(example.prompt, example.response) for example in batch], "sum")
+
+    def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], reduction: str) -> Tensor:
+        """Negative log-likelihood of the tokens of responses behind prompts: their sum, or (``none``) each, (B, L)."""
+        longest = max(len(prompt) + len(response) for prompt, response in texts)
+        ids = torch.full((len(texts), longest), self._pad)
+        labels = torch.full((len(texts), longest), IGNORED)
+        mask = torch.zeros((len(texts), longest), dtype=torch.long)
+        for row, (prompt, response) in enumerate(texts):
+            text = torch.tensor(prompt + response)
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
-            labels[row, len(example.prompt) : len(text)] = text[len(example.prompt) :]
+            labels[row, len(prompt) : len(text)] = text[len(prompt) :]
         on = self._accelerator.device
         logits = self._model(input_ids=ids.to(on), attention_mask=mask.to(on)).logits[:, :-1]
-        return torch.nn.functional.cross_entropy(
+        found = torch.nn.functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]).float(),
             labels[:, 1:].reshape(-1).to(on),
             ignore_index=IGNORED,
-            reduction="sum",
+            reduction=reduction,
         )
+        return found if reduction == "sum" else found.view(len(texts), -1)
 
     @torch.no_grad()
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -175,6 +184,12 @@ class Sft:
             key, _, name = full_name.partition("/")
             on_device = value.clone() if key == "step" else value.to(own[name].device, copy=True)
             state[own[name]][key] = on_device
+
+
+def _cost(example: Example) -> int:
+    """Tokens that a step on `example` computes."""
+    rejected = len(example.prompt) + len(example.rejected) if example.rejected else 0
+    return len(example.prompt) + len(example.response) + rejected
 
 
 def _lora(model: ModelConfig, config: UpdateConfig) -> LoraConfig:

@@ -1,0 +1,113 @@
+"""What a step learns: the losses against their formulas, and which responses become examples."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from small_runs import lines
+from transformers import AutoModelForCausalLM
+
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir
+from sivgap.config.schema import TrainConfig
+from sivgap.lab import open_lab
+from sivgap.tasks.load import load_dataset
+from sivgap.tiny import WEIGHTS
+from sivgap.update.example import Example
+from sivgap.update.rpo import Rpo
+
+SMOKE = ("experiment=smoke", "engine.threads=1", "tracking.wandb.mode=disabled")
+
+
+def composed(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return validate(compose("train", [*SMOKE, *overrides]), TrainConfig)
+
+
+@torch.no_grad()
+def nll(model, prompt: tuple[int, ...], response: tuple[int, ...]) -> float:
+    ids = torch.tensor([prompt + response])
+    logp = model(ids).logits[0, :-1].log_softmax(-1)
+    return -float(logp[range(len(prompt) - 1, ids.shape[1] - 1), ids[0, len(prompt) :]].sum())
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Example]:
+    rng = np.random.default_rng(0)
+
+    def text(length: int) -> tuple[int, ...]:
+        return tuple(map(int, rng.integers(4, 27, length)))
+
+    made = [Example(text(5), text(4 + i), str(i), text(9 - i), margin=0.5 * i) for i in range(3)]
+    return [*made, Example(text(5), text(6), "alone")]
+
+
+def trained(**settings) -> Rpo:
+    config = composed("update=rpo", "update.parameters=full", "update.weight_decay=0")
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
+    return Rpo(model, config.model, config.update.model_copy(update=settings), 0, 1)
+
+
+def test_the_loss_of_rpo_is_its_formula(pairs):
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
+    expected = 0.0
+    for example in pairs:
+        chosen = nll(model, example.prompt, example.response)
+        expected += 0.7 * chosen / len(example.response)
+        if example.rejected:
+            margin = nll(model, example.prompt, example.rejected) - chosen - example.margin
+            expected += np.log1p(np.exp(-0.3 * margin))
+    step = trained(beta=0.3, sft_weight=0.7, micro_batch_size=2)
+    assert step.step(pairs, 0) == pytest.approx(expected / len(pairs), rel=1e-5)
+
+
+def test_at_the_reference_the_preference_costs_log_2_a_pair_and_a_step_widens_the_margin(pairs):
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
+    measured = [
+        replace(e, margin=nll(model, e.prompt, e.rejected) - nll(model, e.prompt, e.response)) for e in pairs[:3]
+    ]
+    policy = trained(sft_weight=0.0, learning_rate=1e-4)
+    first = policy.step(measured, 0)
+    assert first == pytest.approx(np.log(2), rel=1e-5)
+    assert policy.step(measured, 1) < first
+
+
+@pytest.mark.parametrize("update", ["sft", "rpo"])
+def test_rejection_sampling_learns_all_that_pass_and_rejects_what_does_not(update):
+    config = composed("selection.keep=all", f"update={update}", "update.replay=0", "verifier=gold", "n=8")
+    dataset = load_dataset(config.dataset)
+    with open_lab(config, dataset) as lab:
+        problems = dataset.train[:24]
+        rollouts, scores = lab.sample_and_verify(problems, 8, 3)
+        examples = lab.choose(problems, rollouts, scores)
+        right = (scores.values >= 0.5).sum(axis=1)
+        per_problem = {p.id: [e for e in examples if e.problem_id == p.id] for p in problems}
+        assert [len(per_problem[p.id]) for p in problems] == right.tolist()
+        texts = lab.writer.decode([e.response[:-1] for e in examples])
+        by_id = {p.id: p.reference for p in problems}
+        assert all(t.endswith(f"Answer: {by_id[e.problem_id]}") for t, e in zip(texts, examples, strict=True))
+        rejected = [e for e in examples if e.rejected]
+        assert len(rejected) == (np.minimum(right, 8 - right).sum() if update == "rpo" else 0)
+        for example in rejected:
+            (text,) = lab.writer.decode([example.rejected])
+            assert not text.endswith(f"Answer: {by_id[example.problem_id]}")
+            asked = next(lab.writer.solve(p) for p in problems if p.id == example.problem_id)
+            chosen, other = lab.engine.likelihood([asked] * 2, [example.response, example.rejected])
+            assert example.margin == pytest.approx(other - chosen, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [("update=rpo", "update.learning_rate=1e-5", "verifier=gold", "selection.keep=all"),
+     ("verifier=ensemble", "verifier.members=[qe,tf]")],
+)  # fmt: skip
+def test_any_verifier_and_update_train(overrides, command, tmp_path):
+    done = command("train", *SMOKE, "update.replay=0", *overrides, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    measured = lines(tmp_path / done.stdout.splitlines()[-1])
+    assert len(measured) == 6
+    if "verifier=gold" in overrides:
+        assert all(line["false_positive_rate"] == 0 for line in measured)
+        assert all(line["true_positive_rate"] == 1 for line in measured)
