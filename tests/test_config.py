@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from sivgap.allocate import AllocateConfig
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir, read_prompt
-from sivgap.config.schema import TrainConfig
+from sivgap.config.schema import EvaluateConfig, TrainConfig
 from sivgap.dashboard import DashboardConfig
 from sivgap.fit import FitConfig
 from sivgap.grade import GradeConfig
@@ -22,6 +22,7 @@ from sivgap.tiny import EMBEDDED
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {
     "train": TrainConfig,
+    "evaluate": EvaluateConfig,
     "grade": GradeConfig,
     "fit": FitConfig,
     "allocate": AllocateConfig,
@@ -64,9 +65,29 @@ def test_models_of_the_contract_are_there():
         assert any(name.startswith(family) for name in names), family
 
 
-@pytest.mark.parametrize("experiment", shipped("experiment"))
-def test_every_experiment_composes(experiment):
-    composed(f"experiment={experiment}")
+def commands(experiment: str) -> list[tuple[str, list[str]]]:
+    """Every command that an experiment's file says to type: the sivgap command, and its overrides."""
+    said = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
+    found = re.findall(r"^#   python -m sivgap\.(train|evaluate) (.*?)(?:   .*)?$", said, re.MULTILINE)
+    return [(name, [o for o in shlex.split(typed) if o not in ("-m", "...")]) for name, typed in found]
+
+
+@pytest.mark.parametrize("experiment", [e for e in shipped("experiment") if e != "smoke"])
+def test_every_command_of_an_experiment_composes_at_both_ends_of_its_sweep(experiment):
+    assert commands(experiment)
+    for name, typed in commands(experiment):
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            fixed = [o for o in typed if "," not in o.partition("=")[2] or o.partition("=")[2].startswith("[")]
+            swept = dict(o.split("=", 1) for o in typed if o not in fixed)
+            hydra = compose(name, fixed, return_hydra_config=True).hydra
+            swept = {**(hydra.sweeper.get("params") or {}), **swept}
+            for end in (0, -1):
+                chosen = [f"{key}={values.split(',')[end]}" for key, values in swept.items()]
+                validate(compose(name, [*fixed, *chosen]), SCHEMAS[name])
+
+
+def test_smoke_composes():
+    composed("experiment=smoke")
 
 
 @pytest.mark.parametrize("dataset", ["gsm8k", "nq_open", "sudoku"])
