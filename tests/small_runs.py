@@ -35,10 +35,10 @@ def attempts(sweep: Path) -> dict[str, list[str]]:
     return {name: [a["outcome"] for a in json.loads(file.read_text())] for name, file in files.items() if file.exists()}
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "sivgap.train", *arguments], cwd=folder, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -245,7 +245,9 @@ def test_stopped_killed_and_gone_on_with_on_any_number_of_processes(tmp_path, un
 
 
 def test_ranks_do_not_outlive_the_run_that_started_them(tmp_path):
-    command = start(tmp_path, *SMALL, "epochs=50", TWO)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = start(tmp_path, *SMALL, "epochs=50", TWO, TMPDIR=str(temporary))
     worker(tmp_path)
     ranks = ranks_of(command.pid)
     assert len(ranks) == 2
@@ -253,9 +255,10 @@ def test_ranks_do_not_outlive_the_run_that_started_them(tmp_path):
     command.communicate()
     for _ in range(200):
         if not [rank for rank in ranks if Path(f"/proc/{rank}").exists()]:
-            return
+            break
         time.sleep(0.1)
-    pytest.fail("a rank goes on alone")
+    assert not [rank for rank in ranks if Path(f"/proc/{rank}").exists()]
+    assert not list(temporary.iterdir())
 
 
 @pytest.mark.parametrize("processes", ["0", "two"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -33,7 +34,10 @@ def main() -> None:
     config = TrainConfig.model_validate(handed.settings)
     run = Run.of_rank(config, Path(handed.path), handed.identifier)
     end = _work(run, folder / "meeting", rank)
-    write_json(end_file(folder, rank), asdict(end))
+    if os.getppid() == handed.process:
+        write_json(end_file(folder, rank), asdict(end))
+    else:  # nobody is left to read it, or to clear away
+        shutil.rmtree(folder, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     # gloo and torch's compiler, which every optimizer brings along, now and then abort in an ordinary exit.
