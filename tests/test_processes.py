@@ -24,11 +24,13 @@ from sivgap.config.schema import ModelConfig, UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Rollouts, Sampling
-from sivgap.errors import RunError, Stopped
+from sivgap.errors import ConfigError, RankDied, RunError, Stopped
 from sivgap.parallel.deal import deal
 from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import Group
 from sivgap.parallel.packing import arrays_of, pack, rollouts_of, unpack
+from sivgap.parallel.verdict import End, conclude, end_file, log_file
+from sivgap.signals import StopRequest
 from sivgap.tiny import WEIGHTS
 from sivgap.update.example import Example
 from sivgap.update.sft import Sft
@@ -174,6 +176,38 @@ def test_a_step_is_a_mean_over_tokens_however_uneven_the_shares(model, settings,
             assert float((moment - moments[name]).norm()) <= 2e-6 * float(moments[name].norm()), name
         for name, weight in one.trained().items():
             assert torch.equal(weight, learners[0].trained()[name]), name  # or replicas would drift apart
+
+
+LOST = End(1, 2.0, "unexpected RuntimeError: connection closed by peer", "...")
+SAID = {"cause": End(1, 1.0, "no memory", "..."), "wrong": End(2, 1.0, "wrong"), "stopped": End(75, 1.0, "stopped")}
+
+
+@pytest.mark.parametrize(
+    ("codes", "ends", "kind", "told"),
+    [
+        ([1, -9], {0: LOST}, RankDied, "process 2 of 2 was ended by SIGKILL"),
+        ([-6, -9], {}, RankDied, "process 2 of 2 was ended by SIGKILL"),
+        ([-6, None], {}, RankDied, "process 1 of 2 was ended by SIGABRT"),
+        ([-6, 1], {1: SAID["cause"]}, RunError, "no memory"),
+        ([1, 1], {0: LOST, 1: SAID["cause"]}, RunError, "no memory"),
+        ([2, None], {0: SAID["wrong"]}, ConfigError, "wrong"),
+        ([1, 75], {0: LOST, 1: SAID["stopped"]}, Stopped, "stopped"),
+        ([3, None], {}, RunError, "process 1 of 2 ended with status 3"),
+    ],
+)
+def test_the_verdict_on_ranks_names_the_cause_not_what_followed(tmp_path, codes, ends, kind, told):
+    for rank in range(2):
+        log_file(tmp_path, rank).touch()
+    for rank, end in ends.items():
+        end_file(tmp_path, rank).write_text(json.dumps(vars(end)))
+    with pytest.raises(kind, match=told) as found:
+        conclude(codes, tmp_path, StopRequest())
+    assert type(found.value) is kind
+
+
+def test_a_run_is_complete_once_any_rank_has_come_to_its_end(tmp_path):
+    end_file(tmp_path, 1).write_text(json.dumps(vars(End(0, 1.0, "stopped early"))))
+    assert conclude([-6, 0], tmp_path, StopRequest()) == "stopped early"
 
 
 # What a user does.

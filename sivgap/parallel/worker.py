@@ -1,4 +1,4 @@
-"""``python -m sivgap.parallel.worker FOLDER RANK``: one rank of a run, started by `launch`."""
+"""One rank of a run, from its start by `launch` to its end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from sivgap.config.schema import TrainConfig
-from sivgap.errors import SivgapError, unexpected
+from sivgap.errors import SivgapError, Stopped, unexpected
 from sivgap.parallel.group import joined
-from sivgap.parallel.launch import End, Handed, end_file
+from sivgap.parallel.launch import Handed
+from sivgap.parallel.verdict import End, end_file
 from sivgap.progress import Display
 from sivgap.runs.files import write_json
 from sivgap.runs.run import Run
@@ -26,9 +28,8 @@ _ORPHANED = 60.0
 """Seconds that a rank has to stop in once its parent is gone; another, which it waits for, may have died with it."""
 
 
-def main() -> None:
-    """The whole life of a rank."""
-    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+def live(folder: Path, rank: int) -> NoReturn:
+    """The whole life of rank `rank`, which finds what it needs in `folder`."""
     handed = Handed(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
     threading.Thread(target=_follow, args=(handed.process,), daemon=True).start()
     config = TrainConfig.model_validate(handed.settings)
@@ -56,6 +57,8 @@ def _work(run: Run, meeting: Path, rank: int) -> End:
             early = work(run, Display(quiet=rank > 0), stop, group)
             group.wait()
             return End(0, time.time(), early)
+    except Stopped as error:
+        return End(error.status, time.time(), str(error))
     except SivgapError as error:
         return End(error.status, time.time(), str(error), traceback.format_exc())
     except Exception as error:
@@ -67,7 +70,3 @@ def _follow(parent: int) -> None:
     follow_parent(parent)
     time.sleep(_ORPHANED)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
