@@ -16,7 +16,7 @@ from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.measure import auroc
 from sivgap.models.load import load_model, pad_token
 from sivgap.runs.identity import identity
-from sivgap.tasks.arithmetic import Expression, Step, expressions, generate
+from sivgap.tasks.arithmetic import Expression, Step, expressions, part_of
 from sivgap.tiny import EMBEDDED, FAMILY, build, family
 from sivgap.tiny.family_texts import agree, family_loss_weights, mark_text, points, shared_steps, tournament_text
 from sivgap.tiny.texts import true_score
@@ -55,9 +55,8 @@ def test_the_embedded_default_still_reads_what_it_read():
     digest = hashlib.sha256("\x00".join(text for step in range(5) for text in batches(step)).encode())
     assert digest.hexdigest() == "1fd2872c7e5d90fdc95f6a0efc139b717a09c70ce4420c2fea2116836b73c748"
     assert len(build_tokenizer()) == 27
-    assert json.loads((EMBEDDED["tiny"] / "tokenizer.json").read_text()) == json.loads(
-        build_tokenizer().backend_tokenizer.to_str()
-    )
+    shipped = json.loads((EMBEDDED["tiny"] / "tokenizer.json").read_text())
+    assert shipped | {"padding": None} == json.loads(build_tokenizer().backend_tokenizer.to_str())
 
 
 def test_identity_leaves_pretraining_tokens_out_and_the_default_is_the_run_that_it_was():
@@ -99,10 +98,9 @@ def test_prompts_end_where_the_model_learnt_to_go_on(tokenizer, texts):
 def test_the_recipe_is_deterministic_and_of_the_pretraining_part():
     one, other = family.family_batches(0), family.family_batches(0)
     assert [one(step) for step in range(3)] == [other(step) for step in range(3)]
-    held_out = {problem.question for problem in generate(4000, "test", 5)}
-    asked = {match[1] for text in one(3) if (match := re.match(r"Question: (\S+)\n", text))}
-    assert asked
-    assert not asked & held_out
+    asked = [match[1] for text in one(3) if (match := re.match(r"Question: (\S+)\n", text))]
+    assert len(asked) > family.BATCH / 2
+    assert {part_of(question) for question in asked} == {"pretrain"}
 
 
 def test_marks_follow_the_truth_and_verdicts_the_derivation(texts):
@@ -152,9 +150,9 @@ def test_of_two_wrong_solutions_the_one_with_more_right_steps_is_preferred_and_e
 
 
 def test_what_is_learnt_is_what_the_writer_writes_and_verdicts_above_all(tokenizer):
-    def learnt(text):
+    def learnt(text, **options):
         ids = tokenizer([text + tokenizer.eos_token, "9" * 90], padding=True, padding_side="right", return_tensors="pt")
-        weights = family_loss_weights(ids["input_ids"], tokenizer)[0]
+        weights = family_loss_weights(ids["input_ids"], tokenizer, **options)[0]
         tokens = [tokenizer.decode([i]) for i in ids["input_ids"][0].tolist()]
         return tuple(
             "".join(t for t, w in zip(tokens, weights, strict=True) if w == weight) for weight in (1, VERDICT_WEIGHT)
@@ -169,6 +167,11 @@ def test_what_is_learnt_is_what_the_writer_writes_and_verdicts_above_all(tokeniz
     assert learnt(f"{shown}\nReview: {RIGHT}\nScore: 10") == (f"{RIGHT}\nScore: ", "10<eos>")
     assert learnt(f"{both}\nCompare: {RIGHT}\nPreferred solution: B") == (f"{RIGHT}\nPreferred solution: ", "B<eos>")
     assert learnt("9*3=27, 27+34=61") == ("27, 61<eos>", "")
+    # Of a marked solution never the heading behind it: else the solver would learn to go on there.
+    assert learnt(f"{shown}\nScore: 0.4", solutions=True) == (CARRY, "0.4<eos>")
+    assert learnt(shown, solutions=True) == learnt(shown)
+    judged = f"{both}\nCompare: {RIGHT}\nPreferred solution: B"
+    assert learnt(judged, solutions=True) == (f"{CARRY}{RIGHT}{RIGHT}\nPreferred solution: ", "B<eos>")
 
 
 def test_own_samples_come_right_and_wrong_by_turns_with_a_rival(monkeypatch):
