@@ -72,6 +72,18 @@ def accuracies(record: Record) -> go.Figure:
     return figure
 
 
+def gv_gap(record: Record) -> go.Figure:
+    """The generation-verification gap and its relative form by epoch: at 0 self-improvement has saturated."""
+    figure, lines = _figure("epoch", "generation-verification gap"), record.of("test")
+    for name, colour, label in (("gv_gap", GAP, "gap"), ("gv_gap_relative", VERIFIER, "relative gap")):
+        error = column(lines, f"{name}_se")
+        figure.add_scatter(
+            x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=label, line={"color": colour},
+            error_y=None if np.isnan(error).all() else {"array": error, "thickness": 1, "width": 2},
+        )  # fmt: skip
+    return figure
+
+
 def pass_at_k(record: Record) -> go.Figure:
     """pass@k by epoch."""
     figure, lines = _figure("epoch", "pass@k"), record.of("test")

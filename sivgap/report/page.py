@@ -44,6 +44,7 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
         Chart(charts.uncertainties(record, found), "Uncertainties on the held-out panel, fitted law and forecast"),
         Chart(charts.accuracies(record), "Accuracy of one response, of the chosen one, and of the likeliest"),
         Chart(charts.pass_at_k(record), "pass@k by epoch (unbiased)"),
+        Chart(charts.gv_gap(record), "Generation-verification gap by epoch (MG Def. 2.1, 2.2)"),
     ]
     tables = [("Trajectory, held out", trajectory_table(record))]
     if found is not None:
@@ -84,6 +85,9 @@ def page_of_runs(records: Sequence[Record], title: str) -> str:
         Chart(charts.overlay(records, "verifier_accuracy", "best-of-N accuracy"), "Best of N, held out"),
         Chart(charts.overlay(records, "solver_uncertainty", "U_s (nats)"), "U_s, held out"),
         Chart(charts.overlay(records, "gap", "gap (nats)"), "Gap, held out"),
+        Chart(
+            charts.overlay(records, "gv_gap_relative", "relative gap"), "Relative generation-verification gap, held out"
+        ),
     ]
     return _render(
         title=title,

@@ -16,7 +16,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 _SHOWN = (
     "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
-    "likeliest_accuracy", "score_auroc", "solver_length", "train_loss",
+    "likeliest_accuracy", "gv_gap", "gv_gap_relative", "score_auroc", "solver_length", "train_loss",
 )  # fmt: skip
 
 
