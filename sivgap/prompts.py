@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ from sivgap.tasks.problem import Problem
 Tokens = Sequence[int] | NDArray[np.int64]
 
 _RESPONSE = "[[sivgap response]]"
+
+_REMEMBERED = 4096
+"""Prompts kept as tokens."""
+
 _FIELD = re.compile(r"\{(question|response|response_a|response_b)\}")
 
 
@@ -47,6 +52,9 @@ class PromptWriter:
         self._tokenizer, self._chat = tokenizer, chat_template
         self._template = template.strip() if chat_template else template
         self._examples = list(examples)
+        # A verifier asks about many responses to the same problem, in the same words.
+        self._solve = lru_cache(maxsize=_REMEMBERED)(self._write_solve)
+        self._follow_up = lru_cache(maxsize=8)(self._write_follow_up)
 
     def solve(self, problem: Problem) -> Prompt:
         """The prompt that asks for a solution, keyed by the problem's id.
@@ -54,6 +62,9 @@ class PromptWriter:
         Raises:
             RunError: If the tokenizer cannot write the question.
         """
+        return self._solve(problem)
+
+    def _write_solve(self, problem: Problem) -> Prompt:
         if self._chat:
             ids = self._encode_chat(self._conversation(problem.question))
         else:
@@ -67,6 +78,9 @@ class PromptWriter:
 
     def follow_up(self, question: str) -> tuple[int, ...]:
         """Tokens that put `question` behind any response: in a chat, the end of its turn and a new one."""
+        return self._follow_up(question)
+
+    def _write_follow_up(self, question: str) -> tuple[int, ...]:
         if not self._chat:
             return tuple(self._tokenizer(question, add_special_tokens=False)["input_ids"])
         messages = [

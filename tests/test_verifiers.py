@@ -1,13 +1,20 @@
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from local_models import save_model
 from transformers import AutoTokenizer
 
-from sivgap.config.schema import VerifierConfig
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir, read_prompt
+from sivgap.config.schema import TrainConfig, VerifierConfig
 from sivgap.engines.rollout import Rollouts
-from sivgap.prompts import PromptWriter
+from sivgap.lab import open_lab
+from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.tasks.load import load_dataset
+from sivgap.tasks.problem import Problem
 from sivgap.tiny import WEIGHTS
 from sivgap.verifiers.qe import parse_score
-from sivgap.verifiers.question import NEUTRAL
+from sivgap.verifiers.question import NEUTRAL, Responses
 from sivgap.verifiers.tf import parse_verdict
 from sivgap.verifiers.verifier import Bench, in_pass
 
@@ -56,3 +63,44 @@ def test_the_expected_score_is_the_mean_over_the_allowed_answers_alone():
     logprobs = np.log(np.array([[[0.3, 0.1], [1e-300, 1e-299]]]))
     scores = in_pass(config, bench()).read(rollouts(answer_logprobs=logprobs))
     assert scores.values[0] == pytest.approx([0.75, 1 / 11])
+
+
+@pytest.mark.parametrize("verifier", ["qe", "tf"])
+def test_a_verdict_asked_for_behind_the_text_is_the_one_read_in_the_sampling_pass(verifier):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        raw = compose("train", ["experiment=smoke", f"verifier={verifier}", "engine.batch_size=64"])
+    config = validate(raw, TrainConfig)
+    dataset = load_dataset(config.dataset)
+    with open_lab(config, dataset) as lab:
+        problems = dataset.test[:8]
+        rollouts, scores = lab.sample_and_verify(problems, 4, 5)
+        asked = Responses(problems, lab.writer.decode(rollouts.bodies), rollouts.bodies)
+        assert lab.verifier.score(asked, 5).values == pytest.approx(scores.values, abs=1e-5)
+        as_text = lab.verifier.score(Responses(problems, asked.texts), 5)
+        assert as_text.values == pytest.approx(scores.values, abs=1e-5)
+
+
+def test_a_template_that_stands_alone_shows_what_was_written_and_fills_nothing_in_it(tmp_path):
+    save_model(tmp_path, "llama")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    chat = PromptWriter(tokenizer, True, "Solve: {question}")
+    problem = Problem("p", "What is {response}?", "4")
+    tokens = chat.judgement(problem, "Q: {question} A: {response_a} B: {response_b}", ["{response_b}", "{question}"])
+    said = tokenizer.decode(tokens)
+    assert said == "<|user|>\nQ: What is {response}? A: {response_b} B: {question}<|end|>\n<|assistant|>\n"
+    follow_up = chat.judgement(problem, "Is it right?", ["It is 4."])
+    assert tokenizer.decode(follow_up).endswith("It is 4.<|end|>\n<|user|>\nIs it right?<|end|>\n<|assistant|>\n")
+
+
+@pytest.mark.parametrize("kind", ["chat", "base"])
+@pytest.mark.parametrize("verifier", ["mc", "cot_binary", "cot_score", "tournament"])
+def test_every_shipped_prompt_stands_alone_and_ends_where_the_verdict_can_begin(kind, verifier):
+    template = read_prompt(f"{kind}/{verifier}.txt")
+    assert not is_follow_up(template)
+    fields = ("{response_a}", "{response_b}") if verifier == "tournament" else ("{response}",)
+    assert all(template.count(field) == 1 for field in ("{question}", *fields))
+    heading = {"mc": "Correctness", "cot_binary": "Correctness:", "cot_score": "Score:"}.get(
+        verifier, "Preferred solution:"
+    )
+    if (kind, verifier) != ("chat", "mc"):
+        assert heading in template
