@@ -17,6 +17,7 @@ import yaml
 
 from sivgap.config.app import run_app
 from sivgap.config.schema import EvaluateConfig
+from sivgap.errors import SivgapError, Stopped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +76,13 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     about = {"versions": versions(), "hardware": describe_hardware()}
     write_json(folder / "status.json", {"state": "running", **about})
-    with _opened(config, dataset) as (store, verifier, comparer), stop.deferred():
-        notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+    try:
+        with _opened(config, dataset) as (store, verifier, comparer), stop.deferred():
+            notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+    except SivgapError as error:
+        state = "stopped" if isinstance(error, Stopped) else "failed"
+        write_json(folder / "status.json", {"state": state, "reason": str(error), **about})
+        raise
     seconds = round(time.monotonic() - started, 1)
     write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds})
 

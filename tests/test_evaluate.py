@@ -159,6 +159,23 @@ def test_a_killed_evaluation_pays_for_nothing_twice(tmp_path):
     assert third.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
 
 
+def test_a_signal_stops_it_with_75_and_the_same_command_goes_on(tmp_path):
+    command = [sys.executable, "-m", "sivgap.evaluate", "n=64", "panel.prompts=192", "engine.threads=1"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    first = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("runs/store/*/part-*.parquet")):
+        assert first.poll() is None
+        time.sleep(0.02)
+    first.send_signal(signal.SIGTERM)
+    said = first.communicate()[1]
+    assert first.returncode == 75, said
+    (status,) = tmp_path.glob("runs/evaluate-*/status.json")
+    assert json.loads(status.read_text())["state"] == "stopped"
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0
+    assert json.loads(status.read_text())["state"] == "complete"
+
+
 def test_a_damaged_part_is_named(folder, by_qe, tmp_path, command):
     run(tmp_path / "runs", "n=2")
     (part,) = tmp_path.glob("runs/store/*/part-*.parquet")
