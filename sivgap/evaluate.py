@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sivgap.grading.equal import AnswerComparer
+    from sivgap.grading.grade import Grade
     from sivgap.progress import Display
     from sivgap.signals import StopRequest
-    from sivgap.store.responses import ResponseStore
+    from sivgap.store.responses import ResponseStore, Stored
     from sivgap.tasks.load import Dataset
     from sivgap.tasks.problem import Problem
-    from sivgap.verifiers.question import Verifier
+    from sivgap.verifiers.question import Scores, Verifier
 
 RESPONSES_AT_ONCE = 4096
 """Responses in memory, verified and graded together; what is stored is stored after each such portion."""
@@ -191,7 +192,7 @@ def _score_all(
     return {"tokens_generated": generated, "notes": means}
 
 
-def _rows(problems: Sequence[Problem], found: Any, scores: Any, grades: Sequence[Any]) -> pd.DataFrame:
+def _rows(problems: Sequence[Problem], found: Stored, scores: Scores, grades: Sequence[Grade]) -> pd.DataFrame:
     """One row a response, in the order of problems and samples."""
     import numpy as np
     import pandas as pd
@@ -212,7 +213,7 @@ def _rows(problems: Sequence[Problem], found: Any, scores: Any, grades: Sequence
         }
     )
     if scores.each is not None and scores.each.shape[-1] > 1:
-        rows["verdicts"] = list(scores.each.reshape(len(rows), -1))
+        return rows.assign(verdicts=pd.Series(list(scores.each.reshape(len(rows), -1))))
     return rows
 
 
