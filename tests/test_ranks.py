@@ -20,7 +20,7 @@ from sivgap.engines.rollout import FollowUp, Prompt, Rollouts, Sampling
 from sivgap.errors import ConfigError, RankDied, RunError, Stopped
 from sivgap.parallel.deal import deal
 from sivgap.parallel.engine import Dealt
-from sivgap.parallel.group import Group
+from sivgap.parallel.group import Group, joined
 from sivgap.parallel.packing import arrays_of, pack, rollouts_of, unpack
 from sivgap.parallel.verdict import End, conclude, end_file, log_file
 from sivgap.signals import StopRequest
@@ -164,6 +164,13 @@ def test_a_step_is_a_mean_over_tokens_however_uneven_the_shares(model, settings,
             assert float((moment - moments[name]).norm()) <= 2e-6 * float(moments[name].norm()), name
         for name, weight in one.trained().items():
             assert torch.equal(weight, learners[0].trained()[name]), name  # or replicas would drift apart
+
+
+def test_fewer_gpus_than_processes_is_a_wrong_configuration(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match=r"launch\.processes=2: .* there are 1"), joined(tmp_path / "meeting", 0, 2):
+        pass
 
 
 LOST = End(1, 2.0, "unexpected RuntimeError: connection closed by peer", "...")
