@@ -31,6 +31,7 @@ from sivgap.signals import StopRequest
 from sivgap.stopping import Gain, remaining_gain
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
+from sivgap.tracking.wandb_run import Source
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
 from sivgap.update.replay import replay_examples
@@ -323,10 +324,8 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
             run.begin(describe_hardware(group.size), lab.loaded.commit)
         settings = run.config.model_dump(mode="json")
         wandb = run.config.tracking.wandb
-        tracker = WandbTracker(
-            wandb if group.leads else wandb.model_copy(update={"mode": "disabled"}),
-            run.id, run.path.name, run.path, settings, display.say,
-        )  # fmt: skip
+        shown = wandb if group.leads else wandb.model_copy(update={"mode": "disabled"})
+        tracker = WandbTracker(shown, Source(run.id, run.path.name, run.path, settings), display.say)
         failed = True
         try:
             job = Improvement(lab, run, display, tracker, stop, timetable, external)
@@ -335,11 +334,11 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
             if group.leads:
                 lines = run.trajectory.read()
                 conclude(run.path, lines, display)
-                tracker.finish({k: v for k, v in lines[-1].items() if not isinstance(v, dict)}, failed=False)
+                tracker.finish(lines, failed=False)
             failed = False
         finally:
             if failed:
-                tracker.finish({}, failed=True)
+                tracker.finish([], failed=True)
 
 
 def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:

@@ -18,6 +18,7 @@ from sivgap.grade import GradeConfig
 from sivgap.report.__main__ import ReportConfig
 from sivgap.runs.identity import identity
 from sivgap.tiny import EMBEDDED
+from sivgap.upload import UploadConfig
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {
@@ -28,6 +29,7 @@ SCHEMAS = {
     "allocate": AllocateConfig,
     "report": ReportConfig,
     "dashboard": DashboardConfig,
+    "upload": UploadConfig,
 }
 
 

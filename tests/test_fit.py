@@ -20,7 +20,7 @@ from sivgap.dynamics.fit import PARAMETERS, fit_coupled
 from sivgap.dynamics.forecast import FORECASTERS, combination, forecast
 from sivgap.dynamics.verdict import linearity, separate_rates
 from sivgap.runs.load_curves import prompt_curves
-from sivgap.tracking.wandb_tracker import flatten
+from sivgap.tracking.wandb_run import flatten
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
 HALVES = np.arange(0, 10.5, 0.5)

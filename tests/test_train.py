@@ -16,7 +16,7 @@ from small_runs import lines, numbers
 
 from sivgap.dashboard import _SECTIONS
 from sivgap.gap.pass_at_k import pass_at_k
-from sivgap.tracking.wandb_tracker import flatten
+from sivgap.tracking.wandb_run import flatten
 
 SMALL = ("experiment=smoke", "tracking.wandb.mode=disabled")
 

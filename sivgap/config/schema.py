@@ -295,6 +295,8 @@ class WandbConfig(Settings):
     tags: list[str] = []
     table_rows: int = Field(default=32, ge=0)
     """Responses shown in the table of samples of each measurement."""
+    timeout: float = Field(default=30, gt=0)
+    """Seconds that a W&B which does not answer may hold up a run: once at its start, and once at its end."""
 
 
 class TrackingConfig(Settings):

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from sivgap.config.app import validate
-from sivgap.config.schema import TrainConfig
+from sivgap.config.schema import TrainConfig, WandbConfig
 from sivgap.errors import Stopped
 from sivgap.runs.identity import identity
 from sivgap.runs.trajectory import final_accuracy
@@ -41,7 +41,8 @@ def run_job(raw: DictConfig, folder: Path) -> float | None:
     job = sweep.job(identity(config))
     before = next(p for p in sweep.progress() if p.job == job)
     if before.state != "complete":
-        _attempt(sweep, job, _named(config, sweep, job), wait=before.state == "elsewhere")
+        tracking = config.tracking.model_copy(update={"wandb": named(config.tracking.wandb, sweep, job)})
+        _attempt(sweep, job, config.model_copy(update={"tracking": tracking}), wait=before.state == "elsewhere")
     return final_accuracy(sweep.run_path(job))
 
 
@@ -75,11 +76,9 @@ def _outcome(status: int, log: Path) -> tuple[State, str | None]:
     return ("stopped" if status == Stopped.status else "failed"), reason
 
 
-def _named(config: TrainConfig, sweep: Sweep, job: Job) -> TrainConfig:
+def named(wandb: WandbConfig, sweep: Sweep, job: Job) -> WandbConfig:
     """On W&B the sweep is a group, and a run is named by what differs."""
-    wandb = config.tracking.wandb
-    named = wandb.model_copy(update={"group": wandb.group or sweep.path.name, "name": wandb.name or job.name})
-    return config.model_copy(update={"tracking": config.tracking.model_copy(update={"wandb": named})})
+    return wandb.model_copy(update={"group": wandb.group or sweep.path.name, "name": wandb.name or job.name})
 
 
 @contextmanager
