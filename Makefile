@@ -11,8 +11,9 @@ TORCH := torch>=2.11,<2.14
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-# Both need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes.
-.PHONY: setup demo test slurm-test ray-test lint bench tiny family clean
+# They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
+# W&B-compatible server.
+.PHONY: setup demo test slurm-test ray-test wandb-test lint bench tiny family clean
 
 setup: $(VENV)/.installed
 
@@ -52,6 +53,12 @@ ray-test: setup
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
 	  $$(.venv-ray/bin/python -c 'import site; print(site.getsitepackages()[0])')/sivgap.pth
 	SIVGAP_TEST_RAY=1 RAY_AUTH_MODE=disabled .venv-ray/bin/python -m pytest -v tests/cluster/test_ray.py
+
+# openwandb is licensed CC BY-NC: a server to test against, in an environment of its own, and no part of sivgap.
+wandb-test: setup
+	test -x .venv-wandb/bin/python || $(PYTHON) -m venv .venv-wandb
+	.venv-wandb/bin/pip install --quiet openwandb==0.5.25
+	SIVGAP_TEST_WANDB=$(CURDIR)/.venv-wandb/bin/python $(BIN)/python -m pytest -v tests/cluster/test_wandb.py
 
 lint: setup
 	$(BIN)/ruff check .
