@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server.
-.PHONY: setup demo test slurm-test ray-test wandb-test lint bench tiny family clean
+.PHONY: setup demo test slurm-test ray-test wandb-test optuna-test lint bench tiny family clean
 
 setup: $(VENV)/.installed
 
@@ -59,6 +59,14 @@ wandb-test: setup
 	test -x .venv-wandb/bin/python || $(PYTHON) -m venv .venv-wandb
 	.venv-wandb/bin/pip install --quiet openwandb==0.5.25
 	SIVGAP_TEST_WANDB=$(CURDIR)/.venv-wandb/bin/python $(BIN)/python -m pytest -v tests/cluster/test_wandb.py
+
+# The sweeper pins an optuna that is too old for others: in an environment of its own, as Ray.
+optuna-test: setup
+	test -x .venv-optuna/bin/python || $(PYTHON) -m venv .venv-optuna
+	.venv-optuna/bin/pip install --quiet hydra-optuna-sweeper==1.3.0 "hydra-core<1.4"
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
+	  $$(.venv-optuna/bin/python -c 'import site; print(site.getsitepackages()[0])')/sivgap.pth
+	SIVGAP_TEST_OPTUNA=1 .venv-optuna/bin/python -m pytest -v tests/cluster/test_optuna.py
 
 lint: setup
 	$(BIN)/ruff check .

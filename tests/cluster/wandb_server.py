@@ -1,7 +1,7 @@
 """openwandb on loopback, for `test_wandb.py`; runs in ``.venv-wandb``: ``wandb_server.py PORT FOLDER [counts]``.
 
-It is the server as it comes, plus a record of what it is told and does not keep (groups). With ``counts`` it also answers
-a client that goes on with a run as W&B does: how many rows the run has, and the last of them.
+It is the server as it comes, plus a record of what it is told and does not keep (groups). With ``counts`` it answers a
+client that goes on with a run as W&B does: how many rows the run has, and the last of them.
 """
 
 import json
