@@ -60,16 +60,17 @@ class Server:
         self.process.wait()
 
     def rows(self, run_id: str) -> list[dict[str, float]]:
-        """All rows of a run, in the order of their arrival; two that came with one step are told apart."""
-        found: dict[int, list[dict[str, float]]] = {}
-        for key, points in self._get(f"runs/{run_id}/metrics")["metrics_by_key"].items():
-            count: dict[int, int] = {}
-            for point in points:
-                rows = found.setdefault(point["step"], [])
-                count[point["step"]] = place = count.get(point["step"], 0) + 1
-                rows.extend({} for _ in range(place - len(rows)))
-                rows[place - 1][key] = point["value"]
-        return [row for step in sorted(found) for row in found[step]]
+        """All rows of a run, in the order of their arrival."""
+        by_key = self._get(f"runs/{run_id}/metrics")["metrics_by_key"]
+        points = sorted((p for of_key in by_key.values() for p in of_key), key=lambda p: p["id"])
+        rows: list[dict[str, float]] = []
+        step = None
+        for point in points:
+            if point["step"] != step or point["key"] in rows[-1]:
+                rows.append({})
+            step = point["step"]
+            rows[-1][point["key"]] = point["value"]
+        return rows
 
     def run(self, run_id: str) -> dict:
         return self._get(f"runs/{run_id}")["run"]
