@@ -241,7 +241,7 @@ def test_a_run_that_is_sent_while_it_is_not_over_is_completed_later(tmp_path, se
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
 def test_a_sweep_is_a_group_whose_runs_are_called_by_what_differs(tmp_path, plain, mode):
-    sweep = train(tmp_path, plain, "-m", "seed=0,1", "epochs=1", f"tracking.wandb.mode={mode}")
+    sweep = train(tmp_path, plain, "epochs=1", "seed=0,1", f"tracking.wandb.mode={mode}", "-m")
     if mode == "offline":
         upload(tmp_path, plain, f"sweep=runs/{sweep.name}")
     runs = sorted(tmp_path.glob("runs/tiny-*"))
