@@ -45,7 +45,7 @@ def load_model(config: ModelSource) -> Loaded:
     source = located(config.path or (config.name if isinstance(config, ModelConfig) else "tiny"))
     options = {"revision": config.revision} if config.revision else {}
     if not Path(source).exists() and source.count("/") != 1:
-        raise RunError(f"model.path={config.path}: no such folder, and not a hub id (OWNER/NAME)")
+        raise RunError(f"model.path={source}: no such folder, and not a hub id (OWNER/NAME)")
     try:
         AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)

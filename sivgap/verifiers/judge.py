@@ -91,6 +91,8 @@ class ModelJudge:
         ends = [self._end_of_heading(body) for body in bodies]
         for spaced in (False, True):  # whether the model's own tokens for the heading hold the space behind it
             places = [i for i, end in enumerate(ends) if end is not None and end[1] == spaced]
+            if not places:
+                continue
             asked = [Prompt((*prompts[i].tokens, *map(int, bodies[i][: ends[i][0]])), prompts[i].key) for i in places]  # type: ignore[index]
             for i, value in zip(places, self._expected(asked, "" if spaced else " "), strict=True):
                 found[i] = float(value)
