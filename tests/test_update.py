@@ -101,6 +101,7 @@ def test_rejection_sampling_learns_all_that_pass_and_rejects_what_does_not(updat
 @pytest.mark.parametrize(
     "overrides",
     [("update=rpo", "update.learning_rate=1e-5", "verifier=gold", "selection.keep=all"),
+     ("model=tiny_xs", "verifier=tournament", "verifier.pairing=swiss"),
      ("verifier=ensemble", "verifier.members=[qe,tf]")],
 )  # fmt: skip
 def test_any_verifier_and_update_train(overrides, command, tmp_path):

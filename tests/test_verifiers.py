@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
@@ -7,14 +9,14 @@ from transformers import AutoTokenizer
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.schema import TrainConfig, VerifierConfig
-from sivgap.engines.rollout import Rollouts
+from sivgap.engines.rollout import Prompt, Rollouts, Sampling
 from sivgap.lab import open_lab
 from sivgap.prompts import PromptWriter, is_follow_up
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
 from sivgap.tiny import WEIGHTS
 from sivgap.verifiers.qe import parse_score
-from sivgap.verifiers.question import NEUTRAL, Responses
+from sivgap.verifiers.question import NEUTRAL, Responses, about_each
 from sivgap.verifiers.tf import parse_verdict
 from sivgap.verifiers.verifier import Bench, in_pass
 
@@ -104,3 +106,45 @@ def test_every_shipped_prompt_stands_alone_and_ends_where_the_verdict_can_begin(
     )
     if (kind, verifier) != ("chat", "mc"):
         assert heading in template
+
+
+@pytest.fixture(scope="module")
+def judged_by_tiny_l():
+    """A lab of the embedded model that writes justifications, with eight problems and four responses to each."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        raw = compose("train", ["experiment=smoke", "model=tiny_l", "verifier=cot_binary", "update.replay=0"])
+    config = validate(raw, TrainConfig)
+    dataset = load_dataset(config.dataset)
+    with open_lab(config, dataset) as lab:
+        problems = dataset.test[:8]
+        bodies = lab.engine.rollout([lab.writer.solve(p) for p in problems], Sampling(4, 1.0, 48, 1)).bodies
+        yield lab, Responses(problems, lab.writer.decode(bodies), bodies)
+
+
+def test_behind_a_justification_the_expected_verdict_is_that_of_the_likelihoods_at_its_end(judged_by_tiny_l):
+    lab, asked = judged_by_tiny_l
+    judge = lab.verifier.judge
+    questions = about_each(8, 4)
+    expected = judge.ask(asked, questions, 3)
+    assert not expected.unparsed.any()
+    for i in (0, 5, 31):
+        written = expected.said[i].rpartition("Correctness:")[0] + "Correctness: "
+        begun = lab.writer.judgement(asked.problems[i // 4], judge.template, [asked.texts[i]])
+        prompt = Prompt((*begun, *lab.writer.encode_answer(written)), 0)
+        right, wrong = lab.engine.likelihood(
+            [prompt] * 2, [lab.writer.encode_answer(a) for a in ("Correct", "Incorrect")]
+        )
+        assert expected.value[i, 0] == pytest.approx(1 / (1 + np.exp(right - wrong)), abs=1e-5)
+
+
+def test_a_justification_ends_in_a_verdict_and_repetitions_are_the_same_whenever_they_are_asked_for(judged_by_tiny_l):
+    lab, asked = judged_by_tiny_l
+    sampled = replace(lab.verifier.judge, config=lab.config.verifier.model_copy(update={"readout": "sampled"}))
+    questions = about_each(8, 4)
+    five = sampled.ask(asked, questions, 3, repetitions=5)
+    assert five.unparsed.mean() < 0.1
+    assert set(np.unique(five.value)) <= {0.0, 0.5, 1.0}
+    assert (sampled.ask(asked, questions, 3, 2, first_repetition=3).value == five.value[:, 3:]).all()
+    some = np.array([2, 17, 30])
+    assert (sampled.ask(asked, questions.where(some), 3, 5).value == five.value[some]).all()
+    assert (sampled.ask(asked, questions, 4, 5).value != five.value).any()
