@@ -301,7 +301,7 @@ def test_a_server_that_never_answers_holds_nothing_up_for_long(tmp_path, undistu
     assert time.monotonic() - started < 60
 
 
-def test_without_a_key_the_command_says_so(tmp_path, plain, deaf):
+def test_without_a_key_the_command_says_so(tmp_path, plain):
     run = train(tmp_path, plain, "epochs=0.5")
     env = {**plain.env, "WANDB_API_KEY": "", "HOME": str(tmp_path)}
     done = run_command(tmp_path, "upload", f"runs=runs/{run.name}", **env)
