@@ -53,6 +53,8 @@ def report_evaluations(folders: Sequence[Path], where: Path) -> Path:
     scalings, grids = scaling(found), cross_verification(found)
     if scalings:
         shown.append(("Relative gap over pre-training FLOPs (6ND)", scaling_lines(scalings)))
+        points = pd.concat([each.points.assign(of=each.name) for each in scalings], ignore_index=True)
+        shown.append(("Relative gap of each model", points))
         draw_scaling(scalings, where / "figures" / "scaling.png")
     for name, grid in grids.items():
         shown.append((f"Cross-verification: gap of each generator under each judge, {name}", pivot(grid).reset_index()))

@@ -1,0 +1,105 @@
+"""Several evaluations side by side, on made-up directories whose numbers are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sivgap.report.evaluations import report_evaluations
+
+PROMPTS, SAMPLES = 40, 8
+
+
+def write(folder: Path, generator: str, size: float, scores, correct, judge=None, verifier="mc", nll=None) -> Path:
+    """An evaluation as `sivgap.evaluate` leaves it, with the columns that its report reads."""
+    where = folder / f"evaluate-{generator}-{verifier}-{judge or 'own'}"
+    where.mkdir(parents=True)
+    config = {
+        "model": {"name": generator, "parameters": size, "tokens": 1e9},
+        "dataset": {"name": "arithmetic"},
+        "verifier": {
+            "name": verifier, "readout": "sampled", "pairing": "elimination", "members": [],
+            "model": {"path": None if judge is None else f"models/{judge}"},
+        },
+        "weight": {"kind": "threshold", "tau": 0.5, "empty": "all", "saturated": "drop"},
+        "pass_at": [1, 8], "seed": 0, "n": SAMPLES,
+    }  # fmt: skip
+    (where / "config.yaml").write_text(yaml.safe_dump(config))
+    (where / "status.json").write_text(json.dumps({"state": "complete"}))
+    pd.DataFrame(
+        {
+            "problem_id": np.repeat([f"p{i}" for i in range(PROMPTS)], SAMPLES),
+            "sample": np.tile(np.arange(SAMPLES), PROMPTS),
+            "answer": "1",
+            "correct": correct.ravel(),
+            "correct_strict": correct.ravel(),
+            "nll": 1.0 if nll is None else nll.ravel(),
+            "length": 5,
+            "finished": True,
+            "score": scores.ravel(),
+            "unparsed": 0.0,
+        }
+    ).to_parquet(where / "scores.parquet")
+    return where
+
+
+def knowing(correct: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Scores of a verifier that sees the truth of a share of the responses, and guesses the rest."""
+    sees = rng.random(correct.shape) < share
+    return np.where(sees, correct, rng.integers(0, 2, correct.shape)).astype(float)
+
+
+def tables(report: Path) -> dict[str, pd.DataFrame]:
+    return {p.stem: pd.read_csv(p) for p in (report.parent / "tables").glob("*.csv")}
+
+
+def test_a_gap_that_rises_with_size_has_a_slope_above_zero(tmp_path):
+    rng = np.random.default_rng(0)
+    correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)
+    folders = [write(tmp_path, f"model_{k}", 10.0**k, knowing(correct, 0.25 * k, rng), correct) for k in range(1, 5)]
+    report = report_evaluations(folders, tmp_path / "report")
+    found = tables(report)
+    line = found["relative_gap_over_pre_training_flops__6nd"].iloc[0]
+    assert line["models"] == 4
+    assert line["slope"] > 0.1
+    assert line["slope_low"] < line["slope"] < line["slope_high"]
+    points = found["relative_gap_of_each_model"]
+    assert points["flops"].tolist() == pytest.approx([6 * 10.0**k * 1e9 for k in range(1, 5)])
+    assert points["relative_gap"].is_monotonic_increasing
+    assert (tmp_path / "report" / "figures" / "scaling.png").stat().st_size > 0
+    assert "<script>alert" not in report.read_text()
+
+
+def test_the_grid_has_every_generator_under_every_judge(tmp_path):
+    rng = np.random.default_rng(1)
+    folders = []
+    for generator in ("small", "large"):
+        correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)
+        for judge, share in (("small", 0.1), ("large", 0.9)):
+            scores = knowing(correct, share, rng)
+            folders.append(write(tmp_path, generator, 1e6 * (generator == "large") + 1e6, scores, correct, judge))
+    found = tables(report_evaluations(folders, tmp_path / "report"))
+    (name,) = (n for n in found if n.startswith("cross_verification__gap_of_each"))
+    grid = found[name].set_index("generator")
+    assert list(grid.columns) == ["small", "large"]
+    assert (grid["large"] > grid["small"] + 0.1).all()
+    assert (tmp_path / "report" / "figures" / "cross_verification.png").exists()
+
+
+def test_verifiers_of_the_same_responses_are_correlated_and_joined_and_others_are_not(tmp_path):
+    rng = np.random.default_rng(2)
+    correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)
+    nll = rng.random((PROMPTS, SAMPLES))
+    scores = knowing(correct, 0.5, rng)
+    same = [write(tmp_path, "one", 1e6, s, correct, verifier=v, nll=nll) for v, s in (("mc", scores), ("tf", scores))]
+    found = tables(report_evaluations(same, tmp_path / "report"))
+    (correlation,) = (t for n, t in found.items() if n.startswith("correlation_of_scores"))
+    assert correlation["pearson"].tolist() == pytest.approx([1.0])
+    (ensembles,) = (t for n, t in found.items() if n.startswith("ensembles"))
+    assert ensembles["gap"].nunique() == 1  # demanding both of two verifiers that agree is demanding one
+    other = write(tmp_path, "one", 1e6, scores, correct, verifier="cot_binary", nll=nll + 1)
+    found = tables(report_evaluations([same[0], other], tmp_path / "apart"))
+    assert not [n for n in found if n.startswith("correlation")]
