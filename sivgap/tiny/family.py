@@ -2,7 +2,7 @@
 
 Four sizes, 25 k to 1.2 M parameters, read the same texts for the same number of steps, so their pretraining FLOPs
 (6 N D) differ by N alone: the scaling of the generation-verification gap (MG) on a laptop. They read what `build`'s
-model reads, with marks of six kinds (`family_texts`), in the same two stages, and with a third of its texts:
+model reads, with marks of six kinds (`family_texts`), in the same two stages, a sixth as many texts:
 
 1. Reading. Facts, students' solutions, and marks on students' solutions, of which the solution is learnt, too.
 2. Marking itself. The same with most marks on the model's own samples, of which the mark alone is learnt.
