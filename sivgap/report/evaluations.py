@@ -137,7 +137,8 @@ def cross_verification(found: Sequence[Evaluation]) -> dict[str, dict[tuple[str,
     for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, _weight(e))).items():
         panel = [e for e in group if np.array_equal(e.problems, group[0].problems)]
         if len({e.judge for e in panel}) > 1 and any(e.judge != e.generator for e in panel):
-            by_size = sorted(panel, key=lambda e: float(e.config["model"]["parameters"]))
+            sizes = {e.generator: float(e.config["model"]["parameters"]) for e in panel}
+            by_size = sorted(panel, key=lambda e: (sizes[e.generator], sizes.get(e.judge, np.inf)))
             grids[name] = {(e.generator, e.judge): _gap(e) for e in by_size}
     return grids
 
