@@ -26,12 +26,12 @@ STUDIES: dict[str, tuple[str, ...]] = {
     "verdict_variance": ("evaluate", "experiment=verdict_variance", "model=tiny_l", "panel.prompts=64"),
     "temperature": ("evaluate", "-m", "experiment=temperature", "model=tiny_l", "verifier=mc", *PANEL),
     "iterative": (
-        "train", "-m", "experiment=iterative", "model=tiny_l", "verifier=mc,gold", "update=sft,rpo", "seed=0,1",
+        "train", "-m", "experiment=iterative", "model=tiny_l", "verifier=cot_binary,gold", "update=sft,rpo",
         "update.parameters=full", "update.learning_rate=1e-4", "update.batch_size=64", "epochs=6",
-        "sampling.max_new_tokens=48", "tracking.wandb.mode=disabled",
+        "measure.test_prompts=512", "measure.train_prompts=64", "tracking.wandb.mode=disabled",
     ),
 }  # fmt: skip
-"""Commands of the studies. The learning rate of the iterative one is for models a thousand times smaller than MG's."""
+"""Commands of the studies. The iterative one has a learning rate for models thousands of times smaller than MG's."""
 
 
 def run(folder: Path, *command: str) -> str:
