@@ -58,7 +58,8 @@ class Evaluation:
     def verifier(self) -> str:
         """The method, with what sets it apart."""
         asked = self.config["verifier"]
-        readout = "" if asked["readout"] == "sampled" or asked["name"] in ("gold", "ensemble", "mc") else " (expected)"
+        usual = {"mc": "expected", "gold": asked["readout"], "ensemble": asked["readout"]}.get(asked["name"], "sampled")
+        readout = "" if asked["readout"] == usual else f" ({asked['readout']})"
         swiss = " (swiss)" if asked["pairing"] == "swiss" else ""
         members = " & ".join(asked["members"]) if asked["name"] == "ensemble" else asked["name"]
         return f"{members}{readout}{swiss}"
