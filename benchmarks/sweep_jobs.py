@@ -5,7 +5,7 @@
 Overhead is the wall time of the command, times the jobs at once, less the seconds that the runs themselves count (from
 loading the model to the last picture), a job; memory is the largest proportional set size of all its processes
 together. The same command again shows what it costs to find everything done. Writes
-benchmarks/results/sweep_jobs.md and .json.
+benchmarks/results/sweep_jobs.md and .json, where launchers measured before stay.
 """
 
 import argparse
@@ -118,11 +118,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--launchers", nargs="+", choices=list(LAUNCHERS), default=["basic", "joblib"])
     a = parser.parse_args()
-    found = {name: measure(name, a.jobs) for name in track(a.launchers, "launchers")}
+    kept = RESULTS / "sweep_jobs.json"
+    found = json.loads(kept.read_text()) if kept.exists() else {}
+    found |= {name: measure(name, a.jobs) for name in track(a.launchers, "launchers")}
     rows = [[what, *(f"{found[name][what]:.3g}" for name in found)] for what in next(iter(found.values()))]
     table = markdown(["", *found], rows)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "sweep_jobs.json").write_text(json.dumps(found, indent=1) + "\n")
+    kept.write_text(json.dumps(found, indent=1) + "\n")
     (RESULTS / "sweep_jobs.md").write_text(f"# Trivial jobs, by launcher\n\n{table}")
     print(table)
 
