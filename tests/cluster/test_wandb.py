@@ -25,7 +25,8 @@ pytestmark = [
 ]
 
 KEY = "local" + "0" * 40
-RUN = ("experiment=smoke", "engine.threads=1", "epochs=4")
+# A measurement takes a second or two: rows arrive while the run goes on.
+RUN = ("experiment=smoke", "engine.threads=1", "epochs=4", "measure.samples=512")
 ONLINE = "tracking.wandb.mode=online"
 
 
