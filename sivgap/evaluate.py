@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import EvaluateConfig
+from sivgap.config.evaluation import EvaluateConfig
 from sivgap.errors import SivgapError, Stopped
 
 if TYPE_CHECKING:
@@ -68,11 +68,14 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
     from sivgap.runs.files import write_json, write_text
     from sivgap.runs.run import versions
     from sivgap.tasks.load import load_dataset
+    from sivgap.tasks.panel import draw_panel
 
     started = time.monotonic()
     prepare_processor(config.engine.threads)
     dataset = load_dataset(config.dataset)
-    problems = chosen_problems(config, dataset)
+    split = config.panel.split
+    among = dataset.test if split == "test" else dataset.train
+    problems = draw_panel(among, config.panel.prompts, config.dataset.data_seed, split)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     about = {"versions": versions(), "hardware": describe_hardware()}
@@ -88,19 +91,6 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
     write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds})
 
 
-def chosen_problems(config: EvaluateConfig, dataset: Dataset) -> Sequence[Problem]:
-    """A seeded draw of `panel.prompts` problems: the first ones of a random order."""
-    import numpy as np
-
-    from sivgap.engines.noise import key_of
-
-    problems = dataset.test if config.panel.split == "test" else dataset.train
-    order = np.random.default_rng(key_of(config.dataset.data_seed, "panel", config.panel.split)).permutation(
-        len(problems)
-    )
-    return [problems[i] for i in order[: config.panel.prompts]]
-
-
 @contextmanager
 def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
     """The solver behind its store, and the verifier with its memory beside it."""
@@ -113,6 +103,7 @@ def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[Response
     from sivgap.store.parts import Parts
     from sivgap.store.responses import ResponseStore
     from sivgap.store.verdicts import RememberingJudge
+    from sivgap.verifiers.judge import ModelJudge
     from sivgap.verifiers.question import Judge
     from sivgap.verifiers.verifier import make_verifier
 
@@ -120,7 +111,7 @@ def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[Response
     made_by = responses_identity(config)
     folder = Path(config.store) / f"{config.model.name}-{config.dataset.name}-{short(made_by)}"
 
-    def remember(verifier: VerifierConfig, judge: Judge) -> Judge:
+    def remember(verifier: VerifierConfig, judge: ModelJudge) -> Judge:
         judged_by = {**verifier_identity(verifier), "temperature": config.sampling.verifier_temperature}
         for key in ("repetitions", "rounds", "both_orders", "pairing"):
             judged_by.pop(key, None)  # they decide what is asked, not what is answered
@@ -157,7 +148,7 @@ def _score_all(
     import pyarrow.parquet as parquet
 
     from sivgap.engines.noise import key_of
-    from sivgap.grading.grade import grade
+    from sivgap.grading.grade import grade_samples
     from sivgap.runs.files import write_atomically
 
     size = max(1, RESPONSES_AT_ONCE // config.n)
@@ -173,8 +164,7 @@ def _score_all(
                 found = store.get(portion)
                 generated += found.generated
                 scores = verifier.score(found.responses, key_of(config.seed, "evaluate"))
-                references = [problem.reference for problem in portion for _ in range(config.n)]
-                grades = grade(config.dataset.name, list(found.responses.texts), references, comparer)
+                grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer)
                 table = pyarrow.Table.from_pandas(_rows(portion, found, scores, grades), preserve_index=False)
                 writer = writer or parquet.ParquetWriter(aside, table.schema)
                 writer.write_table(table)

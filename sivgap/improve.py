@@ -30,6 +30,7 @@ from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
 from sivgap.stopping import Gain, remaining_gain
 from sivgap.tasks.load import load_dataset
+from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_run import Source
 from sivgap.tracking.wandb_tracker import WandbTracker
@@ -344,9 +345,7 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
 def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:
     """Fixed panels: a seeded choice of the training problems, and of the held-out ones."""
     sizes = {"train": lab.config.measure.train_prompts, "test": lab.config.measure.test_prompts}
-    panels: dict[str, Sequence[Problem]] = {}
-    for split, problems in (("train", lab.dataset.train), ("test", lab.dataset.test)):
-        size = min(sizes[split] or len(problems), len(problems))
-        order = np.random.default_rng(key_of(lab.config.dataset.data_seed, "panel", split)).permutation(len(problems))
-        panels[split] = [problems[i] for i in order[:size]]
-    return panels
+    return {
+        split: draw_panel(problems, sizes[split], lab.config.dataset.data_seed, split)
+        for split, problems in (("train", lab.dataset.train), ("test", lab.dataset.test))
+    }

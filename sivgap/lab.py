@@ -17,7 +17,7 @@ from sivgap.engines.hf import HFEngine
 from sivgap.engines.rollout import OnBatch, Prompt, Rollouts, Sampling
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
-from sivgap.grading.grade import grade
+from sivgap.grading.grade import grade_samples
 from sivgap.measure import External, Panel
 from sivgap.models.load import Loaded, check_targets, context_length, pad_token
 from sivgap.parallel.engine import Dealt
@@ -96,8 +96,7 @@ class Lab:
         if not self.group.leads:
             return None
         texts = self.writer.decode(rollouts.bodies)
-        references = [problem.reference for problem in problems for _ in range(samples)]
-        grades = grade(self.config.dataset.name, texts, references, self.comparer)
+        grades = grade_samples(self.config.dataset.name, problems, texts, self.comparer)
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, self.config.selection.threshold)
         return Panel(rollouts, texts, scores, grades, choice, external)
 
@@ -111,13 +110,12 @@ class Lab:
         those = [problems[i] for i in places]
         texts = [responses[problem.id].text for problem in those]
         tokens = [self.external_tokens(problem, responses[problem.id]) for problem in those]
-        references = [problem.reference for problem in those]
         return External(
             np.array(places),
             np.array([problem.id not in given for problem in those]),
             tokens,
             texts,
-            grade(self.config.dataset.name, texts, references, self.comparer) if self.group.leads else [],
+            grade_samples(self.config.dataset.name, those, texts, self.comparer) if self.group.leads else [],
             self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens),
         )
 

@@ -69,7 +69,7 @@ class PromptWriter:
             ids = self._encode_chat(self._conversation(problem.question))
         else:
             ids = self._tokenizer(self._plain(problem.question))["input_ids"]
-        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+        if not self._known(ids):
             raise RunError(
                 f"problem {problem.id!r}: the model's tokenizer has no tokens for {problem.question[:80]!r}; "
                 "use a model for this dataset, or a dataset for this model"
@@ -132,7 +132,7 @@ class PromptWriter:
             RunError: If the tokenizer cannot write it.
         """
         ids = self._tokenizer(answer, add_special_tokens=False)["input_ids"]
-        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+        if not self._known(ids):
             raise RunError(
                 f"the model's tokenizer has no tokens for the verdict {answer[:80]!r}; choose another verifier"
             )
@@ -159,8 +159,11 @@ class PromptWriter:
         self._check_known(ids, problem_id, what, text)
         return tuple(ids)
 
+    def _known(self, ids: Sequence[int]) -> bool:
+        return self._tokenizer.unk_token_id is None or self._tokenizer.unk_token_id not in ids
+
     def _check_known(self, ids: Sequence[int], problem_id: str, what: str, text: str) -> None:
-        if self._tokenizer.unk_token_id is not None and self._tokenizer.unk_token_id in ids:
+        if not self._known(ids):
             raise RunError(f"problem {problem_id!r}: the model's tokenizer has no tokens for {what} {text[:80]!r}")
 
     def _plain(self, question: str) -> str:

@@ -10,8 +10,9 @@ from hydra import compose, initialize_config_dir
 
 from sivgap.allocate import AllocateConfig
 from sivgap.config.app import validate
+from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir, read_prompt
-from sivgap.config.schema import EvaluateConfig, TrainConfig
+from sivgap.config.schema import TrainConfig
 from sivgap.dashboard import DashboardConfig
 from sivgap.fit import FitConfig
 from sivgap.grade import GradeConfig

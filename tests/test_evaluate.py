@@ -15,8 +15,8 @@ from hydra import compose, initialize_config_dir
 from scipy.special import comb
 
 from sivgap.config.app import validate
+from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
-from sivgap.config.schema import EvaluateConfig
 from sivgap.evaluate import evaluate
 from sivgap.report.evaluation_record import read_evaluation
 from sivgap.tiny import WEIGHTS

@@ -10,6 +10,7 @@ from sivgap.grading.extract import LONGEST_RESPONSE, final_number, last_boxed, s
 from sivgap.grading.grids import last_grid, strict_grid
 from sivgap.grading.number import to_fraction
 from sivgap.grading.short_answer import accepted_answers, matches, readings, strict_answer
+from sivgap.tasks.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ def grade(dataset: str, responses: Sequence[str], references: Sequence[str], com
         Grade(box if box is not None else final_number(text), ok, ok and box is not None)
         for (text, _), box, ok in zip(pairs, boxed, correct, strict=True)
     ]
+
+
+def grade_samples(
+    dataset: str, problems: Sequence[Problem], texts: Sequence[str], comparer: AnswerComparer
+) -> list[Grade]:
+    """Grade N responses to each of P problems, problem-major."""
+    samples = len(texts) // len(problems)
+    return grade(dataset, texts, [problem.reference for problem in problems for _ in range(samples)], comparer)
 
 
 def _number(response: str, reference: str, strict: str | None) -> Grade:

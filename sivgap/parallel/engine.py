@@ -55,30 +55,39 @@ class Dealt:
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[int]], on_batch: OnBatch | None = None
     ) -> NDArray[np.float64]:
         """As `Engine.likelihood`."""
-        texts = zip(prompts, responses, strict=True)
-        shares = deal([len(prompt.tokens) + len(response) for prompt, response in texts], self._group.size)
-        mine = shares[self._group.rank]
-        told = _scaled(on_batch, len(prompts), len(mine))
-        found = self._all(
-            lambda: {"nll": self._engine.likelihood([prompts[i] for i in mine], [responses[i] for i in mine], told)}
-        )
-        nll = np.zeros(len(prompts))
-        for share, part in zip(shares, found, strict=True):
-            nll[share] = part["nll"]
-        return nll
+        costs = [len(prompt.tokens) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
+
+        def work(mine: NDArray[np.int64], told: OnBatch | None) -> NDArray[np.float64]:
+            return self._engine.likelihood([prompts[i] for i in mine], [responses[i] for i in mine], told)
+
+        return self._dealt(costs, (len(prompts),), work, on_batch)
 
     def answer_likelihoods(
         self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]], on_batch: OnBatch | None = None
     ) -> NDArray[np.float64]:
         """As `Engine.answer_likelihoods`."""
-        shares = deal([len(prompt.tokens) for prompt in prompts], self._group.size)
-        mine = [prompts[i] for i in shares[self._group.rank]]
-        told = _scaled(on_batch, len(prompts), len(mine))
-        found = self._all(lambda: {"logprobs": self._engine.answer_likelihoods(mine, answers, told)})
-        logprobs = np.zeros((len(prompts), len(answers)))
+
+        def work(mine: NDArray[np.int64], told: OnBatch | None) -> NDArray[np.float64]:
+            return self._engine.answer_likelihoods([prompts[i] for i in mine], answers, told)
+
+        return self._dealt([len(prompt.tokens) for prompt in prompts], (len(prompts), len(answers)), work, on_batch)
+
+    def _dealt(
+        self,
+        costs: Sequence[int],
+        shape: tuple[int, ...],
+        work: Callable[[NDArray[np.int64], OnBatch | None], NDArray[np.float64]],
+        on_batch: OnBatch | None,
+    ) -> NDArray[np.float64]:
+        """An array of `shape` whose rows each rank computes its share of, by `work` on their places."""
+        shares = deal(costs, self._group.size)
+        mine = shares[self._group.rank]
+        told = _scaled(on_batch, len(costs), len(mine))
+        found = self._all(lambda: {"values": work(mine, told)})
+        values = np.zeros(shape)
         for share, part in zip(shares, found, strict=True):
-            logprobs[share] = part["logprobs"]
-        return logprobs
+            values[share] = part["values"]
+        return values
 
     def _all(self, work: Callable[[], Arrays]) -> list[dict[str, NDArray[np.generic]]]:
         """What `work` comes to on every rank. A rank that ends in it, stopped for one, says so, and all end alike:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table as Lines
 
@@ -13,6 +14,9 @@ from sivgap.report.evaluation_tables import number, summary, tables
 from sivgap.report.page import page_of_evaluation
 from sivgap.report.tables import write_table
 from sivgap.runs.files import write_json, write_text
+
+FORMAT_GAP, UNPARSED, PLACE = 0.02, 0.02, 0.05
+"""From where on a reader is warned: of format, of verdicts and responses that were lost, of a preferred place."""
 
 _SHOWN = (
     ("solver accuracy", "solver_accuracy"),
@@ -29,6 +33,7 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     """Write everything that can be said about the evaluation in `folder`; ``evaluation.json`` comes last."""
     found = read_evaluation(folder)
     said, shown = summary(found), tables(found)
+    warnings = beware(said)
     for name, (_, table) in shown.items():
         write_table(table, folder / "tables" / name)
     title = f"{said['generator']} on {said['dataset']}, {said['verifier']} by {said['judge']}"
@@ -36,7 +41,7 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     frames = {name: table for name, (_, table) in shown.items()}
     draw_evaluation(frames, f"{title}: {size}", folder / "figures" / "evaluation.png")
     cards = [(label, number(said[key])) for label, key in _SHOWN]
-    page = page_of_evaluation(found, title, size, cards, beware(said), shown)
+    page = page_of_evaluation(found, title, size, cards, warnings, shown)
     write_text(folder / "report.html", page)
     write_json(folder / "evaluation.json", said)
     lines = Lines(title=f"{title}: {size}", title_justify="left")
@@ -47,35 +52,31 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     for k, estimate in said["pass_at_k"].items():
         lines.add_row(f"pass@{k}", number(estimate))
     display.console.print(lines)
-    for sentence in beware(said):
+    for sentence in warnings:
         display.say(f"beware: {sentence}")
     return folder / "report.html"
 
 
-def beware(said: dict[str, object]) -> list[str]:
+def beware(said: dict[str, Any]) -> list[str]:
     """What a reader might be misled by."""
     warnings = []
-    strict, flexible = said["solver_accuracy_strict"]["value"], said["solver_accuracy"]["value"]  # type: ignore[index]
+    strict, flexible = said["solver_accuracy_strict"]["value"], said["solver_accuracy"]["value"]
     if flexible - strict > FORMAT_GAP:
         warnings.append(
             f"{flexible - strict:.1%} of the responses are right in another format than the one asked for; a gain in "
             "strict accuracy may be format, not ability"
         )
-    unparsed = said["unparsed_fraction"]["value"]  # type: ignore[index]
+    unparsed = said["unparsed_fraction"]["value"]
     if unparsed > UNPARSED:
         warnings.append(f"{unparsed:.1%} of the verdicts could not be parsed, and count as neutral")
     if said["empty_prompts"]:
         warnings.append(
             f"of {said['prompts']} prompts {said['empty_prompts']} kept no response (weight.empty says what they count)"
         )
-    cut = 1 - said["finished_fraction"]["value"]  # type: ignore[index]
+    cut = 1 - said["finished_fraction"]["value"]
     if cut > UNPARSED:
         warnings.append(f"{cut:.1%} of the responses were cut off at sampling.max_new_tokens")
-    second = said["notes"].get("second_preferred")  # type: ignore[attr-defined]
+    second = said["notes"].get("second_preferred")
     if second is not None and abs(second - 0.5) > PLACE:
         warnings.append(f"the judge prefers the second of two in {second:.1%} of the comparisons, whatever they are")
     return warnings
-
-
-FORMAT_GAP, UNPARSED, PLACE = 0.02, 0.02, 0.05
-"""From where on a reader is warned: of format, of verdicts and responses that were lost, of a preferred place."""

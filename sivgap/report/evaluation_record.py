@@ -13,7 +13,8 @@ import yaml
 from numpy.typing import NDArray
 
 from sivgap.errors import RunError
-from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight
+from sivgap.gap.gap import Gap, gap, relative_gap
+from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,17 @@ class Evaluation:
         if asked["kind"] == "threshold":
             return Threshold(asked["tau"])
         return Quantile(asked["quantile"]) if asked["kind"] == "quantile" else Exponential(asked["beta"])
+
+    @property
+    def gap(self) -> Gap:
+        """MG Def. 2.1, by the weight and the conventions of the configuration."""
+        return gap(self.correct, weigh(self.scores, self.weight), self.config["weight"]["empty"])
+
+    @property
+    def relative_gap(self) -> Gap:
+        """MG Def. 2.2, likewise."""
+        asked = self.config["weight"]
+        return relative_gap(self.correct, weigh(self.scores, self.weight), asked["empty"], asked["saturated"])
 
     @property
     def generator(self) -> str:

@@ -27,8 +27,7 @@ MOST_THRESHOLDS = 41
 def summary(found: Evaluation) -> dict[str, Any]:
     """What ``evaluation.json`` says: who was measured, and each number as {value, stderr, low, high}, or a count."""
     asked, weights = found.config["weight"], weigh(found.scores, found.weight)
-    plain = gap(found.correct, weights, asked["empty"])
-    relative = relative_gap(found.correct, weights, asked["empty"], asked["saturated"])
+    plain, relative = found.gap, found.relative_gap
     numbers = {
         "solver_accuracy": mean(found.correct.mean(axis=1)),
         "solver_accuracy_strict": mean(found.correct_strict.mean(axis=1)),
@@ -77,7 +76,7 @@ def tables(found: Evaluation) -> dict[str, tuple[str, pd.DataFrame]]:
         "reliability": ("Reliability of the score", reliability_curve(found.scores, found.correct)),
         "scores": ("Scores of right and of wrong responses", score_histogram(found.scores, found.correct)),
     }
-    by_prompt = gap(found.correct, weigh(found.scores, found.weight), asked["empty"]).by_prompt
+    by_prompt = found.gap.by_prompt
     shown["gaps_of_prompts"] = ("Gaps of single prompts", gap_quantiles(by_prompt))
     shown["gap_signs"] = ("Prompts that the filter helps and harms", gap_signs(by_prompt))
     if found.verdicts is not None and min(found.verdicts.shape) > 1:

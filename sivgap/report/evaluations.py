@@ -18,9 +18,8 @@ import pandas as pd
 from sivgap.gap.correlation import gap_correlations, score_correlations
 from sivgap.gap.cross import cross_table, own_against_others, pivot
 from sivgap.gap.ensemble import combination_table, subset_table
-from sivgap.gap.gap import Gap, gap, relative_gap
+from sivgap.gap.gap import Gap
 from sivgap.gap.scaling import FEWEST_MODELS, Line, fit_line, pretraining_flops
-from sivgap.gap.weights import weigh
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluation_tables import summary
 from sivgap.report.evaluations_figure import draw_grid, draw_scaling
@@ -96,7 +95,7 @@ def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
             np.array([float(e.config["model"]["parameters"]) for e in group]),
             np.array([float(e.config["model"]["tokens"]) for e in group]),
         )
-        gaps = [_relative(each) for each in group]
+        gaps = [each.relative_gap for each in group]
         points = pd.DataFrame(
             [
                 {"model": e.generator, "flops": x, **g.estimate.columns("relative_gap")}
@@ -139,7 +138,7 @@ def cross_verification(found: Sequence[Evaluation]) -> dict[str, dict[tuple[str,
         if len({e.judge for e in panel}) > 1 and any(e.judge != e.generator for e in panel):
             sizes = {e.generator: float(e.config["model"]["parameters"]) for e in panel}
             by_size = sorted(panel, key=lambda e: (sizes[e.generator], sizes.get(e.judge, np.inf)))
-            grids[name] = {(e.generator, e.judge): _gap(e) for e in by_size}
+            grids[name] = {(e.generator, e.judge): e.gap for e in by_size}
     return grids
 
 
@@ -162,7 +161,7 @@ def _of_verifiers(name: str, group: Sequence[Evaluation]) -> list[tuple[str, pd.
     utility, empty = group[0].correct, group[0].config["weight"]["empty"]
     scores = {_label(e): e.scores for e in group}
     weights = {_label(e): e.weight for e in group}
-    gaps = {_label(e): gap(utility, weigh(e.scores, e.weight), empty).by_prompt for e in group}
+    gaps = {_label(e): e.gap.by_prompt for e in group}
     return [
         (f"Correlation of scores, {name}", score_correlations(scores, draws=200)),
         (f"Correlation of gaps, {name}", gap_correlations(gaps, draws=200)),
@@ -184,15 +183,6 @@ def _weight(found: Evaluation) -> str:
     asked = found.config["weight"]
     key = {"threshold": "tau", "quantile": "quantile", "exponential": "beta"}[asked["kind"]]
     return f"{key} {asked[key]:g}"
-
-
-def _gap(found: Evaluation) -> Gap:
-    return gap(found.correct, weigh(found.scores, found.weight), found.config["weight"]["empty"])
-
-
-def _relative(found: Evaluation) -> Gap:
-    asked = found.config["weight"]
-    return relative_gap(found.correct, weigh(found.scores, found.weight), asked["empty"], asked["saturated"])
 
 
 def _file_name(title: str) -> str:

@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.schema import EvaluateConfig, ModelSource, TrainConfig, VerifierConfig
+from sivgap.config.schema import DatasetConfig, ModelSource, TrainConfig, VerifierConfig
 from sivgap.cross.allocation import planned
 from sivgap.runs.names import numbered_directory
 from sivgap.tiny import located
@@ -37,12 +38,8 @@ def identity(config: TrainConfig) -> str:
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
     del settings["model"]["tokens"]  # a figure for tables
-    settings["dataset"]["prompt"] = read_prompt(settings["dataset"]["prompt"])
+    settings["dataset"] = _dataset(config.dataset)
     settings["verifier"] = verifier_identity(config.verifier)
-    for key in ("path", "test_path"):
-        path = settings["dataset"][key]
-        if path and Path(path).is_file():
-            settings["dataset"][key] = _digest_file(Path(path))
     model_path = located(config.model.path or config.model.name)  # a rebuilt embedded model makes other numbers, too
     if Path(model_path).is_dir():
         settings["model"]["path"] = _digest_folder(Path(model_path))
@@ -70,14 +67,9 @@ def responses_identity(config: EvaluateConfig) -> dict[str, object]:
 
 def evaluation_directory(config: EvaluateConfig) -> Path:
     """Where an evaluation's results go: named by what decides them; with ``fresh`` beside those that are there."""
-    dataset = config.dataset.model_dump(mode="json")
-    dataset["prompt"] = read_prompt(config.dataset.prompt)
-    for key in ("path", "test_path"):
-        if dataset[key] and Path(dataset[key]).is_file():
-            dataset[key] = _digest_file(Path(dataset[key]))
     asked = {
         **responses_identity(config),
-        "dataset": dataset,
+        "dataset": _dataset(config.dataset),
         "verifier": {**verifier_identity(config.verifier), "temperature": config.sampling.verifier_temperature},
         "panel": [config.panel.split, config.panel.prompts, config.n],
         "weight": config.weight.model_dump(mode="json"),
@@ -85,6 +77,16 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
     }
     parts = (config.model.name, config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10])
     return numbered_directory(Path(config.runs_dir), "evaluate-" + "-".join(parts), config.fresh)
+
+
+def _dataset(config: DatasetConfig) -> dict[str, object]:
+    """The settings, with the prompt's words and the files' contents in place of their names."""
+    settings = config.model_dump(mode="json")
+    settings["prompt"] = read_prompt(config.prompt)
+    for key in ("path", "test_path"):
+        if settings[key] and Path(settings[key]).is_file():
+            settings[key] = _digest_file(Path(settings[key]))
+    return settings
 
 
 def verifier_identity(config: VerifierConfig) -> dict[str, object]:

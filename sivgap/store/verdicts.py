@@ -12,7 +12,8 @@ from sivgap.prompts import PromptWriter
 from sivgap.store.parts import Parts
 from sivgap.store.responses import prompt_names
 from sivgap.tasks.problem import Problem
-from sivgap.verifiers.question import Answers, Judge, Questions, Responses
+from sivgap.verifiers.judge import ModelJudge
+from sivgap.verifiers.question import Answers, Questions, Responses
 
 _KEY = ["first", "second", "repetition"]
 
@@ -21,20 +22,12 @@ _KEY = ["first", "second", "repetition"]
 class RememberingJudge:
     """`judge`, whose answers about one model's stored responses lie in `parts`. `writer` is that model's."""
 
-    judge: Judge
+    judge: ModelJudge
     parts: Parts
     writer: PromptWriter
 
-    def ask(
-        self,
-        responses: Responses,
-        questions: Questions,
-        stream: int,
-        repetitions: int = 1,
-        first_repetition: int = 0,
-    ) -> Answers:
-        """As the judge's; answers are stored from repetition 0 on, so `first_repetition` is always 0 here."""
-        assert first_repetition == 0
+    def ask(self, responses: Responses, questions: Questions, stream: int, repetitions: int = 1) -> Answers:
+        """As the judge would answer."""
         names = self._names(responses.problems)
         asked = pd.DataFrame(
             {"prompt": [names[p] for p in questions.problem], "first": questions.first, "second": questions.second}

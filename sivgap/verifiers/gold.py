@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.grade import grade
+from sivgap.grading.grade import grade_samples
 from sivgap.verifiers.question import Responses, Scores
 
 
@@ -19,8 +19,6 @@ class Gold:
     comparer: AnswerComparer
 
     def score(self, responses: Responses, stream: int) -> Scores:
-        samples = responses.shape[1]
-        references = [problem.reference for problem in responses.problems for _ in range(samples)]
-        grades = grade(self.dataset, list(responses.texts), references, self.comparer)
+        grades = grade_samples(self.dataset, responses.problems, responses.texts, self.comparer)
         values = np.array([found.correct for found in grades], dtype=np.float64).reshape(responses.shape)
         return Scores(values, np.zeros(responses.shape))

@@ -13,7 +13,7 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Engine, Prompt, Sampling
 from sivgap.errors import RunError
 from sivgap.prompts import PromptWriter
-from sivgap.verifiers.question import NEUTRAL, Answers, Questions, Responses
+from sivgap.verifiers.question import Answers, Questions, Responses, neutral
 
 Parser = Callable[[str], float | None]
 
@@ -48,7 +48,10 @@ class ModelJudge:
         repetitions: int = 1,
         first_repetition: int = 0,
     ) -> Answers:
-        """`repetitions` answers to each question; the same question gets the same answers, whoever asks with it."""
+        """`repetitions` answers to each question, from number `first_repetition` on.
+
+        The same question gets the same answers, whoever asks with it.
+        """
         prompts = self._prompts(responses, questions)
         if self.config.readout == "expected" and self.config.heading is None:
             once = self._expected(prompts)
@@ -69,8 +72,7 @@ class ModelJudge:
             values = [self.parse(text) for text in said]
         else:
             values = self._behind_heading([prompt for prompt in prompts for _ in range(repetitions)], bodies)
-        unparsed = np.array([value is None for value in values])
-        value = np.array([NEUTRAL if value is None else value for value in values])
+        value, unparsed = neutral(values)
         return Answers(value.reshape(-1, repetitions), unparsed.reshape(-1, repetitions), said)
 
     def _prompts(self, responses: Responses, questions: Questions) -> list[Prompt]:

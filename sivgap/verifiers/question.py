@@ -68,16 +68,9 @@ class Answers:
 
 
 class Judge(Protocol):
-    """Answers questions about responses: `repetitions` times each, from number `first_repetition` on."""
+    """Answers questions about responses, `repetitions` times each."""
 
-    def ask(
-        self,
-        responses: Responses,
-        questions: Questions,
-        stream: int,
-        repetitions: int = 1,
-        first_repetition: int = 0,
-    ) -> Answers: ...
+    def ask(self, responses: Responses, questions: Questions, stream: int, repetitions: int = 1) -> Answers: ...
 
 
 @dataclass(frozen=True)
@@ -93,6 +86,12 @@ class Scores:
     unparsed: NDArray[np.float64]
     each: NDArray[np.float64] | None = None
     notes: dict[str, float] = field(default_factory=dict)
+
+
+def neutral(verdicts: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Values of parsed verdicts, `NEUTRAL` for those that could not be, and which these are; (K,)."""
+    unparsed = np.array([verdict is None for verdict in verdicts], dtype=bool)
+    return np.array([NEUTRAL if verdict is None else verdict for verdict in verdicts], dtype=np.float64), unparsed
 
 
 class Verifier(Protocol):

@@ -23,7 +23,7 @@ from sivgap.verifiers.ensemble import Ensemble
 from sivgap.verifiers.gold import Gold
 from sivgap.verifiers.judge import ModelJudge, Parser, expected_value
 from sivgap.verifiers.one_by_one import OneByOne
-from sivgap.verifiers.question import NEUTRAL, Judge, Scores, Verifier
+from sivgap.verifiers.question import Judge, Scores, Verifier, neutral
 from sivgap.verifiers.tournament import Tournament
 
 PARSERS: dict[str, Parser] = {
@@ -35,7 +35,7 @@ PARSERS: dict[str, Parser] = {
     "tournament": last_line.parse_preference,
 }
 
-Remember = Callable[[VerifierConfig, Judge], Judge]
+Remember = Callable[[VerifierConfig, ModelJudge], Judge]
 """Puts a memory before the judge of a verifier."""
 
 
@@ -115,10 +115,9 @@ class InPass:
         if rollouts.answer_logprobs is not None:
             values = expected_value(rollouts.answer_logprobs, self.config)
             return Scores(values, np.zeros(values.shape))
-        parsed = [self.parse(text) for text in self.writer.decode(rollouts.verdicts or [])]
-        unparsed = np.array([score is None for score in parsed], dtype=np.float64).reshape(rollouts.nll.shape)
-        values = np.array([NEUTRAL if score is None else score for score in parsed], dtype=np.float64)
-        return Scores(values.reshape(rollouts.nll.shape), unparsed)
+        values, unparsed = neutral([self.parse(text) for text in self.writer.decode(rollouts.verdicts or [])])
+        shape = rollouts.nll.shape
+        return Scores(values.reshape(shape), unparsed.astype(np.float64).reshape(shape))
 
 
 def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
