@@ -112,7 +112,10 @@ def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[Response
     folder = Path(config.store) / f"{config.model.name}-{config.dataset.name}-{short(made_by)}"
 
     def remember(verifier: VerifierConfig, judge: ModelJudge) -> Judge:
-        judged_by = {**verifier_identity(verifier), "temperature": config.sampling.verifier_temperature}
+        judged_by = {
+            **verifier_identity(verifier, config.dataset.name),
+            "temperature": config.sampling.verifier_temperature,
+        }
         for key in ("repetitions", "rounds", "both_orders", "pairing"):
             judged_by.pop(key, None)  # they decide what is asked, not what is answered
         parts = Parts(folder / f"{verifier.name}-{short(judged_by)}", judged_by)

@@ -84,7 +84,9 @@ def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Sol
     longest = problems[int(lengths.argmax())]
     response = config.sampling.max_new_tokens
     asking = [config.verifier] if config.verifier.name in PARSERS else []
-    asking += [member_config(config.verifier, name) for name in config.verifier.members if name in PARSERS]
+    asking += [
+        member_config(config.verifier, name, config.dataset.name) for name in config.verifier.members if name in PARSERS
+    ]
     needs = [(int(lengths.max()) + response, context_length(solver.loaded.model))]
     for verifier in asking:
         asked = _question_length(verifier, longest, bench.writer, int(lengths.max()), response)

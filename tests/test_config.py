@@ -12,6 +12,7 @@ from sivgap.allocate import AllocateConfig
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir, read_prompt
+from sivgap.config.members import member_config
 from sivgap.config.schema import TrainConfig
 from sivgap.dashboard import DashboardConfig
 from sivgap.fit import FitConfig
@@ -59,6 +60,21 @@ def test_every_model_composes_with_every_dataset_and_verifier_at_the_values_of_t
             assert (config.selection.fallback, config.update.replay) == ("likeliest", 0)
             read_prompt(config.dataset.prompt)
             read_prompt(config.verifier.prompt)
+
+
+def test_a_verifier_asks_in_the_words_for_the_task_and_a_file_of_ones_own_is_taken_as_it_is(tmp_path):
+    sudoku = composed("model=llama32_3b", "dataset=sudoku", "verifier=cot_binary").verifier
+    assert sudoku.prompt == "chat/cot_binary_sudoku.txt"
+    assert composed("model=llama32_3b", "dataset=gsm8k", "verifier=cot_binary").verifier.prompt == "chat/cot_binary.txt"
+    assert composed("model=qwen15_7b", "dataset=nq_open", "verifier=mc").verifier.prompt == "base/mc_nq_open.txt"
+    own, beside = tmp_path / "own.txt", tmp_path / "own_sudoku.txt"
+    for file in (own, beside):
+        file.write_text("{question} {response}")
+    config = composed("model=llama32_3b", "dataset=sudoku", "verifier=mc", f"verifier.prompt={own}")
+    assert config.verifier.prompt == str(own)
+    joined = composed("model=llama32_3b", "dataset=sudoku", "verifier=ensemble").verifier
+    asked = [member_config(joined, name, "sudoku").prompt for name in ("mc", "qe")]
+    assert asked == ["chat/mc_sudoku.txt", "chat/qe.txt"]
 
 
 def test_models_of_the_contract_are_there():

@@ -89,6 +89,19 @@ def test_the_grid_has_every_generator_under_every_judge(tmp_path):
     assert (tmp_path / "report" / "figures" / "cross_verification.png").exists()
 
 
+def test_every_table_has_a_file_of_its_own_however_long_its_title(tmp_path):
+    rng = np.random.default_rng(3)
+    correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)
+    nll, folders = rng.random((PROMPTS, SAMPLES)), []
+    for seed, generator in enumerate(("x" * 150 + "a", "x" * 150 + "b")):
+        for verifier in ("mc", "tf"):
+            scores = knowing(correct, 0.5, rng)
+            folders.append(write(tmp_path, generator, 1e6, scores, correct, verifier=verifier, nll=nll + seed))
+    found = [n for n in tables(report_evaluations(folders, tmp_path / "report")) if n.startswith("correlation_of_sc")]
+    assert len(found) == 2
+    assert max(map(len, found)) <= 120
+
+
 def test_verifiers_of_the_same_responses_are_correlated_and_joined_and_others_are_not(tmp_path):
     rng = np.random.default_rng(2)
     correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,13 @@ from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.schema import TrainConfig, VerifierConfig
 from sivgap.engines.rollout import Prompt, Rollouts, Sampling
+from sivgap.grading.equal import comparer
+from sivgap.grading.grade import grade
 from sivgap.lab import open_lab
 from sivgap.prompts import PromptWriter, is_follow_up
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
+from sivgap.tasks.sudoku import solutions
 from sivgap.tiny import WEIGHTS
 from sivgap.verifiers.qe import parse_score
 from sivgap.verifiers.question import NEUTRAL, Responses, about_each
@@ -94,10 +98,11 @@ def test_a_template_that_stands_alone_shows_what_was_written_and_fills_nothing_i
     assert tokenizer.decode(follow_up).endswith("It is 4.<|end|>\n<|user|>\nIs it right?<|end|>\n<|assistant|>\n")
 
 
+@pytest.mark.parametrize("task", ["", "_sudoku", "_nq_open"])
 @pytest.mark.parametrize("kind", ["chat", "base"])
 @pytest.mark.parametrize("verifier", ["mc", "cot_binary", "cot_score", "tournament"])
-def test_every_shipped_prompt_stands_alone_and_ends_where_the_verdict_can_begin(kind, verifier):
-    template = read_prompt(f"{kind}/{verifier}.txt")
+def test_every_shipped_prompt_stands_alone_and_ends_where_the_verdict_can_begin(kind, verifier, task):
+    template = read_prompt(f"{kind}/{verifier}{task}.txt")
     assert not is_follow_up(template)
     fields = ("{response_a}", "{response_b}") if verifier == "tournament" else ("{response}",)
     assert all(template.count(field) == 1 for field in ("{question}", *fields))
@@ -106,6 +111,17 @@ def test_every_shipped_prompt_stands_alone_and_ends_where_the_verdict_can_begin(
     )
     if (kind, verifier) != ("chat", "mc"):
         assert heading in template
+
+
+@pytest.mark.parametrize("verifier", ["mc", "cot_binary", "cot_score"])
+def test_the_examples_of_a_few_shot_prompt_are_marked_as_the_exact_checker_marks_them(verifier):
+    shown = read_prompt(f"base/{verifier}_sudoku.txt").split("\n\n")[1:-1]
+    solution = solutions(re.sub(r"\D", "", shown[0].partition("Solution:")[0].partition(":")[2].replace("_", "0")))
+    assert (len(solution), len(shown)) == (1, 2)
+    said = [re.split(r"\n(?:Check|Correctness|Score):", example.partition("Solution: ")[2])[0] for example in shown]
+    with comparer() as exact:
+        marks = grade("sudoku", said, solution * 2, exact)
+    assert [mark.correct for mark in marks] == [True, False]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, TypeVar, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from sivgap.config.locate import conf_dir
+from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.errors import ConfigError, SivgapError
 
 S = TypeVar("S", bound=BaseModel)
@@ -77,7 +77,10 @@ def validate(raw: DictConfig, schema: type[S]) -> S:
         ConfigError: Naming each wrong key, what is allowed, and the nearest valid name.
     """
     try:
-        container = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
+        container: Any = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
+        match container:
+            case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}}:
+                container["verifier"]["prompt"] = task_prompt(prompt, dataset)
         return schema.model_validate(container)
     except OmegaConfBaseException as error:
         raise ConfigError(_composition(str(error), schema)) from error

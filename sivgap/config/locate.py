@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sivgap.errors import ConfigError
 
@@ -13,6 +13,18 @@ def conf_dir() -> Path:
     """The directory with the shipped YAML files and prompts."""
     installed, checkout = _PACKAGE / "conf", _PACKAGE.parent / "conf"
     return installed if installed.is_dir() else checkout
+
+
+def task_prompt(name: str, dataset: str) -> str:
+    """The variant of a shipped prompt for a dataset, ``chat/mc_sudoku.txt`` for ``chat/mc.txt``, if there is one.
+
+    What is not shipped, a path, stays as it is.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.name:
+        return name
+    variant = path.with_stem(f"{path.stem}_{dataset}")
+    return str(variant) if (conf_dir() / "prompts" / variant).is_file() else name
 
 
 def read_prompt(name: str) -> str:

@@ -80,7 +80,8 @@ class VerifierConfig(Settings):
     ``cot_binary`` and ``cot_score`` justify their verdict first, ``tournament`` compares in pairs, ``ensemble`` joins
     several, ``gold`` is ground truth (MG Appendix C)."""
     prompt: str
-    """File with the verifier's prompt. It follows the response in the same conversation, or stands alone if it has
+    """File with the verifier's prompt; of a shipped one its variant for the dataset, ``mc_sudoku.txt`` for ``mc.txt``,
+    where there is one. It follows the response in the same conversation, or stands alone if it has
     ``{question}`` and ``{response}`` (a tournament: ``{response_a}`` and ``{response_b}``)."""
     answers: dict[str, Fraction] = {}
     """Allowed answers and the score each stands for; ``readout=expected`` averages over exactly these."""

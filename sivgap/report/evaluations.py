@@ -6,6 +6,7 @@ of the same responses the cross-verification grid, several methods on the same r
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,6 +27,9 @@ from sivgap.report.evaluations_figure import draw_grid, draw_scaling
 from sivgap.report.page import page_of_evaluations
 from sivgap.report.tables import write_table
 from sivgap.runs.files import write_text
+
+LONGEST_NAME = 120
+"""Characters of a table's file name."""
 
 
 @dataclass(frozen=True)
@@ -186,5 +190,8 @@ def _weight(found: Evaluation) -> str:
 
 
 def _file_name(title: str) -> str:
-    """A title as a file's name: letters, digits and underscores alone."""
-    return "".join(c if c.isalnum() else "_" for c in title.lower()).strip("_")[:100]
+    """A title as a file's name: letters, digits and underscores alone; where it must be cut, unlike any other's."""
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in title.lower()).strip("_")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}_{hashlib.sha256(title.encode()).hexdigest()[:8]}"

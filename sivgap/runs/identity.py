@@ -39,7 +39,7 @@ def identity(config: TrainConfig) -> str:
         del settings["selection"]["keep"]
     del settings["model"]["tokens"]  # a figure for tables
     settings["dataset"] = _dataset(config.dataset)
-    settings["verifier"] = verifier_identity(config.verifier)
+    settings["verifier"] = verifier_identity(config.verifier, config.dataset.name)
     model_path = located(config.model.path or config.model.name)  # a rebuilt embedded model makes other numbers, too
     if Path(model_path).is_dir():
         settings["model"]["path"] = _digest_folder(Path(model_path))
@@ -70,7 +70,10 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
     asked = {
         **responses_identity(config),
         "dataset": _dataset(config.dataset),
-        "verifier": {**verifier_identity(config.verifier), "temperature": config.sampling.verifier_temperature},
+        "verifier": {
+            **verifier_identity(config.verifier, config.dataset.name),
+            "temperature": config.sampling.verifier_temperature,
+        },
         "panel": [config.panel.split, config.panel.prompts, config.n],
         "weight": config.weight.model_dump(mode="json"),
         "pass_at": config.pass_at,
@@ -89,13 +92,13 @@ def _dataset(config: DatasetConfig) -> dict[str, object]:
     return settings
 
 
-def verifier_identity(config: VerifierConfig) -> dict[str, object]:
+def verifier_identity(config: VerifierConfig, dataset: str) -> dict[str, object]:
     """What decides a verifier's scores; settings that came with later verifiers count where they are not at rest."""
     if config.name == "gold":
         return {"name": "gold"}
     settings = config.model_dump(mode="json")
     if config.name == "ensemble":
-        members = {name: verifier_identity(member_config(config, name)) for name in config.members}
+        members = {name: verifier_identity(member_config(config, name, dataset), dataset) for name in config.members}
         return {"name": "ensemble", "combine": config.combine, "members": members, "accept": config.accept}
     settings["prompt"] = read_prompt(config.prompt)
     resting = VerifierConfig.model_fields

@@ -69,7 +69,7 @@ def make_verifier(config: VerifierConfig, bench: Bench, remember: Remember = lam
         return Gold(bench.dataset, bench.comparer)
     if config.name == "ensemble":
         members: dict[str, tuple[Verifier, float]] = {
-            name: (make_verifier(member_config(config, name), bench, remember), threshold)
+            name: (make_verifier(member_config(config, name, bench.dataset), bench, remember), threshold)
             for name, threshold in zip(config.members, cycle(config.accept), strict=False)
         }
         return Ensemble(members, config.combine == "mean")
