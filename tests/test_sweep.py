@@ -17,7 +17,15 @@ def test_a_sweep_is_its_runs_a_manifest_and_a_report(undisturbed):
     folder = undisturbed.parents[1]
     assert {p.name for p in folder.iterdir()} == {"runs"}
     assert attempts(undisturbed) == {f"seed={seed}": ["complete"] for seed in range(2)}
-    for name in ("report.html", "tables/runs.csv", "tables/settings.md", "multirun.yaml"):
+    for name in (
+        "report.html",
+        "tables/runs.csv",
+        "tables/settings.md",
+        "tables/rounds.csv",
+        "tables/pass_at_k.csv",
+        "figures/rounds.png",
+        "multirun.yaml",
+    ):
         assert (undisturbed / name).is_file(), name
     alone = run_command(folder / "alone", "train", *SMALL, "seed=1") if (folder / "alone").mkdir() is None else None
     assert numbers(folder / "alone" / alone.stdout.strip()) == of_jobs(undisturbed)["seed=1"]

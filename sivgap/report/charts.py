@@ -18,6 +18,7 @@ from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, colu
 
 if TYPE_CHECKING:
     from sivgap.report.evaluations import Scaling
+    from sivgap.report.rounds import Rounds
 
 _CURVES = (
     ("solver_uncertainty", "solver", SOLVER, "U_s"),
@@ -145,6 +146,23 @@ def by_strategy(runs: Mapping[str, Sequence[Record]], name: str, label: str, mod
             figure.add_scatter(
                 x=t, y=law[0 if name.startswith("solver") else 1], mode="lines", name=f"{strategy}, law",
                 line={"color": colour, "width": 1}, showlegend=False,
+            )  # fmt: skip
+    return figure
+
+
+def pass_at_k_ends(rounds: Mapping[str, Rounds]) -> go.Figure:
+    """pass@k over k, by setting, at the first measurement (dashed) and at the last."""
+    figure = _figure("k", "pass@k")
+    figure.update_xaxes(type="log", dtick=np.log10(2))
+    for i, (name, each) in enumerate(rounds.items()):
+        if each.passed is None:
+            continue
+        for when, values, dash in zip(
+            ("before", "after"), each.passed.mean(axis=(2, 3)), ("dash", "solid"), strict=True
+        ):
+            figure.add_scatter(
+                x=list(each.ks), y=values, mode="lines+markers", name=f"{name}, {when}", marker={"size": 4},
+                line={"color": STRATEGY_COLOURS[1:][i % len(STRATEGY_COLOURS[1:])], "dash": dash},
             )  # fmt: skip
     return figure
 

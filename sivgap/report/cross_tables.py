@@ -161,15 +161,15 @@ def sentences(group: CrossGroup, ends: Mapping[str, Array], margin: float) -> li
     return said
 
 
-def by_setting(settings: Mapping[Setting, Sequence[Record]]) -> pd.DataFrame:
+def by_setting(settings: Mapping[str, Sequence[Record]]) -> pd.DataFrame:
     """One row a setting of any sweep: mean and deviation over seeds, held out, at the end."""
     shown = {
         "solver accuracy": "solver_accuracy", "best of N": "verifier_accuracy", "U_s": "solver_uncertainty",
         "U_v": "verifier_uncertainty", "gap": "gap", "GV-gap": "gv_gap",
     }  # fmt: skip
     rows = []
-    for setting, records in settings.items():
-        row: dict[str, object] = {"setting": label(setting), "seeds": len(records)}
+    for name, records in settings.items():
+        row: dict[str, object] = {"setting": name, "seeds": len(records)}
         for title, column in shown.items():
             values = np.array([record.of("test")[-1][column] for record in records], dtype=np.float64)
             row[title] = f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")

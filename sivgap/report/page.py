@@ -21,7 +21,8 @@ from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import examples
 from sivgap.report.record import Record
-from sivgap.report.sweep_record import SweepRecord, label
+from sivgap.report.rounds import Rounds
+from sivgap.report.sweep_record import SweepRecord
 from sivgap.report.tables import cells, estimates_table, runs_table, trajectory_table
 
 if TYPE_CHECKING:
@@ -106,10 +107,12 @@ def page_of_sweep(
     sweep: SweepRecord,
     groups: Sequence[CrossGroup],
     models: Sequence[CrossModel | None],
+    rounds: Mapping[str, Rounds],
     tables: Sequence[tuple[str, pd.DataFrame]],
     said: Sequence[str],
 ) -> str:
-    """The report of a sweep: what its tables and tests say, and its curves by setting."""
+    """The report of a sweep: what its tables and tests say, and its curves by setting; `rounds` of one without
+    external data."""
     shown = []
     for group, model in zip(groups, models, strict=True):
         name = f", {group.name}" if group.name else ""
@@ -124,14 +127,16 @@ def page_of_sweep(
             Chart(charts.by_strategy(runs, "verifier_uncertainty", "U_v (nats)", model), f"U_v, with the law{name}"),
         ]
     if not groups:
-        by_name = {label(setting): records for setting, records in sweep.settings().items()}
+        by_name = sweep.named()
         shown = [
             Chart(charts.by_strategy(by_name, column, title, None), f"{title}, held out, mean over seeds")
             for column, title in (
                 ("solver_accuracy", "solver accuracy"), ("verifier_accuracy", "best-of-N accuracy"),
                 ("solver_uncertainty", "U_s (nats)"), ("gap", "gap (nats)"),
+                ("gv_gap", "generation-verification gap"),
             )
         ]  # fmt: skip
+        shown.append(Chart(charts.pass_at_k_ends(rounds), "pass@k before and after, held out, mean over seeds"))
     unfinished = [f"{p.job.name}: {p.state}" for p in sweep.progress if p.state != "complete"]
     return _render(
         title=sweep.name,

@@ -12,6 +12,7 @@ inside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,9 +52,14 @@ def difference(a: Array, b: Array) -> Difference:
     seeds, prompts = apart.shape
     parts = [(float(apart.mean(axis=0).var(ddof=1)) / prompts, prompts - 1)] if prompts > 1 else []
     parts += [(float(apart.mean(axis=1).var(ddof=1)) / seeds, seeds - 1)] if seeds > 1 else []
+    return from_parts(float(apart.mean()), parts)
+
+
+def from_parts(value: float, parts: Sequence[tuple[float, int]]) -> Difference:
+    """A mean whose variance is the sum of `parts`, each with its degrees of freedom (Satterthwaite)."""
     variance = sum(part for part, _ in parts)
     freedom = variance**2 / sum(part**2 / free for part, free in parts) if variance > 0 else 1.0
-    value, error = float(apart.mean()), max(float(np.sqrt(variance)), 1e-12)
+    error = max(float(np.sqrt(variance)), 1e-12)
     half = float(student.ppf(0.95, freedom)) * error
     p_value = 2 * float(student.sf(abs(value) / error, freedom))
     return Difference(value, error, freedom, value - half, value + half, p_value)

@@ -22,6 +22,9 @@ from sivgap.report.cross_tables import (
     solver_ends,
 )
 from sivgap.report.page import page_of_sweep
+from sivgap.report.rounds import pass_at_k_table, read_rounds, rounds_table
+from sivgap.report.rounds import sentences as round_sentences
+from sivgap.report.rounds_figure import draw_rounds
 from sivgap.report.sweep_record import read_sweep
 from sivgap.report.tables import cells, estimates_table, runs_table, write_table
 from sivgap.runs.files import write_text
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 MARGIN = 0.02
 """Accuracies within two points are called equivalent, unless told otherwise."""
+
+MOST_SAID = 12
+"""Settings up to which each gets a sentence; the tables have all of them."""
 
 
 def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
@@ -63,11 +69,18 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
             )
             tables[f"predictions{mark}"] = (f"Each strategy predicted from the others{name} (nats)", model.predictions)
         draw_cross(group, model, f"{sweep.name}{name}: {_measured(group)}", path / "figures" / f"cross{mark}.png")
-    tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.settings()))
+    rounds = {} if groups else read_rounds(sweep.named())
+    if rounds:
+        tables["rounds"] = ("Round by round, held out", rounds_table(rounds))
+        tables["pass_at_k"] = ("pass@k before and after, held out", pass_at_k_table(rounds))
+        if len(rounds) <= MOST_SAID:
+            said += round_sentences(rounds)
+        draw_rounds(rounds, sweep.name, path / "figures" / "rounds.png")
+    tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.named()))
     tables["runs"] = ("Runs", runs_table(sweep.records))
     for name, (_, table) in tables.items():
         write_table(table, path / "tables" / name)
-    write_text(path / "report.html", page_of_sweep(sweep, groups, models, list(tables.values()), said))
+    write_text(path / "report.html", page_of_sweep(sweep, groups, models, rounds, list(tables.values()), said))
     for name in tables:
         if name.startswith(("table", "pairs", "predictions")) or (name == "settings" and not groups):
             _print(*tables[name], display)

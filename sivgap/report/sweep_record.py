@@ -44,6 +44,15 @@ class SweepRecord:
             found.setdefault(tuple((key, values.get(key, "null")) for key in keys), []).append(record)
         return {setting: sorted(runs, key=lambda r: int(r.config["seed"])) for setting, runs in found.items()}
 
+    def named(self) -> dict[str, list[Record]]:
+        """Complete runs by what their jobs are called, the seed apart, in its order."""
+        complete = [p.job for p in self.progress if p.state == "complete"]
+        found: dict[str, list[Record]] = {}
+        for job, record in zip(complete, self.records, strict=True):
+            words = [word for word in job.name.split(" ") if not word.startswith("seed=")]
+            found.setdefault(" ".join(words) or "all runs", []).append(record)
+        return {name: sorted(runs, key=lambda r: int(r.config["seed"])) for name, runs in found.items()}
+
 
 def read_sweep(path: Path) -> SweepRecord:
     """Read the sweep in `path`.
