@@ -81,7 +81,9 @@ family: setup
 
 bench: setup
 	$(BIN)/pip install --quiet -e ".[bench]"
+	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_epoch.py
+	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/confirm.py
 
 clean:
