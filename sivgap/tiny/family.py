@@ -2,7 +2,7 @@
 
 Four sizes, 25 k to 1.2 M parameters, read the same texts for the same number of steps, so their pretraining FLOPs
 (6 N D) differ by N alone: the scaling of the generation-verification gap (MG) on a laptop. They read what `build`'s
-model reads, with marks of six kinds (`family_texts`), in the same two stages, a sixth as many texts:
+model reads, with marks of six kinds (`family_texts`), in the same two stages, a third as many texts:
 
 1. Reading. Facts, students' solutions, and marks on students' solutions, of which the solution is learnt, too.
 2. Marking itself. The same with most marks on the model's own samples, of which the mark alone is learnt.
@@ -161,8 +161,8 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, nargs="+", default=list(SIZES))
     parser.add_argument("--out", type=Path, default=FAMILY)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reading-steps", type=int, default=900)
-    parser.add_argument("--marking-steps", type=int, default=450)
+    parser.add_argument("--reading-steps", type=int, default=1300)
+    parser.add_argument("--marking-steps", type=int, default=1300)
     parser.add_argument("--threads", type=int, default=1, help="part of the recipe: sums depend on it")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
