@@ -188,3 +188,10 @@ def test_help_and_cfg_print_and_exit_0(command):
     assert "sampling.solver_temperature" in shown
     assert "Temperature of responses (SV Table 3: 1)." in shown
     assert "learning_rate" in command("train", "--cfg", "job").stdout
+
+
+def test_help_loads_nothing_that_only_a_run_needs(command):
+    for name in ("train", "evaluate", "fit"):
+        loaded = re.findall(r"\| +(\w+)$", command(name, "--help", PYTHONPROFILEIMPORTTIME="1").stderr, re.MULTILINE)
+        assert "hydra" in loaded
+        assert not {"torch", "transformers", "scipy", "pandas", "matplotlib", "lmfit", "wandb"} & {*loaded}, name
