@@ -60,6 +60,11 @@ def train(config: TrainConfig, wait: bool = False) -> float | None:
             "this is one of several processes that torchrun, or another launcher, has started; start one without it, "
             "and set launch.processes=N"
         )
+    if config.plan:
+        from sivgap.plan.command import show_plan
+
+        show_plan(config)
+        return None
     run, display = Run(config, wait), Display()
     try:
         if run.state == "complete":

@@ -16,7 +16,7 @@ from sivgap.report.record import Record, read_record
 from sivgap.runs.names import epoch_name
 from sivgap.sweep.manifest import Progress, Sweep
 
-_IGNORED = ("seed", "tracking", "runs_dir", "fresh", "engine.batch_size", "engine.threads")
+_IGNORED = ("seed", "tracking", "runs_dir", "fresh", "plan", "engine.batch_size", "engine.threads")
 """Keys by which runs may differ without being of another setting."""
 
 Setting = tuple[tuple[str, str], ...]

@@ -22,7 +22,7 @@ _ENDS = 65_536
 def identity(config: TrainConfig) -> str:
     """Sixteen hexadecimal digits. File contents enter; clock, paths, tracking, batch size, processes do not."""
     settings = config.model_dump(mode="json")
-    for group in ("tracking", "runs_dir", "fresh", "launch"):
+    for group in ("tracking", "runs_dir", "fresh", "launch", "plan"):
         del settings[group]
     if config.stopping.rule == "none" or config.stopping.action == "advise":
         del settings["stopping"]  # it changes no number

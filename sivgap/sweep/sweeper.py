@@ -39,7 +39,12 @@ def sweep(sweeper: BasicSweeper, arguments: Sequence[str]) -> None:
         RunError: If jobs failed; the others are complete.
     """
     display = Display()
-    jobs, runs_dir = _plan(sweeper, arguments, display)
+    jobs, runs_dir, costed = _plan(sweeper, arguments, display)
+    if costed:
+        from sivgap.plan.command import show_plans
+
+        show_plans(costed)
+        return
     folder = Path(runs_dir) / f"sweep-{_digest(jobs)}"
     manifest = Sweep.create(folder, jobs)
     assert sweeper.config is not None
@@ -69,8 +74,13 @@ def _spare_ray(config: DictConfig) -> None:
             init.setdefault("object_store_memory", None)
 
 
-def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> tuple[list[Job], str]:
-    """Every job, composed and checked, in the order of the command; jobs that come to the same run are one."""
+def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> (
+    tuple[list[Job], str, list[tuple[str, TrainConfig]]]
+):  # fmt: skip
+    """Every job, composed and checked, in the order of the command; jobs that come to the same run are one.
+
+    Last are those with ``plan``, of which only the cost is asked for.
+    """
     assert sweeper.hydra_context is not None
     assert sweeper.config is not None
     loader = sweeper.hydra_context.config_loader
@@ -79,6 +89,7 @@ def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> 
     varying = {o.get_key_element() for o in parsed if o.is_sweep_override()}
     found: dict[str, Job] = {}
     runs_dir = "runs"
+    costed = []
     with display.phase("checking the jobs", len(expanded), "jobs") as advance:
         for overrides in expanded:
             raw = loader.load_sweep_config(sweeper.config, list(overrides))
@@ -93,11 +104,13 @@ def _plan(sweeper: BasicSweeper, arguments: Sequence[str], display: Display) -> 
             except ConfigError as error:
                 raise ConfigError(f"{name}: {error}; no job was started") from error
             runs_dir = config.runs_dir
+            if config.plan and key not in found:
+                costed.append((name, config))
             found.setdefault(key, Job(key, name, tuple(overrides), run_directory(config, key).name))
             advance(1, 0)
     if len(found) < len(expanded):
         display.say(f"{len(expanded)} jobs come to {len(found)} different runs")
-    return list(found.values()), runs_dir
+    return list(found.values()), runs_dir, costed
 
 
 def _shown(override: str) -> str:

@@ -1,0 +1,87 @@
+"""Memory of one GPU, or of the process: what is always there, and the largest of what comes and goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sivgap.config.schema import TrainConfig
+from sivgap.plan.shape import Shape
+
+_TRAINED = 4
+"""Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. The cache lives while sampling, activations while training, never both.
+
+    Attributes:
+        engine: Weights that sample, with another judge's.
+        learner: Weights in training, without what is trained where that is apart.
+        trained: Trained parameters with gradients and moments.
+        merged: Weights on their way from the learner to the engine; with ``refresh=never`` also those of the start.
+        cache: Keys and values of the responses sampled at once, and the logits of one step of them.
+        activations: Of a micro-batch of the longest texts.
+    """
+
+    engine: float
+    learner: float
+    trained: float
+    merged: float
+    cache: float
+    activations: float
+
+    @property
+    def peak(self) -> float:
+        return self.engine + self.learner + self.trained + max(self.merged, self.cache, self.activations)
+
+
+def memory(config: TrainConfig, shape: Shape, width: int, rows: int, longest_prompt: float, question: float) -> Memory:
+    """Bytes that `config` needs with weights of `width` bytes.
+
+    Args:
+        rows: Responses sampled at once.
+        longest_prompt: Tokens.
+        question: Tokens that a verifier's question adds to a response's cache.
+    """
+    update, targets = config.update, shape.targets(config.model.lora_targets)
+    full = update.parameters == "full"
+    merged = 0 if full else shape.layers * sum(i * o for i, o in targets) * width
+    models = 1 if config.verifier.model.path is None else 2  # another judge counts as large as the solver
+    return Memory(
+        engine=models * shape.parameters * width,
+        learner=0 if full else shape.parameters * width,
+        trained=4 * _TRAINED * (shape.parameters if full else adapters(config, shape)),
+        merged=merged * (2 if config.refresh == "never" else 1),
+        cache=_cache(config, shape, width, rows, longest_prompt + question),
+        activations=_activations(config, shape, width, longest_prompt),
+    )
+
+
+def adapters(config: TrainConfig, shape: Shape) -> int:
+    """Parameters of the adapters: rank times inputs and outputs of each target."""
+    return shape.layers * config.update.lora_rank * sum(i + o for i, o in shape.targets(config.model.lora_targets))
+
+
+def cache_bytes(shape: Shape, width: int, places: float) -> float:
+    """Keys and values of `places` tokens."""
+    return places * 2 * shape.layers * shape.keys * width
+
+
+def _cache(config: TrainConfig, shape: Shape, width: int, rows: int, read: float) -> float:
+    """At most: `read` tokens are the verifier's question, and the prompt, which responses share."""
+    written = config.sampling.max_new_tokens + config.verifier.max_new_tokens
+    # Logits as they come, then in float32: raw, log-likelihoods, probabilities; their sums in float64.
+    logits = rows * shape.vocabulary * (width + 3 * 4 + 8)
+    return cache_bytes(shape, width, rows * (written + read)) + logits
+
+
+def _activations(config: TrainConfig, shape: Shape, width: int, longest_prompt: float) -> float:
+    """What the backward pass reads again (no checkpointing): inputs of every module, and of the adapters in float32."""
+    rows = config.update.micro_batch_size or config.update.batch_size
+    tokens = rows * (longest_prompt + config.sampling.max_new_tokens) * (2 if config.update.name == "rpo" else 1)
+    lora = config.update.parameters == "lora"
+    kept = 6 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 4 * shape.inner
+    inputs = 4 * sum(i for i, _ in shape.targets(config.model.lora_targets)) if lora else 0
+    logits = shape.vocabulary * (width + 3 * 4)
+    return tokens * (shape.layers * (kept * width + inputs) + logits)

@@ -1,0 +1,199 @@
+"""How fast a run will be: as an earlier one was, else as the model is here and now, else by the hardware's figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from sivgap.config.schema import TrainConfig
+from sivgap.plan.texts import Texts, about_responses
+from sivgap.plan.work import Lengths, Phase, panels, phases
+from sivgap.runs.trajectory import Line, Trajectory
+from sivgap.tasks.load import Dataset
+
+ALIKE = 2.0
+"""Earlier batches may be as many times larger or smaller: the speed of a batch depends on its size."""
+PATIENCE = 5.0
+"""Seconds after which a measurement on the spot tries no larger batch."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds: a response token written (its prompt's reading included), a verdict, a token of training, and what is
+    left once a run (loading, grading, writing)."""
+
+    generate: float
+    verify: float
+    train: float
+    rest: float | None
+    source: str
+
+    def seconds(self, phase: Phase) -> float:
+        if phase.name == "training":
+            return self.train * phase.read
+        return self.verify * phase.items if phase.name.endswith("verifying") else self.generate * phase.written
+
+
+def batch_rows(config: TrainConfig, dataset: Dataset) -> int:
+    """Responses of the largest batch that the run really has."""
+    most = max(size for _, size in panels(config, dataset))
+    return min(most, max(1, config.engine.batch_size // config.n)) * config.n
+
+
+def from_runs(config: TrainConfig, dataset: Dataset, texts: Texts, hardware: Mapping[str, Any]) -> (
+    tuple[Rates, Lengths] | None
+):  # fmt: skip
+    """By the newest run in ``runs_dir`` of the same model, engine, verifier and task on the same hardware."""
+    found = sorted(Path(config.runs_dir).glob("*/status.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in found:
+        status = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        lines = Trajectory(path.parent / "trajectory.jsonl").read()
+        if _same_machine(status.get("hardware", {}), hardware) and any(line["step"] for line in lines):
+            earlier = _read(path.parent / "config.yaml")
+            if earlier is not None and _alike(config, dataset, earlier):
+                return _of_run(earlier, dataset, texts, status, lines, path.parent.name)
+    return None
+
+
+def _same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(key) == other.get(key) for key in ("machine", "system", "cores", "processes", "gpus"))
+
+
+def _read(path: Path) -> TrainConfig | None:
+    try:
+        return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError):
+        return None  # of another version, or not a run
+
+
+def agreeing(config: TrainConfig) -> dict[str, object]:
+    """The settings that a rate depends on."""
+    update = config.update.model_dump(include={"name", "parameters", "lora_rank", "batch_size", "micro_batch_size"})
+    return {
+        "model": config.model.model_dump(include={"name", "path", "revision", "dtype", "lora_targets"}),
+        "dataset": config.dataset.model_dump(include={"name", "prompt", "few_shot"}),
+        "verifier": config.verifier.model_dump(),
+        "sampling": config.sampling.model_dump(include={"max_new_tokens", "solver_temperature", "top_p"}),
+        "selection": config.selection.model_dump(),
+        "engine": config.engine.model_dump(include={"name", "threads"}),
+        "update": update,
+        "processes": config.launch.processes,
+        "n": config.n,
+    }
+
+
+def _alike(config: TrainConfig, dataset: Dataset, earlier: TrainConfig) -> bool:
+    times = batch_rows(config, dataset) / batch_rows(earlier, dataset)
+    return agreeing(config) == agreeing(earlier) and 1 / ALIKE <= times <= ALIKE
+
+
+def _of_run(
+    earlier: TrainConfig, dataset: Dataset, texts: Texts, status: Mapping[str, Any], lines: list[Line], name: str
+) -> tuple[Rates, Lengths]:
+    """What a run measured of itself. Only lines of the held-out panel hold the work of one panel and nothing else."""
+    panel = [line for line in lines if line["split"] == "test"]
+    responses = sum(line["n_prompts"] * line["n_samples"] for line in panel)
+    response = float(np.mean([line["solver_length"] for line in lines]))
+    panel_tokens = sum(line["n_prompts"] * line["n_samples"] * line["solver_length"] for line in panel)
+    verdict = max(0.0, (sum(line["tokens"] for line in panel) - panel_tokens) / responses)
+    lengths = Lengths(texts.prompt, response, 0, verdict, _examples(earlier, lines), f"run {name}")
+    training = _training(earlier, dataset, texts, lengths) * lines[-1]["epoch"] / earlier.epochs
+    counted = sum(line[key] for line in lines for key in ("seconds_generate", "seconds_verify", "seconds_train"))
+    return Rates(
+        sum(line["seconds_generate"] for line in panel) / panel_tokens,
+        sum(line["seconds_verify"] for line in panel) / responses,
+        sum(line["seconds_train"] for line in lines) / max(training, 1),
+        max(0.0, float(status.get("seconds", 0)) - counted) or None,
+        f"run {name}",
+    ), lengths
+
+
+def _training(config: TrainConfig, dataset: Dataset, texts: Texts, lengths: Lengths) -> float:
+    """Tokens of training, as this plan counts them."""
+    from sivgap.plan.shape import shape_of
+
+    about = about_responses(config, texts, lengths)
+    found = phases(config, dataset, shape_of(config.model), lengths, about)
+    return next(phase.read for phase in found if phase.name == "training")
+
+
+def _examples(config: TrainConfig, lines: list[Line]) -> float:
+    """Examples a labelled prompt, on the mean of all measurements of the training panel."""
+    found = []
+    for line in [line for line in lines if line["split"] == "train"]:
+        right = line["pass_at_k"].get("1") or line["solver_accuracy"]
+        passing = right * (line["true_positive_rate"] or 0) + (1 - right) * (line["false_positive_rate"] or 0)
+        chosen = config.n * passing if config.selection.keep == "all" else 1 - line["fallback_fraction"]
+        found.append(chosen + (line["fallback_fraction"] if config.selection.fallback == "likeliest" else 0))
+    return float(np.mean(found))
+
+
+def on_the_spot(config: TrainConfig, dataset: Dataset, texts: Texts, loading: float) -> tuple[Rates, Lengths]:
+    """By loading the model and doing a little of everything, with batches as large as the run's while that is quick.
+
+    `loading` seconds have gone into imports and problems.
+    """
+    from sivgap.hardware import prepare_processor
+    from sivgap.lab import open_lab
+
+    started = time.perf_counter()
+    prepare_processor(config.engine.threads, config.launch.processes)
+    with open_lab(config, dataset) as lab:
+        loading += time.perf_counter() - started
+        count, most = 1, batch_rows(config, dataset) // config.n
+        while True:
+            begun = time.perf_counter()
+            problems = dataset.train[:count]
+            rollouts, scores = lab.sample_and_verify(problems, config.n, config.seed)
+            if count == most or time.perf_counter() - begun > PATIENCE:
+                break
+            count = min(most, count * 8)
+        responses, tokens = len(rollouts.tokens), int(rollouts.length.sum())
+        examples = lab.choose(problems, rollouts, scores)
+        begun = time.perf_counter()
+        lab.measure(problems, config.n, config.seed, None)
+        again = time.perf_counter() - begun - rollouts.seconds_generate - rollouts.seconds_verify
+        train = _train_seconds(lab, examples) if examples else 0.0
+    sharing = config.launch.processes
+    samples = config.measure.samples or config.n
+    lengths = Lengths(
+        texts.prompt,
+        tokens / responses,
+        0,
+        (rollouts.generated - tokens) / responses,
+        len(examples) / len(problems),
+        f"{responses} responses drawn now",
+    )
+    from sivgap.plan.work import measurements
+
+    graded = samples * measurements(config, dataset) * sum(size for _, size in panels(config, dataset))
+    rest = loading + graded * max(0.0, again) / responses
+    return Rates(
+        rollouts.seconds_generate / tokens / sharing,
+        rollouts.seconds_verify / responses / sharing,
+        train / sharing,
+        rest,
+        f"measured now, on {responses} responses",
+    ), lengths
+
+
+def _train_seconds(lab: Any, examples: list[Any]) -> float:
+    """Seconds a token of the second of two steps; the first one warms up."""
+    size = lab.config.update.batch_size
+    batch = (examples * -(-size // len(examples)))[:size]
+    lab.learner.step(batch, 0)
+    begun = time.perf_counter()
+    lab.learner.step(batch, 1)
+    spent = time.perf_counter() - begun
+    return spent / sum(len(example.prompt) + len(example.response) + _rejected(example) for example in batch)
+
+
+def _rejected(example: Any) -> int:
+    return len(example.prompt) + len(example.rejected) if example.rejected else 0

@@ -1,0 +1,96 @@
+"""The dimensions of a model that costs depend on: from its configuration file, or from its number of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sivgap.config.schema import ModelConfig
+from sivgap.tiny import located
+
+_WIDTH_A_LAYER = 110
+"""Hidden size over layers where nothing is known: 96 to 128 in Llama 3, Phi-4 and Qwen2.5 from 3 to 70 billion."""
+_IN_LAYERS = 0.9
+"""Share of the parameters that lie in layers, likewise; the others are embeddings."""
+_VOCABULARY = 128_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder of gated blocks. `queries` and `keys` are widths: heads times their dimension.
+
+    Attributes:
+        parameters: N.
+        assumed: Whether the dimensions follow from N by the rule of `_of_parameters`.
+    """
+
+    layers: int
+    hidden: int
+    queries: int
+    keys: int
+    inner: int
+    vocabulary: int
+    parameters: float
+    assumed: bool = False
+
+    def linear(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of the linear modules of a layer, by the names that transformers gives them."""
+        d, q, k, i = self.hidden, self.queries, self.keys, self.inner
+        apart = {"q_proj": (d, q), "k_proj": (d, k), "v_proj": (d, k), "o_proj": (q, d), "gate_proj": (d, i)}
+        joined = {"qkv_proj": (d, q + 2 * k), "gate_up_proj": (d, 2 * i)}  # Phi's names for the same weights
+        return apart | {"up_proj": (d, i), "down_proj": (i, d)} | joined
+
+    def targets(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        """Inputs and outputs of a layer's modules called `names`; ``all-linear`` is all of them."""
+        linear = self.linear()
+        if list(names) == ["all-linear"]:
+            names = [name for name in linear if name not in ("qkv_proj", "gate_up_proj")]
+        return [linear[name] for name in names if name in linear]
+
+    def forward(self, tokens: float, context: float) -> float:
+        """FLOPs of `tokens` tokens that attend to `context` others each: 2 N, and 4 a layer and attended place (Kaplan
+        et al. 2020, Section 2.1)."""
+        return tokens * (2 * self.parameters + 4 * self.layers * self.queries * context)
+
+
+def shape_of(model: ModelConfig) -> Shape:
+    """The shape of `model`: from its configuration if that is on this machine, else from ``model.parameters``."""
+    from transformers import AutoConfig
+
+    options = {"revision": model.revision} if model.revision else {}
+    try:
+        found = AutoConfig.from_pretrained(
+            located(model.path or model.name), trust_remote_code=False, local_files_only=True, **options
+        ).get_text_config()
+        heads = found.num_attention_heads
+        width = getattr(found, "head_dim", None) or found.hidden_size // heads
+        grouped = getattr(found, "num_key_value_heads", None) or heads
+        shape = Shape(found.num_hidden_layers, found.hidden_size, heads * width, grouped * width,
+                      found.intermediate_size, found.vocab_size, 0)  # fmt: skip
+    except (OSError, ValueError, AttributeError, KeyError):
+        return _of_parameters(model.parameters)
+    in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
+    embeddings = shape.vocabulary * shape.hidden * (1 if found.tie_word_embeddings else 2)
+    return Shape(**{**shape.__dict__, "parameters": float(in_layers + embeddings)})
+
+
+def is_here(model: ModelConfig) -> bool:
+    """Whether the weights of `model` can be loaded without a network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    source = located(model.path or model.name)
+    if Path(source).is_dir():
+        return True
+    if source.count("/") != 1:
+        return False
+    names = ("model.safetensors", "model.safetensors.index.json")
+    return any(isinstance(try_to_load_from_cache(source, name, revision=model.revision), str) for name in names)
+
+
+def _of_parameters(parameters: float) -> Shape:
+    """A rule: 90 % of the parameters in layers of 12 d^2, d = 110 times their number, keys of d / 4 (grouped)."""
+    layers = max(1, round((_IN_LAYERS * parameters / (12 * _WIDTH_A_LAYER**2)) ** (1 / 3)))
+    hidden = round((_IN_LAYERS * parameters / (12 * layers)) ** 0.5)
+    keys, inner = hidden // 4, round(9.5 / 3 * hidden)  # 2.5 d^2 in attention, 9.5 d^2 in the block behind it
+    return Shape(layers, hidden, hidden, keys, inner, _VOCABULARY, parameters, assumed=True)

@@ -1,0 +1,103 @@
+"""Lengths of prompts and of verifiers' questions: by the model's tokenizer, or by counting characters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sivgap.config.locate import read_prompt
+from sivgap.config.members import member_config
+from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.plan.work import Asked, Lengths, asked
+from sivgap.prompts import PromptWriter, fill, is_follow_up
+from sivgap.tasks.load import Dataset
+from sivgap.tiny import located
+
+CHARACTERS = 4
+"""A token, in ordinary English, where there is no tokenizer to ask."""
+CHAT = 30
+"""Tokens of a chat template around one turn, likewise."""
+WRITTEN = 0.5
+"""Share of the longest response, or justification, that is written on average, where nothing was seen."""
+SHORT = 4
+"""Tokens of a verdict without a justification, likewise."""
+_ENOUGH = 512
+"""Prompts whose mean stands for all."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Tokens.
+
+    Attributes:
+        prompt, longest: Of the solver's prompts.
+        questions: What each verifier's prompt adds to what it is shown; an ensemble has several.
+        counted: By the tokenizer.
+    """
+
+    prompt: float
+    longest: int
+    questions: dict[str, float]
+    counted: bool
+
+
+def verifiers(config: TrainConfig) -> list[VerifierConfig]:
+    """The verifier, or its members."""
+    names = config.verifier.members
+    return [member_config(config.verifier, n, config.dataset.name) for n in names] if names else [config.verifier]
+
+
+def texts(config: TrainConfig, dataset: Dataset) -> Texts:
+    asking: dict[str, str] = {v.name: read_prompt(v.prompt) for v in verifiers(config) if v.name != "gold"}
+    problems = dataset.train[:_ENOUGH]
+    template = read_prompt(config.dataset.prompt)
+    writer = _writer(config, dataset, template)
+    if writer is None:
+        shots = sum(len(template) + len(p.question) + len(p.solution or "") for p in dataset.examples)
+        around = CHAT if config.model.chat_template else 0
+        lengths = [around + (shots + len(template) + len(p.question)) / CHARACTERS for p in problems]
+        added = {name: around + len(question) / CHARACTERS for name, question in asking.items()}
+        return Texts(float(np.mean(lengths)), round(max(lengths)), added, counted=False)
+    tokens = [len(writer.solve(problem).tokens) for problem in problems]
+    questions: dict[str, float] = {}
+    for name, question in asking.items():
+        empty = fill(question, {"response": "", "response_a": "", "response_b": ""})
+        alone = 0 if is_follow_up(question) else len(writer.judgement(problems[0], empty + "{response}", [""]))
+        questions[name] = max(0, alone - tokens[0]) if alone else len(writer.follow_up(question))
+    return Texts(float(np.mean(tokens)), max(tokens), questions, counted=True)
+
+
+def assumed(config: TrainConfig, found: Texts) -> Lengths:
+    """Lengths of what is written, where nothing has been written yet."""
+    response = max(1.0, WRITTEN * config.sampling.max_new_tokens)
+    examples = float(config.n) if config.selection.keep == "all" else 1.0
+    return Lengths(found.prompt, response, 0, 0, examples, "assumed: half of sampling.max_new_tokens")
+
+
+def about_responses(config: TrainConfig, found: Texts, lengths: Lengths) -> Asked:
+    """What all verifiers do about a response."""
+    read = written = 0.0
+    for verifier in verifiers(config):
+        sampled = verifier.readout == "sampled" or verifier.heading is not None
+        likely = WRITTEN * verifier.max_new_tokens if verifier.heading else min(SHORT, verifier.max_new_tokens)
+        verdict = (lengths.verdict or likely) if sampled else 0
+        its = Lengths(lengths.prompt, lengths.response, found.questions.get(verifier.name, 0), verdict, 0, "")
+        follows = verifier.name != "gold" and is_follow_up(read_prompt(verifier.prompt)) and not config.verifier.members
+        does = asked(verifier, its, config.n, follows)
+        read, written = read + does.read, written + does.written
+    return Asked(read, written)
+
+
+def _writer(config: TrainConfig, dataset: Dataset, template: str) -> PromptWriter | None:
+    from transformers import AutoTokenizer
+
+    model = config.model
+    options = {"revision": model.revision} if model.revision else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            located(model.path or model.name), trust_remote_code=False, local_files_only=True, **options
+        )
+    except (OSError, ValueError):
+        return None
+    return PromptWriter(tokenizer, model.chat_template, template, dataset.examples)

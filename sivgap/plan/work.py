@@ -1,0 +1,134 @@
+"""How much a run has to do, phase by phase: responses, tokens and FLOPs. Nothing here knows how fast anything is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.cross.external import make_timetable
+from sivgap.plan.shape import Shape
+from sivgap.schedule import make_schedule
+from sivgap.tasks.load import Dataset
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Means of what is read and written, tokens.
+
+    Attributes:
+        prompt: The solver's.
+        response: Those that end it included.
+        question: What a verifier's prompt adds.
+        verdict: One sampled answer of a verifier; 0 where likelihoods are read.
+        examples: Training examples a labelled prompt, replayed ones left out.
+        source: Where response, verdict and examples are from.
+    """
+
+    prompt: float
+    response: float
+    question: float
+    verdict: float
+    examples: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One kind of work over the whole run. `items` are responses, of training examples; tokens are `read` (prompts, and
+    all that is trained on) or `written`."""
+
+    name: str
+    items: float
+    read: float
+    written: float
+    flops: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a verifier does about one response: tokens read and written."""
+
+    read: float
+    written: float
+
+
+def asked(verifier: VerifierConfig, lengths: Lengths, n: int, follows_up: bool) -> Asked:
+    """What one member of an ensemble, or a verifier alone, reads and writes about one of `n` responses.
+
+    A follow-up asked once continues from the response's cache, and reads its question alone. Otherwise question and
+    response are read again, by a tournament two at once, for each pair and (`both_orders`) each way round.
+    """
+    if verifier.name == "gold":
+        return Asked(0, 0)
+    answers = verifier.repetitions if verifier.readout == "sampled" or verifier.heading else 1
+    written = answers * lengths.verdict
+    if verifier.name != "tournament":
+        in_pass = follows_up and verifier.repetitions == 1 and verifier.model.path is None
+        return Asked(lengths.question + (0 if in_pass else lengths.prompt + lengths.response), written)
+    most = math.ceil(math.log2(max(n, 2)))
+    rounds = verifier.rounds or most
+    pairs = rounds / 2 if verifier.pairing == "swiss" else 1 - 0.5 ** min(rounds, most)
+    questions = pairs * (2 if verifier.both_orders else 1)
+    return Asked(questions * (lengths.prompt + lengths.question + 2 * lengths.response), questions * written)
+
+
+def phases(config: TrainConfig, dataset: Dataset, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
+    """The work of `config` on `dataset`, in Algorithm 1's order; `about` is what all verifiers do about a response."""
+    labelled, taken = _labelled(config, dataset)
+    samples = config.measure.samples or config.n
+    measured = {split: panel * samples * measurements(config, dataset) for split, panel in panels(config, dataset)}
+    found = _sampled("labels", labelled, config.n, shape, lengths, about)
+    found.append(_trained(config, labelled * lengths.examples + taken, shape, lengths))
+    for split, responses in measured.items():
+        found += _sampled(f"{split} panel", responses / samples, samples, shape, lengths, about)
+    return found
+
+
+def panels(config: TrainConfig, dataset: Dataset) -> list[tuple[str, int]]:
+    """Prompts of each panel."""
+    asked_for = {"train": config.measure.train_prompts, "test": config.measure.test_prompts}
+    sizes = {"train": len(dataset.train), "test": len(dataset.test)}
+    return [(split, min(asked_for[split] or size, size)) for split, size in sizes.items()]
+
+
+def measurements(config: TrainConfig, dataset: Dataset) -> int:
+    schedule = make_schedule(config, len(dataset.train))
+    return sum(schedule.measures(half) for half in range(schedule.halves + 1))
+
+
+def _labelled(config: TrainConfig, dataset: Dataset) -> tuple[int, int]:
+    """Prompts labelled by the model over the run, and prompts whose external response is trained on instead."""
+    schedule, timetable = make_schedule(config, len(dataset.train)), make_timetable(config, dataset.train)
+    own = given = 0
+    for half in range(schedule.halves):
+        with_response = timetable.given(half // 2 + 1)
+        prompts = [dataset.train[i].id for i in schedule.prompts(half)]
+        outside = sum(name in with_response for name in prompts)
+        own, given = own + len(prompts) - outside, given + outside
+    return own, given
+
+
+def _sampled(what: str, prompts: float, n: int, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
+    responses = prompts * n
+    read, written = prompts * lengths.prompt, responses * lengths.response
+    flops = shape.forward(read, lengths.prompt / 2) + shape.forward(written, lengths.prompt + lengths.response / 2)
+    tokens = responses * (about.read + about.written)
+    verified = shape.forward(tokens, lengths.prompt + lengths.response)
+    return [
+        Phase(f"{what}: sampling", responses, read, written, flops),
+        Phase(f"{what}: verifying", responses, responses * about.read, responses * about.written, verified),
+    ]
+
+
+def _trained(config: TrainConfig, examples: float, shape: Shape, lengths: Lengths) -> Phase:
+    """Forward and backward: three times a forward pass, or two where only adapters need gradients of weights.
+
+    Pairs of ``rpo`` are two texts each.
+    """
+    text = lengths.prompt + lengths.response
+    replay = config.update.replay
+    replayed = examples * replay / (1 - replay)
+    tokens = examples * text * (2 if config.update.name == "rpo" else 1) + replayed * (text + lengths.question)
+    times = 3 if config.update.parameters == "full" else 2
+    return Phase("training", examples + replayed, tokens, 0, times * shape.forward(tokens, text / 2))

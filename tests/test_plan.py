@@ -1,0 +1,158 @@
+"""What a run will cost: counted exactly where it can be, and held against real runs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from small_runs import SMALL, lines
+
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir
+from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.engines.prefix_cache import PrefixCache
+from sivgap.models.load import load_model, pad_token
+from sivgap.plan.memory import adapters, cache_bytes
+from sivgap.plan.shape import _of_parameters, shape_of
+from sivgap.plan.work import Lengths, asked, measurements, phases
+from sivgap.tasks.load import load_dataset
+from sivgap.update.sft import Sft
+
+LENGTHS = Lengths(prompt=10, response=20, question=5, verdict=3, examples=1, source="")
+
+
+def composed(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return validate(compose("train", list(overrides)), TrainConfig)
+
+
+def plans(done) -> list[dict]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def seconds(plan: dict, ending: str) -> float:
+    return sum(phase["seconds"] for phase in plan["phases"] if phase["name"].endswith(ending))
+
+
+def held_against(plan: dict, run) -> None:
+    """Tokens to a tenth, seconds of each phase within a factor of three."""
+    measured = lines(run)
+    assert plan["tokens"] == pytest.approx(sum(line["tokens"] for line in measured), rel=0.1)
+    for ending, column in (("sampling", "generate"), ("verifying", "verify"), ("training", "train")):
+        real = sum(line[f"seconds_{column}"] for line in measured)
+        assert real / 3 < seconds(plan, ending) < real * 3, column
+
+
+def test_a_plan_by_an_earlier_run_comes_to_what_that_run_took(command, undisturbed):
+    run = undisturbed.parent / json.loads((undisturbed / "sweep.json").read_text())["jobs"][0]["run"]
+    before = sorted(undisturbed.parent.iterdir())
+    done = command("train", *SMALL, "seed=0", "plan=true", f"runs_dir={undisturbed.parent}")
+    (plan,) = plans(done)
+    assert "times: run tiny-arithmetic-qe" in done.stderr
+    held_against(plan, run)
+    total = json.loads((run / "status.json").read_text())["seconds"]
+    assert total / 3 < plan["seconds"] < total * 3
+    assert sorted(undisturbed.parent.iterdir()) == before
+
+
+def test_a_plan_by_a_measurement_has_the_tokens_of_the_run_and_leaves_nothing_behind(command, undisturbed, tmp_path):
+    done = command("train", *SMALL, "seed=0", "plan=true")
+    (plan,) = plans(done)
+    assert "measured now" in done.stderr
+    run = undisturbed.parent / json.loads((undisturbed / "sweep.json").read_text())["jobs"][0]["run"]
+    assert plan["tokens"] == pytest.approx(sum(line["tokens"] for line in lines(run)), rel=0.15)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_is_planned_job_by_job_and_in_all(command, tmp_path):
+    *jobs, total = plans(command("train", "-m", *SMALL, "seed=0,1", "plan=h100"))
+    assert [job["plan"] for job in jobs] == ["seed=0", "seed=1"]
+    assert total["seconds"] == pytest.approx(sum(job["seconds"] for job in jobs), rel=0.1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_and_a_dataset_that_are_not_here_are_planned_on_named_hardware(command, tmp_path):
+    done = command("train", "model=llama32_3b", "dataset=gsm8k", "plan=h100", HF_HOME=str(tmp_path / "none"))
+    (plan,) = plans(done)
+    work = {phase["name"]: phase for phase in plan["phases"]}
+    assert work["labels: sampling"]["items"] == 10 * 7473 * 16
+    assert work["test panel: sampling"]["items"] == 21 * 1319 * 16  # before the first half epoch and after each
+    assert work["training"]["items"] == 10 * 7473
+    assert plan["memory_gib"] > 2 * 2 * 3.21e9 / 2**30  # two copies in bfloat16
+    assert "not here" in done.stderr
+
+
+def test_work_is_counted_as_the_schedule_has_it():
+    config = composed("experiment=smoke", "refresh=epoch", "measure.every=1", "measure.samples=2", "epochs=2")
+    dataset = load_dataset(config.dataset)
+    shape = shape_of(config.model)
+    found = {p.name: p for p in phases(config, dataset, shape, LENGTHS, asked(config.verifier, LENGTHS, 4, True))}
+    assert measurements(config, dataset) == 3
+    assert (found["labels: sampling"].items, found["test panel: sampling"].items) == (2 * 32 * 4, 3 * 16 * 2)
+    assert found["labels: sampling"].read == 2 * 32 * 10  # a prompt is read once for its responses
+    assert found["labels: sampling"].written == 2 * 32 * 4 * 20
+    replay = config.update.replay
+    assert found["training"].items == pytest.approx(2 * 32 / (1 - replay))
+    given = composed("experiment=smoke", "cross.strategy=early", "cross.budget=64", "epochs=2", "update.replay=0")
+    found = {p.name: p for p in phases(given, dataset, shape, LENGTHS, asked(given.verifier, LENGTHS, 4, True))}
+    assert (found["labels: sampling"].items, found["training"].items) == (0, 64)  # all have an external response
+
+
+@pytest.mark.parametrize(("rounds", "questions"), [(None, 4 + 2 + 1), (1, 4), (2, 4 + 2)])
+def test_an_elimination_of_8_asks_about_as_many_pairs_as_it_plays(rounds, questions):
+    verifier = composed("verifier=tournament", "update.replay=0").verifier
+    one_way = verifier.model_copy(update={"rounds": rounds, "both_orders": False})
+    does = asked(one_way, LENGTHS, 8, False)
+    assert does.written * 8 == pytest.approx(questions * 3)
+    assert does.read * 8 == pytest.approx(questions * (10 + 5 + 2 * 20))
+    assert asked(one_way.model_copy(update={"both_orders": True}), LENGTHS, 8, False).written == 2 * does.written
+
+
+def test_a_question_behind_the_response_reads_itself_alone_and_repetitions_share_what_is_read():
+    verifier: VerifierConfig = composed("verifier.readout=sampled").verifier
+    assert asked(verifier, LENGTHS, 8, True).read == 5
+    several = asked(verifier.model_copy(update={"repetitions": 4}), LENGTHS, 8, True)
+    assert (several.read, several.written) == (5 + 10 + 20, 4 * 3)
+    gold = asked(composed("verifier=gold", "update.replay=0").verifier, LENGTHS, 8, False)
+    assert (gold.read, gold.written) == (0, 0)
+
+
+def test_dimensions_of_a_model_that_is_here_are_its_own():
+    for name in ("tiny", "tiny_xs", "tiny_l"):
+        config = composed(f"model={name}")
+        loaded, shape = load_model(config.model), shape_of(config.model)
+        assert not shape.assumed
+        norms = sum(p.numel() for n, p in loaded.model.named_parameters() if "norm" in n)
+        assert shape.parameters == loaded.model.num_parameters() - norms
+        learner = Sft(loaded.model, config.model, config.update, 0, pad_token(loaded))
+        assert adapters(config, shape) == sum(tensor.numel() for tensor in learner.trained().values())
+        heads = loaded.model.config.num_key_value_heads
+        prefix = [(torch.zeros(2, heads, 3, shape.keys // heads),) * 2] * shape.layers
+        cache = PrefixCache(prefix, torch.ones(2, 3, dtype=torch.bool), 8, 7)
+        held = sum(buffer.nbytes for layer in cache.buffers for buffer in layer)
+        assert cache_bytes(shape, 4, 8 * 7) == held
+
+
+LLAMA_3 = [(3.21e9, 28, 3072), (8.03e9, 32, 4096), (70.6e9, 80, 8192)]
+
+
+@pytest.mark.parametrize(("parameters", "layers", "hidden"), LLAMA_3)
+def test_the_rule_for_unknown_models_has_llama_3s_dimensions_to_a_fifth(parameters, layers, hidden):
+    shape = _of_parameters(parameters)
+    assert (shape.layers, shape.hidden) == (pytest.approx(layers, rel=0.2), pytest.approx(hidden, rel=0.2))
+    in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
+    assert in_layers == pytest.approx(0.9 * parameters, rel=0.01)
+
+
+def test_longer_texts_and_more_epochs_cost_in_proportion():
+    config = composed("experiment=smoke")
+    dataset, shape = load_dataset(config.dataset), shape_of(config.model)
+    about = asked(config.verifier, LENGTHS, 4, True)
+    one = phases(config, dataset, shape, LENGTHS, about)
+    twice = phases(config, dataset, shape, replace(LENGTHS, response=40), about)
+    assert twice[0].written == 2 * one[0].written
+    assert twice[0].flops > 2 * one[0].flops * 0.8
+    longer = phases(config.model_copy(update={"epochs": 3.0}), dataset, shape, LENGTHS, about)
+    assert longer[2].items == pytest.approx(3 * one[2].items)
