@@ -26,7 +26,7 @@ from sivgap.config.schema import ModelConfig, UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
-from sivgap.hardware import describe_hardware, prepare_processor
+from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.report.tables import markdown
 from sivgap.tasks import arithmetic
 from sivgap.tiny import WEIGHTS
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peer-batch", type=int, default=256, help="rows in a call of the peer's generate")
     a = parser.parse_args()
-    prepare_processor(None)  # of use to both
+    keep_freed_memory()  # of use to both
     tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
     texts = [f"Question: {p.question}\nSolution: " for p in arithmetic.generate(a.prompts, "train", 0)]
     runs = {"sivgap": [], "transformers + TRL": []}

@@ -7,6 +7,7 @@ and an evaluation that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -64,21 +65,23 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopRequest) -> None:
     """Responses, verdicts and grades of all problems, into ``scores.parquet``."""
-    from sivgap.hardware import describe_hardware, prepare_processor
+    from sivgap.hardware import describe_hardware, keep_freed_memory
     from sivgap.runs.files import write_json, write_text
     from sivgap.runs.run import versions
     from sivgap.tasks.load import load_dataset
     from sivgap.tasks.panel import draw_panel
+    from sivgap.threads import settle_threads
 
     started = time.monotonic()
-    prepare_processor(config.engine.threads)
+    keep_freed_memory()
+    threads_from = settle_threads(config, _status(folder))
     dataset = load_dataset(config.dataset)
     split = config.panel.split
     among = dataset.test if split == "test" else dataset.train
     problems = draw_panel(among, config.panel.prompts, config.dataset.data_seed, split)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    about = {"versions": versions(), "hardware": describe_hardware()}
+    about = {"versions": versions(), "hardware": describe_hardware(threads_from=threads_from)}
     write_json(folder / "status.json", {"state": "running", **about})
     try:
         with _opened(config, dataset) as (store, verifier, comparer), stop.deferred():
@@ -89,6 +92,15 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
         raise
     seconds = round(time.monotonic() - started, 1)
     write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds})
+
+
+def _status(folder: Path) -> dict[str, Any]:
+    """What an earlier attempt wrote of itself, if there was one."""
+    try:
+        found = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -12,23 +12,20 @@ import torch
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's names for mallopt, malloc.h
 
 
-def prepare_processor(threads: int | None, processes: int = 1) -> None:
-    """Use `threads` threads (None: this process's share of torch's choice), and keep freed memory for the next tensor
-    where there is no GPU.
+def keep_freed_memory() -> None:
+    """Keep freed memory for the next tensor where there is no GPU.
 
     By default glibc gives every large block back to the system when it is freed; the next one of that size then costs a
     page fault for every 4 KiB, a fifth of the time that sampling takes on a processor.
     """
-    if threads or processes > 1:
-        torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
     if platform.libc_ver()[0] == "glibc" and not torch.cuda.is_available():
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def describe_hardware(processes: int = 1) -> dict[str, Any]:
-    """Processor, processes, threads of each, and GPUs with their memory."""
+def describe_hardware(processes: int = 1, threads_from: str = "torch") -> dict[str, Any]:
+    """Processor, processes, threads of each (`threads.settle_threads` says where from), and GPUs with their memory."""
     gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {
         "machine": platform.machine(),
@@ -37,5 +34,6 @@ def describe_hardware(processes: int = 1) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processes": processes,
         "threads": torch.get_num_threads(),
+        "threads_from": threads_from,
         "gpus": [{"name": gpu.name, "gib": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
     }

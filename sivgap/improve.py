@@ -16,7 +16,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.cross.collect import collect
 from sivgap.cross.external import Response, Timetable, make_timetable
 from sivgap.engines.noise import key_of
-from sivgap.hardware import describe_hardware, prepare_processor
+from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
 from sivgap.parallel.group import ALONE, Group
@@ -32,6 +32,7 @@ from sivgap.stopping import Gain, remaining_gain
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
+from sivgap.threads import settle_threads
 from sivgap.tracking.wandb_run import Source
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
@@ -311,7 +312,8 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
 
     Of a `group` the first rank alone collects, streams and concludes; the others leave when it has.
     """
-    prepare_processor(run.config.engine.threads, group.size)
+    keep_freed_memory()
+    threads_from = settle_threads(run.config, run.status, group)
     dataset = load_dataset(run.config.dataset)
     timetable = make_timetable(run.config, dataset.train)
     chosen = [problem for problem in dataset.train if problem.id in timetable.arrival]
@@ -322,7 +324,7 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
         group.wait()
     with open_lab(run.config, dataset, group) as lab:
         if group.leads:
-            run.begin(describe_hardware(group.size), lab.loaded.commit)
+            run.begin(describe_hardware(group.size, threads_from), lab.loaded.commit)
         settings = run.config.model_dump(mode="json")
         wandb = run.config.tracking.wandb
         shown = wandb if group.leads else wandb.model_copy(update={"mode": "disabled"})

@@ -13,8 +13,8 @@ from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig, VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model, pad_token
+from sivgap.models.shape import _of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
-from sivgap.plan.shape import _of_parameters, shape_of
 from sivgap.plan.work import Lengths, asked, measurements, phases
 from sivgap.tasks.load import load_dataset
 from sivgap.update.sft import Sft

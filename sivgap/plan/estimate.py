@@ -6,16 +6,17 @@ import os
 import time
 
 from sivgap.config.schema import TrainConfig
-from sivgap.hardware import describe_hardware, prepare_processor
+from sivgap.hardware import describe_hardware, keep_freed_memory
+from sivgap.models.shape import Shape, is_here, shape_of
 from sivgap.plan.command import Plan
 from sivgap.plan.hardware import NAMED, OF_FLOPS, Hardware, roofline, this_machine
 from sivgap.plan.memory import Memory, memory
 from sivgap.plan.problems import planned_problems
 from sivgap.plan.rates import Rates, batch_rows, from_runs, on_the_spot
-from sivgap.plan.shape import Shape, is_here, shape_of
 from sivgap.plan.texts import CHARACTERS, Texts, about_responses, assumed, texts
 from sivgap.plan.work import Lengths, phases
 from sivgap.tasks.load import Dataset
+from sivgap.threads import settle_threads
 
 ROOM = 0.8
 """Share of a device's memory up to which a model is loaded for a measurement."""
@@ -30,7 +31,8 @@ def estimate(config: TrainConfig, started: float) -> Plan:
     Raises:
         RunError: If the problems are neither here nor known.
     """
-    prepare_processor(config.engine.threads, config.launch.processes)
+    keep_freed_memory()
+    settle_threads(config, {})
     dataset, stand_ins = planned_problems(config.dataset)
     loading = time.perf_counter() - started
     shape, found = shape_of(config.model), texts(config, dataset)

@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from sivgap.plan.shape import Shape
+from sivgap.models.shape import Shape
 from sivgap.plan.work import Asked, Lengths
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sivgap.config.schema import TrainConfig
-from sivgap.plan.shape import Shape
+from sivgap.models.shape import Shape
 
 _TRAINED = 4
 """Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""

@@ -117,7 +117,7 @@ def _of_run(
 
 def _training(config: TrainConfig, dataset: Dataset, texts: Texts, lengths: Lengths) -> float:
     """Tokens of training, as this plan counts them."""
-    from sivgap.plan.shape import shape_of
+    from sivgap.models.shape import shape_of
 
     about = about_responses(config, texts, lengths)
     found = phases(config, dataset, shape_of(config.model), lengths, about)
@@ -140,11 +140,9 @@ def on_the_spot(config: TrainConfig, dataset: Dataset, texts: Texts, loading: fl
 
     `loading` seconds have gone into imports and problems.
     """
-    from sivgap.hardware import prepare_processor
     from sivgap.lab import open_lab
 
     started = time.perf_counter()
-    prepare_processor(config.engine.threads, config.launch.processes)
     with open_lab(config, dataset) as lab:
         loading += time.perf_counter() - started
         count, most = 1, batch_rows(config, dataset) // config.n

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sivgap.config.schema import TrainConfig, VerifierConfig
 from sivgap.cross.external import make_timetable
-from sivgap.plan.shape import Shape
+from sivgap.models.shape import Shape
 from sivgap.schedule import make_schedule
 from sivgap.tasks.load import Dataset
 

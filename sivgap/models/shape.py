@@ -1,4 +1,4 @@
-"""The dimensions of a model that costs depend on: from its configuration file, or from its number of parameters."""
+"""A model's dimensions, for its speed and memory: from its configuration, or from its number of parameters."""
 
 from __future__ import annotations
 
