@@ -21,7 +21,6 @@ from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
 from sivgap.parallel.group import ALONE, Group
 from sivgap.progress import Advance, Display
-from sivgap.report.summary import conclude
 from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest, save
 from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
@@ -335,6 +334,9 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
             with stop.deferred():
                 yield job
             if group.leads:
+                # Here, since the first sample need not wait for matplotlib and lmfit.
+                from sivgap.report.summary import conclude
+
                 lines = run.trajectory.read()
                 conclude(run.path, lines, display)
                 tracker.finish(lines, failed=False)

@@ -190,6 +190,12 @@ def test_help_and_cfg_print_and_exit_0(command):
     assert "learning_rate" in command("train", "--cfg", "job").stdout
 
 
+def test_a_run_samples_before_it_loads_what_its_end_needs():
+    code = "import sys, sivgap.improve; print(*{'lmfit', 'matplotlib', 'scipy.stats', 'wandb'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
+
+
 def test_help_loads_nothing_that_only_a_run_needs(command):
     for name in ("train", "evaluate", "fit"):
         loaded = re.findall(r"\| +(\w+)$", command(name, "--help", PYTHONPROFILEIMPORTTIME="1").stderr, re.MULTILINE)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.families import (
@@ -81,7 +81,7 @@ def _ends(value: Array, curve: Array, noise: Array) -> tuple[Array, Array]:
 
     What falls is not expected above where it is; U_s and U_v are not negative.
     """
-    half = norm.ppf((1 + LEVEL) / 2) * np.sqrt(curve + noise[..., None])
+    half = ndtri((1 + LEVEL) / 2) * np.sqrt(curve + noise[..., None])
     low, high = value - half, value + half
     falling = value <= value[..., :1]
     low[:, :2] = np.maximum(low[:, :2], 0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sivgap.dynamics.interval import LEVEL, percentile_interval
 
@@ -55,7 +55,7 @@ def _around(value: float, influence: Array) -> Estimate:
     if prompts < 2:
         return Estimate(value)
     error = float(influence.std(ddof=1) / np.sqrt(prompts))
-    half = float(student.ppf((1 + LEVEL) / 2, prompts - 1)) * error
+    half = float(stdtrit(prompts - 1, (1 + LEVEL) / 2)) * error
     return Estimate(value, error, value - half, value + half)
 
 
