@@ -57,9 +57,14 @@ def evaluate(config: EvaluateConfig) -> None:
     if (folder / "evaluation.json").exists():
         display.say("this evaluation is complete; fresh=true makes it again beside it")
     else:
-        with listening() as stop:
-            _measure(config, folder, display, stop)
-        report_evaluation(folder, display)
+        from sivgap.hardware import return_freed_memory
+
+        try:
+            with listening() as stop:
+                _measure(config, folder, display, stop)
+            report_evaluation(folder, display)
+        finally:
+            return_freed_memory()  # a sweep's next evaluation is made by this process, too
     print(folder)
 
 

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import platform
 from typing import Any
 
 import torch
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # glibc's names for mallopt, malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt, malloc.h
+_LARGEST = 2**25
+"""Bytes from which on a block is given back at once: the most that glibc allows to be kept."""
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory for the next tensor where there is no GPU.
+    """Keep freed memory for the next tensor where there is no GPU, all but the largest blocks.
 
-    By default glibc gives every large block back to the system when it is freed; the next one of that size then costs a
-    page fault for every 4 KiB, a fifth of the time that sampling takes on a processor.
+    By default glibc soon gives every large block back to the system when it is freed; the next one of that size then
+    costs a page fault for every 4 KiB, a fifth of the time that sampling takes on a processor. The largest, keys and
+    values of a batch, live long enough not to matter; kept among small ones they would leave holes that the next batch
+    does not fit into, half a GiB and more of them.
     """
     if platform.libc_ver()[0] == "glibc" and not torch.cuda.is_available():
         libc = ctypes.CDLL(None)
-        libc.mallopt(_MMAP_MAX, 0)
+        libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """Give back what `keep_freed_memory` has kept, once a piece of work is done and another may follow."""
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def describe_hardware(processes: int = 1, threads_from: str = "torch") -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""Memory: what was needed once is given back, and no more of it is needed for a longer run or a larger panel."""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir
+from sivgap.config.schema import TrainConfig
+from sivgap.improve import open_improvement
+from sivgap.progress import Display
+from sivgap.runs.run import Run
+from sivgap.signals import listening
+
+MIB = 2**20
+
+EVALUATE = """
+import json, re, sys
+from pathlib import Path
+from hydra import compose, initialize_config_dir
+import sivgap.evaluate as command
+from sivgap.config.app import validate
+from sivgap.config.evaluation import EvaluateConfig
+from sivgap.config.locate import conf_dir
+
+command.RESPONSES_AT_ONCE, found = int(sys.argv[1]), []
+for overrides in sys.argv[2:]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = validate(compose("evaluate", ["model=tiny", "engine.threads=1", *overrides.split()]), EvaluateConfig)
+    command.evaluate(config)
+    status = Path("/proc/self/status").read_text()
+    found.append({key: int(re.search(rf"{key}:\\s+(\\d+)", status)[1]) * 1024 for key in ("VmRSS", "VmHWM")})
+print(json.dumps(found))
+"""
+
+
+def evaluated(folder: Path, at_once: int, *each: str) -> list[dict[str, int]]:
+    """Bytes in memory, now and at most, after each of several evaluations by one process."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from /proc")
+    done = subprocess.run(
+        [sys.executable, "-c", EVALUATE, str(at_once), *each], cwd=folder, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_an_evaluation_of_a_sweep_gives_back_what_it_needed(tmp_path):
+    small, large = evaluated(tmp_path, 4096, "n=2 panel.prompts=4", "n=16 panel.prompts=64")
+    assert large["VmHWM"] > small["VmRSS"] + 200 * MIB  # keys and values of 1,024 responses
+    assert large["VmRSS"] < small["VmRSS"] + 100 * MIB
+
+
+def test_an_evaluation_needs_no_more_for_eight_times_the_prompts(tmp_path):
+    few, many = evaluated(tmp_path, 256, *(f"n=4 engine.batch_size=256 panel.prompts={count}" for count in (64, 512)))
+    assert many["VmHWM"] < few["VmHWM"] + 50 * MIB
+
+
+def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):
+    overrides = ["experiment=smoke", "epochs=3", f"runs_dir={tmp_path}", "tracking.wandb.mode=disabled"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = validate(compose("train", [*overrides, "engine.threads=1"]), TrainConfig)
+    run, held = Run(config), []
+    with listening() as stop, open_improvement(run, Display(quiet=True), stop) as job:
+        job.resume()
+        while not job.finished:
+            for problems in job.rounds():
+                job.update(job.label(problems))
+            job.end_half_epoch()
+            gc.collect()
+            held.append(sum(thing.nbytes for thing in gc.get_objects() if type(thing) is torch.Tensor))
+    run.close()
+    assert held[1] > 0
+    assert held[1:] == [held[1]] * (len(held) - 1)
