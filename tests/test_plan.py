@@ -13,7 +13,7 @@ from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig, VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model, pad_token
-from sivgap.models.shape import _of_parameters, shape_of
+from sivgap.models.shape import of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
 from sivgap.plan.work import Lengths, asked, measurements, phases
 from sivgap.tasks.load import load_dataset
@@ -140,7 +140,7 @@ LLAMA_3 = [(3.21e9, 28, 3072), (8.03e9, 32, 4096), (70.6e9, 80, 8192)]
 
 @pytest.mark.parametrize(("parameters", "layers", "hidden"), LLAMA_3)
 def test_the_rule_for_unknown_models_has_llama_3s_dimensions_to_a_fifth(parameters, layers, hidden):
-    shape = _of_parameters(parameters)
+    shape = of_parameters(parameters)
     assert (shape.layers, shape.hidden) == (pytest.approx(layers, rel=0.2), pytest.approx(hidden, rel=0.2))
     in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
     assert in_layers == pytest.approx(0.9 * parameters, rel=0.01)

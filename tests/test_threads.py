@@ -61,11 +61,11 @@ def test_what_was_set_counts_then_what_a_run_began_with_then_what_is_measured(fo
 
 def test_a_run_that_was_killed_goes_on_with_the_threads_it_began_with(tmp_path):
     small = ("experiment=smoke", "tracking.wandb.mode=disabled")
-    first = start(tmp_path, *small, "engine.threads=2")
+    first = start(tmp_path, *small, "engine.threads=1", OMP_NUM_THREADS="2")
     worker(tmp_path)
     first.kill()
     first.communicate()
     again = start(tmp_path, *small, OMP_NUM_THREADS="2")
     said, _ = again.communicate(timeout=240)
     hardware = json.loads((tmp_path / said.strip() / "status.json").read_text())["hardware"]
-    assert (hardware["threads"], hardware["threads_from"]) == (2, "kept")
+    assert (hardware["threads"], hardware["threads_from"]) == (1, "kept")

@@ -22,7 +22,7 @@ class Shape:
 
     Attributes:
         parameters: N.
-        assumed: Whether the dimensions follow from N by the rule of `_of_parameters`.
+        assumed: Whether the dimensions follow from N by the rule of `of_parameters`.
     """
 
     layers: int
@@ -69,7 +69,7 @@ def shape_of(model: ModelConfig) -> Shape:
         shape = Shape(found.num_hidden_layers, found.hidden_size, heads * width, grouped * width,
                       found.intermediate_size, found.vocab_size, 0)  # fmt: skip
     except (OSError, ValueError, AttributeError, KeyError):
-        return _of_parameters(model.parameters)
+        return of_parameters(model.parameters)
     in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
     embeddings = shape.vocabulary * shape.hidden * (1 if found.tie_word_embeddings else 2)
     return Shape(**{**shape.__dict__, "parameters": float(in_layers + embeddings)})
@@ -88,7 +88,7 @@ def is_here(model: ModelConfig) -> bool:
     return any(isinstance(try_to_load_from_cache(source, name, revision=model.revision), str) for name in names)
 
 
-def _of_parameters(parameters: float) -> Shape:
+def of_parameters(parameters: float) -> Shape:
     """A rule: 90 % of the parameters in layers of 12 d^2, d = 110 times their number, keys of d / 4 (grouped)."""
     layers = max(1, round((_IN_LAYERS * parameters / (12 * _WIDTH_A_LAYER**2)) ** (1 / 3)))
     hidden = round((_IN_LAYERS * parameters / (12 * layers)) ** 0.5)

@@ -12,8 +12,9 @@ from sivgap.plan.command import Plan
 from sivgap.plan.hardware import NAMED, OF_FLOPS, Hardware, roofline, this_machine
 from sivgap.plan.memory import Memory, memory
 from sivgap.plan.problems import planned_problems
-from sivgap.plan.rates import Rates, batch_rows, from_runs, on_the_spot
+from sivgap.plan.rates import Rates, batch_rows, from_runs
 from sivgap.plan.texts import CHARACTERS, Texts, about_responses, assumed, texts
+from sivgap.plan.trial import on_the_spot
 from sivgap.plan.work import Lengths, phases
 from sivgap.tasks.load import Dataset
 from sivgap.threads import settle_threads
@@ -91,8 +92,10 @@ def _by_figures(
 
 def _memory(config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, named: Hardware | None) -> Memory:
     question = max(found.questions.values(), default=0)
+    lengths = assumed(config, found)
+    in_pass = about_responses(config, found, lengths).read <= question
     return memory(
-        config, shape, _width(config, named is not None), batch_rows(config, dataset), found.longest, question
+        config, shape, _width(config, named is not None), batch_rows(config, dataset), found.longest, question, in_pass
     )
 
 

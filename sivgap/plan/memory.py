@@ -21,6 +21,7 @@ class Memory:
         trained: Trained parameters with gradients and moments.
         merged: Weights on their way from the learner to the engine; with ``refresh=never`` also those of the start.
         cache: Keys and values of the responses sampled at once, and the logits of one step of them.
+        reading: One layer's activations over the prompts, or the judge's questions, that are read at once.
         activations: Of a micro-batch of the longest texts.
     """
 
@@ -29,31 +30,38 @@ class Memory:
     trained: float
     merged: float
     cache: float
+    reading: float
     activations: float
 
     @property
     def peak(self) -> float:
-        return self.engine + self.learner + self.trained + max(self.merged, self.cache, self.activations)
+        return self.engine + self.learner + self.trained + max(self.merged, self.cache + self.reading, self.activations)
 
 
-def memory(config: TrainConfig, shape: Shape, width: int, rows: int, longest_prompt: float, question: float) -> Memory:
+def memory(
+    config: TrainConfig, shape: Shape, width: int, rows: int, longest_prompt: float, question: float, in_pass: bool
+) -> Memory:
     """Bytes that `config` needs with weights of `width` bytes.
 
     Args:
         rows: Responses sampled at once.
         longest_prompt: Tokens.
         question: Tokens that a verifier's question adds to a response's cache.
+        in_pass: Whether a verdict continues from the response; otherwise each is a prompt of its own.
     """
     update, targets = config.update, shape.targets(config.model.lora_targets)
     full = update.parameters == "full"
     merged = 0 if full else shape.layers * sum(i * o for i, o in targets) * width
     models = 1 if config.verifier.model.path is None else 2  # another judge counts as large as the solver
+    asked = longest_prompt + config.sampling.max_new_tokens + question
+    read_at_once = rows / config.n * longest_prompt if in_pass else rows * asked
     return Memory(
         engine=models * shape.parameters * width,
         learner=0 if full else shape.parameters * width,
         trained=4 * _TRAINED * (shape.parameters if full else adapters(config, shape)),
         merged=merged * (2 if config.refresh == "never" else 1),
         cache=_cache(config, shape, width, rows, longest_prompt + question),
+        reading=read_at_once * (3 * shape.inner + 2 * shape.hidden) * width,
         activations=_activations(config, shape, width, longest_prompt),
     )
 

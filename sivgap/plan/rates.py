@@ -1,8 +1,7 @@
-"""How fast a run will be: as an earlier one was, else as the model is here and now, else by the hardware's figures."""
+"""How fast a run will be, by an earlier one; `trial` and `hardware` say it where there is none."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,6 @@ from sivgap.tasks.load import Dataset
 
 ALIKE = 2.0
 """Earlier batches may be as many times larger or smaller: the speed of a batch depends on its size."""
-PATIENCE = 5.0
-"""Seconds after which a measurement on the spot tries no larger batch."""
 
 
 @dataclass(frozen=True)
@@ -133,65 +130,3 @@ def _examples(config: TrainConfig, lines: list[Line]) -> float:
         chosen = config.n * passing if config.selection.keep == "all" else 1 - line["fallback_fraction"]
         found.append(chosen + (line["fallback_fraction"] if config.selection.fallback == "likeliest" else 0))
     return float(np.mean(found))
-
-
-def on_the_spot(config: TrainConfig, dataset: Dataset, texts: Texts, loading: float) -> tuple[Rates, Lengths]:
-    """By loading the model and doing a little of everything, with batches as large as the run's while that is quick.
-
-    `loading` seconds have gone into imports and problems.
-    """
-    from sivgap.lab import open_lab
-
-    started = time.perf_counter()
-    with open_lab(config, dataset) as lab:
-        loading += time.perf_counter() - started
-        count, most = 1, batch_rows(config, dataset) // config.n
-        while True:
-            begun = time.perf_counter()
-            problems = dataset.train[:count]
-            rollouts, scores = lab.sample_and_verify(problems, config.n, config.seed)
-            if count == most or time.perf_counter() - begun > PATIENCE:
-                break
-            count = min(most, count * 8)
-        responses, tokens = len(rollouts.tokens), int(rollouts.length.sum())
-        examples = lab.choose(problems, rollouts, scores)
-        begun = time.perf_counter()
-        lab.measure(problems, config.n, config.seed, None)
-        again = time.perf_counter() - begun - rollouts.seconds_generate - rollouts.seconds_verify
-        train = _train_seconds(lab, examples) if examples else 0.0
-    sharing = config.launch.processes
-    samples = config.measure.samples or config.n
-    lengths = Lengths(
-        texts.prompt,
-        tokens / responses,
-        0,
-        (rollouts.generated - tokens) / responses,
-        len(examples) / len(problems),
-        f"{responses} responses drawn now",
-    )
-    from sivgap.plan.work import measurements
-
-    graded = samples * measurements(config, dataset) * sum(size for _, size in panels(config, dataset))
-    rest = loading + graded * max(0.0, again) / responses
-    return Rates(
-        rollouts.seconds_generate / tokens / sharing,
-        rollouts.seconds_verify / responses / sharing,
-        train / sharing,
-        rest,
-        f"measured now, on {responses} responses",
-    ), lengths
-
-
-def _train_seconds(lab: Any, examples: list[Any]) -> float:
-    """Seconds a token of the second of two steps; the first one warms up."""
-    size = lab.config.update.batch_size
-    batch = (examples * -(-size // len(examples)))[:size]
-    lab.learner.step(batch, 0)
-    begun = time.perf_counter()
-    lab.learner.step(batch, 1)
-    spent = time.perf_counter() - begun
-    return spent / sum(len(example.prompt) + len(example.response) + _rejected(example) for example in batch)
-
-
-def _rejected(example: Any) -> int:
-    return len(example.prompt) + len(example.rejected) if example.rejected else 0
