@@ -40,7 +40,7 @@ demo: setup
 	$(BIN)/python -m sivgap.train
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 slurm-test: setup
 	launchers/slurm_here.sh start
