@@ -131,6 +131,7 @@ class Improvement:
         if self.config.refresh == "step":
             size = max(1, len(self._queue))  # a round is a step
         steps = -(-len(self._queue) // size)
+        self.lab.engine.rest()
         with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps") as advance:
             while self._queue:
                 started = time.perf_counter()
@@ -177,7 +178,10 @@ class Improvement:
         """What the model chooses among its own responses."""
         never = self.config.refresh == "never"
         round_key = () if never else (self.progress.half, self.progress.rounds)
-        self.lab.engine.load(self._base_weights if never else dict(self.lab.learner.merged_weights()))
+        if never:
+            self.lab.engine.load(self._base_weights)
+        else:
+            self.lab.hand_over()
         with self.display.phase(f"epoch {self.epoch:g}: sampling and verifying", len(problems)) as advance:
             rollouts, scores = self.lab.sample_and_verify(
                 problems, self.config.n, key_of(self.config.seed, "train", *round_key), self._checked(advance)
@@ -206,7 +210,7 @@ class Improvement:
 
     def _measure(self) -> None:
         """Measure both panels, append to the trajectory, write the samples; never touches what training uses."""
-        self.lab.engine.load(dict(self.lab.learner.merged_weights()))
+        self.lab.hand_over()
         panels: dict[str, Panel] = {}
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n

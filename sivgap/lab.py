@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response
-from sivgap.engines.hf import HFEngine
-from sivgap.engines.rollout import OnBatch, Prompt, Rollouts, Sampling
+from sivgap.engines.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade_samples
 from sivgap.measure import External, Panel
 from sivgap.models.load import Loaded, check_targets, context_length, pad_token
-from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
@@ -48,10 +46,15 @@ class Lab:
     writer: PromptWriter
     verifier: Verifier
     in_pass: InPass | None
-    engine: HFEngine | Dealt
+    engine: Engine
     learner: Sft
     comparer: AnswerComparer
     group: Group = ALONE
+
+    def hand_over(self) -> None:
+        """Let the engine sample with the weights in training."""
+        write = self.learner.write_adapter if self.learner.has_adapter else None
+        self.engine.load(dict(self.learner.merged_weights()), write)
 
     def sample_and_verify(
         self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None = None

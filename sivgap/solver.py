@@ -9,9 +9,11 @@ import numpy as np
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.schema import ModelSource, SolverConfig, VerifierConfig
+from sivgap.config.schema import ModelSource, SolverConfig, TrainConfig, VerifierConfig
 from sivgap.engines.hf import HFEngine
+from sivgap.engines.rollout import Engine
 from sivgap.engines.stop import StopText
+from sivgap.engines.vllm_start import require_vllm
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer
 from sivgap.models.load import Loaded, context_length, load_model, pad_token
@@ -29,16 +31,22 @@ class Solver:
 
     loaded: Loaded
     writer: PromptWriter
-    engine: HFEngine | Dealt
+    engine: Engine
 
 
 def load_solver(config: SolverConfig, dataset: Dataset, group: Group = ALONE) -> Solver:
     """The solver of `config`, to work on `dataset`; the ranks of `group` share its work.
 
     Raises:
+        ConfigError: If its engine is not installed.
         RunError: If the model cannot be loaded.
     """
-    return load_source(config.model, config, dataset, group)
+    if config.engine.name == "hf":
+        return load_source(config.model, config, dataset, group)
+    require_vllm()
+    loaded = load_model(config.model)
+    writer = _writer(loaded, config.model, config, dataset)
+    return Solver(loaded, writer, _vllm_engine(loaded, writer, config, dataset))
 
 
 def make_bench(
@@ -67,10 +75,31 @@ def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset, gro
         RunError: If it cannot be loaded.
     """
     loaded = load_model(source)
-    writer = PromptWriter(loaded.tokenizer, source.chat_template, read_prompt(config.dataset.prompt), dataset.examples)
-    stop = StopText(loaded.tokenizer, source.stop) if source.stop else None
+    stop = _stop(loaded, source)
     engine = HFEngine(loaded.model, loaded.end_tokens, pad_token(loaded), config.engine.batch_size, stop)
+    writer = _writer(loaded, source, config, dataset)
     return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group))
+
+
+def _vllm_engine(loaded: Loaded, writer: PromptWriter, config: SolverConfig, dataset: Dataset) -> Engine:
+    from sivgap.engines.vllm import VLLMEngine
+    from sivgap.engines.vllm_start import start_vllm
+
+    rank = None
+    if isinstance(config, TrainConfig) and config.engine.handover == "adapter":
+        rank = config.update.lora_rank
+    stop = _stop(loaded, config.model)
+    llm = start_vllm(config.model, config.model.name, loaded.model.dtype, config.engine, rank, texts=stop is not None)
+    prompt = writer.solve([*dataset.train, *dataset.test][0]).tokens
+    return VLLMEngine(llm, loaded.model, loaded.end_tokens, config.engine.batch_size, prompt, rank is not None, stop)
+
+
+def _writer(loaded: Loaded, source: ModelSource, config: SolverConfig, dataset: Dataset) -> PromptWriter:
+    return PromptWriter(loaded.tokenizer, source.chat_template, read_prompt(config.dataset.prompt), dataset.examples)
+
+
+def _stop(loaded: Loaded, source: ModelSource) -> StopText | None:
+    return StopText(loaded.tokenizer, source.stop) if source.stop else None
 
 
 def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Solver, bench: Bench) -> None:

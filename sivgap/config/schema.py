@@ -123,13 +123,19 @@ class VerifierConfig(Settings):
 
 
 class EngineConfig(Settings):
-    name: Literal["hf"] = "hf"
-    """What samples: transformers' forward pass with a shared prompt cache."""
+    name: Literal["hf", "vllm"] = "hf"
+    """What samples: ``hf``, transformers' forward pass with a shared prompt cache, or ``vllm``. Other models than the
+    solver (``verifier.model``, ``cross.model``) answer with ``hf``."""
     batch_size: int = Field(default=256, ge=1)
     """Responses sampled at once; more is faster until memory ends. Responses do not depend on it."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of each process; null takes what is fastest when a run begins, measured in a fifth of a second, up to
     torch's choice shared out among ``launch.processes``; ``status.json`` names it, and the run keeps it."""
+    handover: Literal["merged", "adapter"] = "merged"
+    """Of ``vllm``: how it gets the trained weights, all of them merged or as an adapter under a new id. Numbers differ
+    by rounding alone."""
+    memory: float = Field(default=0.5, gt=0, lt=1)
+    """Of ``vllm``: share of a GPU's memory that it takes while it samples; most of it is free while training."""
 
 
 class UpdateConfig(Settings):
@@ -394,6 +400,11 @@ class TrainConfig(SolverConfig):
                 "measure.every: expected at most 1 with external data, whose arrivals a fit reads from measurements, "
                 f"got {self.measure.every:g}"
             )
+        if self.engine.name == "vllm":
+            if self.launch.processes > 1:
+                raise ValueError("launch.processes: engine=vllm works in one process; set 1, or use engine=hf")
+            if self.engine.handover == "adapter" and self.update.parameters == "full":
+                raise ValueError("engine.handover: update.parameters=full has no adapters; set merged")
         if self.update.replay > 0 and self.dataset.name != "arithmetic":
             raise ValueError(
                 f"update.replay: {self.dataset.name} has no synthetic verification examples; set update.replay=0"

@@ -21,7 +21,7 @@ from transformers import DynamicCache, PreTrainedModel
 from sivgap.engines.noise import key_of, row_keys, uniforms
 from sivgap.engines.nucleus import nucleus
 from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
-from sivgap.engines.rollout import FollowUp, OnBatch, Prompt, Rollouts, Sampling, gather
+from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 
@@ -53,11 +53,14 @@ class HFEngine:
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
 
-    def load(self, weights: Mapping[str, Tensor]) -> None:
+    def load(self, weights: Mapping[str, Tensor], write_adapter: WriteAdapter | None = None) -> None:
         """Copy `weights` (name to tensor, adapters already merged) into the engine's model."""
         own = dict(self.model.named_parameters())
         for name, weight in weights.items():
             own[name].copy_(weight)
+
+    def rest(self) -> None:
+        """Nothing to give back: between batches the weights are all there is."""
 
     @torch.inference_mode()
     def rollout(
@@ -144,10 +147,7 @@ class HFEngine:
         )
         nll = drawn.nll.cpu().numpy().reshape(keys.shape)
         if not np.isfinite(nll).all():
-            raise RunError(
-                "the model's likelihoods are not finite: its weights hold NaN or infinite values. "
-                "Lower update.learning_rate, or check the checkpoint that was loaded"
-            )
+            raise RunError(NOT_FINITE)
         length = drawn.length.cpu().numpy()
         rollouts = Rollouts(
             tokens=_rows(drawn.tokens, length),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -12,6 +13,13 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+NOT_FINITE = (
+    "the model's likelihoods are not finite: its weights hold NaN or infinite values. "
+    "Lower update.learning_rate, or check the checkpoint that was loaded"
+)
+
+WriteAdapter = Callable[[Path], None]
+"""Writes the adapter in training into a folder, in peft's layout."""
 OnBatch = Callable[[int, int], None]
 """Called after each batch with the prompts done and the tokens generated in it."""
 
@@ -122,9 +130,15 @@ def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
 
 
 class Engine(Protocol):
-    """Samples responses and answers follow-up questions with the weights loaded last."""
+    """Samples responses and answers follow-up questions with the weights loaded last.
 
-    def load(self, weights: Mapping[str, Tensor]) -> None: ...
+    Loaded are merged weights; an engine that adds adapters as it goes writes the one in training with `write_adapter`,
+    and serves the initial weights without it. `rest` says that training is next: its memory is wanted until `load`.
+    """
+
+    def load(self, weights: Mapping[str, Tensor], write_adapter: WriteAdapter | None = None) -> None: ...
+
+    def rest(self) -> None: ...
 
     def rollout(
         self,

@@ -15,7 +15,7 @@ class StopText:
     """Recognises `stops` in what was sampled, whatever tokens they were written with."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> None:
-        self._tokenizer, self._stops = tokenizer, list(stops)
+        self._tokenizer, self.stops = tokenizer, list(stops)
         self._window = max(map(len, stops)) + _MARGIN
 
     def ended(self, tokens: Tensor, open_rows: Tensor) -> Iterator[tuple[int, int]]:
@@ -24,7 +24,7 @@ class StopText:
         rows = open_rows.nonzero()[:, 0].tolist()
         tails = tokens[rows, -self._window :].tolist()
         for row, tail, text in zip(rows, tails, self._tokenizer.batch_decode(tails), strict=True):
-            places = [place for place in map(text.find, self._stops) if place >= 0]
+            places = [place for place in map(text.find, self.stops) if place >= 0]
             if places:
                 yield row, self._tokens_behind(tail, min(places))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import Engine, FollowUp, OnBatch, Prompt, Rollouts, Sampling, gather
+from sivgap.engines.rollout import Engine, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.errors import RunError, SivgapError, Stopped
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import Group
@@ -29,8 +29,11 @@ class Dealt:
     def __init__(self, engine: Engine, group: Group) -> None:
         self._engine, self._group = engine, group
 
-    def load(self, weights: Mapping[str, Tensor]) -> None:
-        self._engine.load(weights)
+    def load(self, weights: Mapping[str, Tensor], write_adapter: WriteAdapter | None = None) -> None:
+        self._engine.load(weights, write_adapter)
+
+    def rest(self) -> None:
+        self._engine.rest()
 
     def rollout(
         self,

