@@ -40,11 +40,11 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save_model(folder: Path, architecture: str) -> Path:
+def save_model(folder: Path, architecture: str, **changed: int) -> Path:
     """A random model of `architecture` (llama, phi3, qwen2) in `folder`, in the transformers layout."""
     tokenizer = byte_tokenizer()
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
-    sizes = {**SIZES, "vocab_size": len(tokenizer), **ids}
+    sizes = {**SIZES, "vocab_size": len(tokenizer), **ids, **changed}
     torch.manual_seed(0)
     if architecture == "llama":
         model = LlamaForCausalLM(LlamaConfig(**sizes))

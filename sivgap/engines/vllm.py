@@ -143,10 +143,13 @@ class VLLMEngine:
         """U(y|x) in nats of given responses, tokens that end them included: (len(prompts),). The right of SV Eq. 3."""
         nll = np.zeros(len(prompts))
         texts = [[*prompt.tokens, *map(int, given)] for prompt, given in zip(prompts, responses, strict=True)]
-        queue = self._queue(scored(text, row) for row, text in enumerate(texts) if len(responses[row]))
+        # vLLM's adapters for processors fail where several texts are scored at once.
+        alone = self._folder is not None and self._reference.model.device.type == "cpu"
+        asked = (scored(text, row) for row, text in enumerate(texts) if len(responses[row]))
+        queue = self._queue(asked, 1 if alone else None)
         for done in queue.steps():
-            for asked, out in done:
-                nll[asked.row] = -scores(out, texts[asked.row], len(prompts[asked.row].tokens)).sum()
+            for about, out in done:
+                nll[about.row] = -scores(out, texts[about.row], len(prompts[about.row].tokens)).sum()
             if on_batch is not None and done:
                 on_batch(len(done), 0)
         return nll
@@ -165,8 +168,8 @@ class VLLMEngine:
                 on_batch(sum(question.part == 0 for question, _ in done), 0)
         return found
 
-    def _queue(self, asked: Iterator[Asked]) -> Queue:
-        return Queue(self._llm.llm_engine, self._room, self._adapter, asked)
+    def _queue(self, asked: Iterator[Asked], room: int | None = None) -> Queue:
+        return Queue(self._llm.llm_engine, room or self._room, self._adapter, asked)
 
     def _one(self, asked: Asked) -> RequestOutput:
         (out,) = [out for done in self._queue(iter([asked])).steps() for _, out in done]

@@ -33,6 +33,7 @@ def sampled(
         logprobs=0,
         flat_logprobs=True,
         stop_token_ids=end_tokens,
+        ignore_eos=True,  # those that end a response are all above
         stop=stops,
         detokenize=stops is not None,
         skip_special_tokens=False,

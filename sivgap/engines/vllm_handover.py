@@ -107,8 +107,7 @@ class Canary:
             raise RunError(
                 f"vLLM serves stale or wrong weights {when}: its log-likelihoods of a fixed text are {off:.2g} nats a "
                 f"token from those of the weights in training ({still:.2g} from those of the weights before); expected "
-                f"at most {_TOLERANCE[self.dtype]:g}. Go on with the other engine.handover, or with engine=hf, and please "
-                "report it"
+                f"at most {_TOLERANCE[self.dtype]:g}. Go on with the other engine.handover, or with engine=hf"
             )
         self.known = expected
 

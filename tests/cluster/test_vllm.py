@@ -1,4 +1,4 @@
-"""Engine vllm against a real vLLM: ``make vllm-test`` installs it, built for processors, in an environment of its own."""
+"""Engine vllm against a real vLLM: ``make vllm-test`` installs its build for processors beside sivgap."""
 
 import os
 from collections import Counter
@@ -29,21 +29,29 @@ ANSWERS = ((5,), (6, 7), (6, 8, 9), (6, 8, 10))
 RANK = 4
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 CLOSE = 1e-3
+RUNNING: list = []
 
 
 def folder_of(name: str, factory) -> str:
-    return str(WEIGHTS if name == "tiny" else save_model(factory.mktemp(name), name))
+    return str(WEIGHTS if name == "tiny" else save_model(factory.mktemp(name), name, hidden_size=128))
 
 
 def engine(folder, model, batch_size=64, adapters=False, stop=None):
+    """The engine; the one before is closed, for a process can have one at a time."""
+    from vllm.distributed import cleanup_dist_env_and_memory
+
     from sivgap.engines.vllm import VLLMEngine
     from sivgap.engines.vllm_start import start_vllm
 
+    while RUNNING:
+        RUNNING.pop()._llm.llm_engine.engine_core.shutdown()
+        cleanup_dist_env_and_memory()
     config = EngineConfig(name="vllm", batch_size=batch_size)
     llm = start_vllm(
         ModelSource(path=folder), "tiny", torch.float32, config, RANK if adapters else None, texts=stop is not None
     )
-    return VLLMEngine(llm, model, [2], batch_size, (5, 6, 7, 8, 9), adapters, stop)
+    RUNNING.append(VLLMEngine(llm, model, [2], batch_size, (5, 6, 7, 8, 9), adapters, stop))
+    return RUNNING[0]
 
 
 def fresh(folder):
@@ -126,7 +134,7 @@ def test_on_batch_hears_of_every_prompt_and_token_and_may_leave(both):
     assert [row.tolist() for row in again.tokens] == [row.tolist() for row in drawn.tokens]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tiny():
     return engine(str(WEIGHTS), fresh(WEIGHTS), batch_size=256)
 
@@ -240,7 +248,7 @@ def test_a_prefix_that_was_cached_with_the_weights_before_is_not_used(tiny):
     reference = HFEngine(fresh(WEIGHTS), [2], 0, 64)
     reference.load(dict(training.merged_weights()))
     after = tiny.rollout(long, Sampling(1, 0.0, 8, 0))
-    assert after.nll == pytest.approx(reference.likelihood(long, after.tokens), abs=CLOSE)
+    assert after.nll[0] == pytest.approx(reference.likelihood(long, after.tokens), abs=CLOSE)
     assert after.nll != pytest.approx(before.nll, abs=0.01)
 
 
