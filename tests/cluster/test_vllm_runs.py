@@ -1,0 +1,82 @@
+"""Runs and evaluations with engine=vllm as a user starts them, against a real vLLM: ``make vllm-test``."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from commands import run_command
+from small_runs import SMALL, lines, numbers, start, worker
+
+from sivgap.tiny import WEIGHTS
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_VLLM"), reason="needs vLLM: run make vllm-test"),
+    pytest.mark.timeout(900),
+]
+RUN = (*SMALL[:1], *SMALL[2:], "engine=vllm", "epochs=2")
+LIKELIHOODS = ("solver_uncertainty", "verifier_uncertainty", "gap")
+
+
+def train(folder: Path, *arguments: str) -> Path:
+    done = run_command(folder, "train", *RUN, *arguments, seconds=600)
+    assert done.returncode == 0, done.stderr
+    return folder / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory) -> Path:
+    return train(tmp_path_factory.mktemp("merged"))
+
+
+def test_a_whole_run_improves_and_says_what_it_ran_on(merged):
+    measured = [line for line in lines(merged) if line["split"] == "train"]
+    assert [line["epoch"] for line in measured] == [0, 0.5, 1, 1.5, 2]
+    assert measured[-1]["verifier_uncertainty"] < measured[0]["verifier_uncertainty"]
+    assert all(line["seconds_generate"] > 0 and line["seconds_verify"] > 0 for line in measured)
+    assert json.loads((merged / "status.json").read_text())["versions"]["vllm"]
+
+
+def test_both_hand_overs_are_the_same_run_but_for_rounding(merged, tmp_path):
+    adapters = train(tmp_path, "engine.handover=adapter")
+    assert adapters.name == merged.name
+    for one, other in zip(lines(merged), lines(adapters), strict=True):
+        assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=0.05)
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(merged, tmp_path):
+    process = start(tmp_path, *RUN, OMP_NUM_THREADS="1")
+    os.kill(worker(tmp_path), signal.SIGTERM)
+    assert process.wait(120) == 75, process.stderr.read()
+    resumed = train(tmp_path)
+    for one, other in zip(numbers(merged), numbers(resumed), strict=True):
+        assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=1e-3)
+
+
+def test_labels_of_the_initial_model_stay_its_own(tmp_path):
+    for handover in ("merged", "adapter"):
+        train(tmp_path, "refresh=never", "epochs=1", f"engine.handover={handover}", f"runs_dir={handover}")
+
+
+def test_other_models_judge_and_answer_beside_it(tmp_path):
+    other = ("path=" + str(WEIGHTS), "chat_template=false")
+    train(
+        tmp_path, "epochs=1", *(f"verifier.model.{o}" for o in other), "cross.strategy=early", "cross.source=model",
+        *(f"cross.model.{o}" for o in other),
+    )  # fmt: skip
+
+
+def test_preferences_are_trained_on_with_its_likelihoods(tmp_path):
+    train(tmp_path, "update=rpo", "epochs=1", "selection.threshold=0.6")
+
+
+def test_an_evaluation_takes_its_responses_from_it(tmp_path):
+    small = ("dataset.train_size=16", "dataset.test_size=16", "n=4", "engine.threads=1", "verifier=tf")
+    results = {}
+    for engine in ("vllm", "hf"):
+        done = run_command(tmp_path, "evaluate", f"engine={engine}", *small, seconds=600)
+        assert done.returncode == 0, done.stderr
+        results[engine] = json.loads((tmp_path / done.stdout.splitlines()[-1] / "status.json").read_text())
+    assert all(result["state"] == "complete" for result in results.values())
+    assert len(list((tmp_path / "runs/store").iterdir())) == 2  # responses of one engine are not the other's
