@@ -13,7 +13,6 @@ distribution, and verdicts continue the response, whose keys and values vLLM sti
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 _CANARY_TOKENS = 24
 _CANARY_PROMPT = 64
 """Tokens kept of the canary's prompt."""
-_log = logging.getLogger("sivgap.vllm")
 
 
 class VLLMEngine:
@@ -53,6 +51,9 @@ class VLLMEngine:
         canary_prompt: Tokens of any prompt, to draw the canary's text from.
         adapters: Whether `load` hands over adapters (with `write_adapter`) rather than merged weights.
         stop: Recognises texts that end a response besides the end tokens.
+
+    Attributes:
+        seconds_handover, seconds_canary: What the last `load` took.
 
     Raises:
         RunError: If vLLM and transformers do not agree about the initial weights.
@@ -73,6 +74,7 @@ class VLLMEngine:
         self._folder = AdapterFolder() if adapters else None
         self._adapter: LoRARequest | None = None
         self._asleep = 0
+        self.seconds_handover = self.seconds_canary = 0.0
         self._canary = self._make_canary(list(canary_prompt)[-_CANARY_PROMPT:])
 
     def load(self, weights: Mapping[str, Tensor], write_adapter: WriteAdapter | None = None) -> None:
@@ -97,7 +99,7 @@ class VLLMEngine:
         canary = self._canary
         served = self._served(canary.text, canary.start)
         canary.check(served, self._reference.logprobs(canary.text, canary.start, weights), "after a hand-over")
-        _log.debug("hand-over %.3f s, canary %.3f s", handed - started, time.perf_counter() - handed)
+        self.seconds_handover, self.seconds_canary = handed - started, time.perf_counter() - handed
 
     def rest(self) -> None:
         """Give the GPU's memory back until the next `load`: the cache, and the weights as well.
