@@ -93,6 +93,7 @@ def start_vllm(
             enable_sleep_mode=gpu,
             enforce_eager=not gpu,  # CUDA graphs; on a processor it would compile for minutes
             enable_prefix_caching=True,
+            enable_chunked_prefill=gpu,  # on a processor vLLM fails at a seed whose prompt is read in two parts
             skip_tokenizer_init=not texts,
             generation_config="vllm",  # not the sampling defaults that come with the model
             logprobs_mode=LOGPROBS_MODE,

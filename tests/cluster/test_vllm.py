@@ -252,6 +252,14 @@ def test_a_prefix_that_was_cached_with_the_weights_before_is_not_used(tiny):
     assert after.nll != pytest.approx(before.nll, abs=0.01)
 
 
+def test_more_prompt_than_vllm_reads_in_one_step_is_no_matter(tiny):
+    rng = np.random.default_rng(0)
+    asked = [Prompt(tuple(map(int, rng.integers(4, 24, 180))), key_of(i)) for i in range(150)]
+    many = tiny.rollout(asked, Sampling(2, 1.0, 2, 0))
+    few = tiny.rollout(asked[:2], Sampling(2, 1.0, 2, 0))
+    assert [row.tolist() for row in many.tokens[:4]] == [row.tolist() for row in few.tokens]
+
+
 def test_weights_that_are_not_finite_are_an_error(tiny):
     weights = {name: weight.clone() for name, weight in learner("full", 1e-3).merged_weights()}
     whole = {name: weight.clone() for name, weight in weights.items()}
