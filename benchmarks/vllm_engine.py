@@ -179,7 +179,8 @@ def write(rows: list[ROW], a: argparse.Namespace) -> None:
     (a.out / "vllm_engine.md").write_text(
         f"# Engine vllm beside hf\n\n{a.prompts} prompts x {a.samples} responses of up to {a.longest} tokens, each "
         f"with a sampled verdict, {a.batch_size} at once, by turns, median of {a.repeats}; {a.hand_overs} hand-overs, "
-        f"each after an optimiser step. {machine}, vLLM {vllm_version()}, torch {torch.__version__}.\n\n{table}"
+        f"each after an optimiser step. {machine}, vLLM {vllm_version()}, torch {torch.__version__}. An adapter "
+        f"is read by vLLM at its first request, which is the canary's.\n\n{table}"
     )
     print(table)
 
