@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from sivgap.report.trajectory_figure import NEUTRAL, VERIFIER
 
@@ -39,6 +40,8 @@ def draw_scaling(scalings: Sequence[Scaling], path: Path) -> None:
             axis.plot(x, band["gap"], color=NEUTRAL, linewidth=1)
             axis.fill_between(x, band["low"], band["high"], color=NEUTRAL, alpha=0.15, linewidth=0)
         axis.set_xscale("log")
+        axis.xaxis.set_minor_formatter(NullFormatter())  # within two decades it would label them all, one on another
+        axis.margins(x=0.12)
         axis.set_xlabel("pre-training FLOPs (6ND)")
         axis.set_title(each.name.replace("$", r"\$"), fontsize=9)
         axis.axhline(0, color=NEUTRAL, linewidth=0.5)
