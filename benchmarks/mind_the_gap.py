@@ -17,6 +17,12 @@ from study import RESULTS
 
 FAMILY = "model=tiny_xs,tiny_s,tiny_m,tiny_l"
 PANEL = ("panel.prompts=512", "n=16")
+ROUNDS = (
+    "train", "-m", "experiment=iterative", "model=tiny_l", "update.parameters=full", "update.learning_rate=1e-4",
+    "update.batch_size=64", "epochs=6", "measure.test_prompts=256", "measure.samples=16", "measure.train_prompts=16",
+    "tracking.wandb.mode=disabled",
+)  # fmt: skip
+"""Iterative self-improvement, with a learning rate for models thousands of times smaller than MG's."""
 STUDIES: dict[str, tuple[str, ...]] = {
     "scaling": ("evaluate", "-m", "experiment=scaling", *PANEL),
     "cross_verification": ("evaluate", "-m", "experiment=cross_verification", "verifier=cot_binary", *PANEL),
@@ -25,13 +31,10 @@ STUDIES: dict[str, tuple[str, ...]] = {
     "tournament": ("evaluate", "-m", "experiment=tournament", "model=tiny_l", "panel.prompts=256"),
     "verdict_variance": ("evaluate", "experiment=verdict_variance", "model=tiny_l", "panel.prompts=64"),
     "temperature": ("evaluate", "-m", "experiment=temperature", "model=tiny_l", "verifier=mc", *PANEL),
-    "iterative": (
-        "train", "-m", "experiment=iterative", "model=tiny_l", "verifier=cot_binary,gold", "update=sft,rpo",
-        "update.parameters=full", "update.learning_rate=1e-4", "update.batch_size=64", "epochs=6",
-        "measure.test_prompts=512", "measure.train_prompts=64", "tracking.wandb.mode=disabled",
-    ),
+    "iterative": (*ROUNDS, "verifier=cot_binary,gold", "seed=0,1"),
+    "iterative_rpo": (*ROUNDS, "verifier=cot_binary,gold", "update=rpo"),
 }  # fmt: skip
-"""Commands of the studies. The iterative one has a learning rate for models thousands of times smaller than MG's."""
+"""Commands of the studies."""
 
 
 def run(folder: Path, *command: str) -> str:
@@ -61,7 +64,7 @@ def main() -> None:
         for part in ("tables", "figures"):
             source = folder / Path(last).parent / part if Path(last).suffix else folder / last / part
             if source.is_dir():
-                shutil.copytree(source, kept / part, ignore=shutil.ignore_patterns("*.pdf"))
+                shutil.copytree(source, kept / part, ignore=shutil.ignore_patterns("*.pdf", "*.csv"))
         print(f"{name}: {time.monotonic() - started:.0f} s, {kept}")
 
 

@@ -89,6 +89,21 @@ def test_the_grid_has_every_generator_under_every_judge(tmp_path):
     assert (tmp_path / "report" / "figures" / "cross_verification.png").exists()
 
 
+def test_what_else_evaluations_differ_in_has_a_column_and_one_model_alone_has_no_scaling(tmp_path):
+    rng = np.random.default_rng(4)
+    correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)
+    folders = []
+    for temperature in (0.5, 0.7, 1.0):
+        folder = write(tmp_path / str(temperature), "one", 1e6, knowing(correct, 0.5, rng), correct)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, "sampling": {"solver_temperature": temperature}}))
+        folders.append(folder)
+    found = tables(report_evaluations(folders, tmp_path / "report"))
+    assert sorted(found["evaluations"]["solver_temperature"]) == [0.5, 0.7, 1.0]
+    assert "seed" not in found["evaluations"]
+    assert not [name for name in found if name.startswith("relative_gap")]
+
+
 def test_every_table_has_a_file_of_its_own_however_long_its_title(tmp_path):
     rng = np.random.default_rng(3)
     correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)

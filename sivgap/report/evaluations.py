@@ -31,6 +31,12 @@ from sivgap.runs.files import write_text
 LONGEST_NAME = 120
 """Characters of a table's file name."""
 
+MAY_DIFFER = (
+    "seed", "sampling.solver_temperature", "sampling.top_p", "verifier.repetitions", "verifier.rounds",
+    "verifier.both_orders",
+)  # fmt: skip
+"""Settings that have a column where evaluations differ in them; model, judge, verifier, size and weight always have."""
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -74,17 +80,21 @@ def report_evaluations(folders: Sequence[Path], where: Path) -> Path:
 
 
 def overview(found: Sequence[Evaluation]) -> pd.DataFrame:
-    """One row an evaluation, in the layout of MG's tables: accuracy, then gap and relative gap."""
+    """One row an evaluation, in the layout of MG's tables: accuracy, then gap and relative gap; before them what else
+    the evaluations differ in."""
+    differing = [key for key in MAY_DIFFER if len({str(_setting(each, key)) for each in found}) > 1]
     rows = []
     for each in found:
         said = summary(each)
         row: dict[str, Any] = {
             key: said[key] for key in ("generator", "judge", "verifier", "dataset", "prompts", "samples")
         }
+        row |= {key.rpartition(".")[2]: _setting(each, key) for key in differing}
         for name in ("solver_accuracy", "gap", "relative_gap", "aggregate_relative_gap", "auroc", "brier"):
             row |= {name: said[name]["value"], f"{name}_se": said[name]["stderr"]}
         rows.append({**row, "weight": _weight(each), "empty": said["empty_prompts"], "evaluation": each.name})
-    return pd.DataFrame(rows).sort_values(["dataset", "verifier", "generator", "judge"], ignore_index=True)
+    order = ["dataset", "verifier", "generator", "judge", *(key.rpartition(".")[2] for key in differing)]
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
@@ -93,7 +103,7 @@ def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
     made = []
     for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, _weight(e))).items():
         group = sorted(group, key=lambda e: float(e.config["model"]["parameters"]))
-        if len(group) < FEWEST_MODELS:
+        if len({each.generator for each in group}) < FEWEST_MODELS:
             continue
         flops = pretraining_flops(
             np.array([float(e.config["model"]["parameters"]) for e in group]),
@@ -177,6 +187,13 @@ def _of_verifiers(name: str, group: Sequence[Evaluation]) -> list[tuple[str, pd.
 def _groups(found: Sequence[Evaluation], key: Any) -> dict[str, list[Evaluation]]:
     ordered = sorted(found, key=key)
     return {", ".join(map(str, name)): list(group) for name, group in groupby(ordered, key=key)}
+
+
+def _setting(found: Evaluation, key: str) -> Any:
+    value: Any = found.config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _label(found: Evaluation) -> str:
