@@ -37,7 +37,7 @@ from transformers.utils import logging
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt, Sampling
-from sivgap.hardware import describe_hardware, prepare_processor
+from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.report.tables import markdown
 from sivgap.tasks import arithmetic
 from sivgap.tiny import WEIGHTS
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--check", action="store_true", help="compare ratios with those on record")
     asked = parser.parse_args()
-    prepare_processor(None)
+    keep_freed_memory()
     machine = measure()
     found = {}
     for case in CASES:

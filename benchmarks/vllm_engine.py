@@ -29,7 +29,7 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Engine, FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.vllm import VLLMEngine
 from sivgap.engines.vllm_start import require_vllm, start_vllm, vllm_version
-from sivgap.hardware import describe_hardware, prepare_processor
+from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.models.load import load_model, pad_token
 from sivgap.report.tables import markdown
 from sivgap.tasks import arithmetic
@@ -59,7 +59,9 @@ def ten_million(folder: Path) -> str:
 
 def compare(path: str, kind: str, a: argparse.Namespace) -> ROW:
     """One model and one kind of hand-over, in this process."""
-    prepare_processor(a.threads)
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    keep_freed_memory()
     source = ModelConfig(name="measured", path=path, lora_targets=["all-linear"], parameters=1, licence="")
     update = UpdateConfig(learning_rate=1e-4, lora_dropout=0.0)
     rank = update.lora_rank if kind == "adapter" else None
