@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sivgap.config.locate import read_prompt
-from sivgap.config.members import member_config
+from sivgap.config.members import asking
 from sivgap.config.schema import ModelSource, SolverConfig, TrainConfig, VerifierConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.rollout import Engine
@@ -22,7 +22,7 @@ from sivgap.parallel.group import ALONE, Group
 from sivgap.prompts import PromptWriter, fill, is_follow_up
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
-from sivgap.verifiers.verifier import PARSERS, Bench
+from sivgap.verifiers.verifier import Bench
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,8 @@ def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Sol
     lengths = np.array([len(tokens) for tokens in prompts])
     longest = problems[int(lengths.argmax())]
     response = config.sampling.max_new_tokens
-    asking = [config.verifier] if config.verifier.name in PARSERS else []
-    asking += [
-        member_config(config.verifier, name, config.dataset.name) for name in config.verifier.members if name in PARSERS
-    ]
     needs = [(int(lengths.max()) + response, context_length(solver.loaded.model))]
-    for verifier in asking:
+    for verifier in asking(config.verifier, config.dataset.name):
         asked = _question_length(verifier, longest, bench.writer, int(lengths.max()), response)
         needs.append((asked + verifier.max_new_tokens, bench.context))
     for needed, context in needs:

@@ -10,6 +10,7 @@ from small_runs import SMALL, lines
 
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir
+from sivgap.config.members import asking
 from sivgap.config.schema import TrainConfig, VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model, pad_token
@@ -115,8 +116,12 @@ def test_a_question_behind_the_response_reads_itself_alone_and_repetitions_share
     assert asked(verifier, LENGTHS, 8, True).read == 5
     several = asked(verifier.model_copy(update={"repetitions": 4}), LENGTHS, 8, True)
     assert (several.read, several.written) == (5 + 10 + 20, 4 * 3)
-    gold = asked(composed("verifier=gold", "update.replay=0").verifier, LENGTHS, 8, False)
-    assert (gold.read, gold.written) == (0, 0)
+
+
+def test_ground_truth_asks_nobody_and_an_ensemble_asks_through_its_members():
+    assert asking(composed("verifier=gold", "update.replay=0").verifier, "arith") == []
+    ensemble = composed("verifier=ensemble", "verifier.members=[qe,gold]", "update.replay=0").verifier
+    assert [verifier.name for verifier in asking(ensemble, "arith")] == ["qe"]
 
 
 def test_dimensions_of_a_model_that_is_here_are_its_own():

@@ -1,4 +1,4 @@
-"""The members of an ensemble of verifiers, as configurations of their own."""
+"""The verifiers that a configuration stands for: itself, or the members of an ensemble."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def member_config(config: VerifierConfig, name: str, dataset: str) -> VerifierCo
     prompt = task_prompt(str(PurePosixPath(config.prompt).with_name(f"{name}.txt")), dataset)
     shared = {"prompt": prompt, "readout": config.readout, "repetitions": config.repetitions, "model": config.model}
     return VerifierConfig.model_validate({**shipped, **shared})
+
+
+def asking(config: VerifierConfig, dataset: str) -> list[VerifierConfig]:
+    """The verifiers of `config` that ask a model: itself, or the members of an ensemble; ground truth asks nobody."""
+    members = config.members if config.name == "ensemble" else []
+    each = [member_config(config, name, dataset) for name in members] or [config]
+    return [one for one in each if one.name != "gold"]

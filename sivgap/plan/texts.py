@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sivgap.config.locate import read_prompt
-from sivgap.config.members import member_config
-from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.config.members import asking
+from sivgap.config.schema import TrainConfig
 from sivgap.plan.work import Asked, Lengths, asked
 from sivgap.prompts import PromptWriter, fill, is_follow_up
 from sivgap.tasks.load import Dataset
@@ -42,14 +42,8 @@ class Texts:
     counted: bool
 
 
-def verifiers(config: TrainConfig) -> list[VerifierConfig]:
-    """The verifier, or its members."""
-    names = config.verifier.members
-    return [member_config(config.verifier, n, config.dataset.name) for n in names] if names else [config.verifier]
-
-
 def texts(config: TrainConfig, dataset: Dataset) -> Texts:
-    asking: dict[str, str] = {v.name: read_prompt(v.prompt) for v in verifiers(config) if v.name != "gold"}
+    asked_in: dict[str, str] = {v.name: read_prompt(v.prompt) for v in asking(config.verifier, config.dataset.name)}
     problems = dataset.train[:_ENOUGH]
     template = read_prompt(config.dataset.prompt)
     writer = _writer(config, dataset, template)
@@ -57,11 +51,11 @@ def texts(config: TrainConfig, dataset: Dataset) -> Texts:
         shots = sum(len(template) + len(p.question) + len(p.solution or "") for p in dataset.examples)
         around = CHAT if config.model.chat_template else 0
         lengths = [around + (shots + len(template) + len(p.question)) / CHARACTERS for p in problems]
-        added = {name: around + len(question) / CHARACTERS for name, question in asking.items()}
+        added = {name: around + len(question) / CHARACTERS for name, question in asked_in.items()}
         return Texts(float(np.mean(lengths)), round(max(lengths)), added, counted=False)
     tokens = [len(writer.solve(problem).tokens) for problem in problems]
     questions: dict[str, float] = {}
-    for name, question in asking.items():
+    for name, question in asked_in.items():
         empty = fill(question, {"response": "", "response_a": "", "response_b": ""})
         alone = 0 if is_follow_up(question) else len(writer.judgement(problems[0], empty + "{response}", [""]))
         questions[name] = max(0, alone - tokens[0]) if alone else len(writer.follow_up(question))
@@ -78,12 +72,12 @@ def assumed(config: TrainConfig, found: Texts) -> Lengths:
 def about_responses(config: TrainConfig, found: Texts, lengths: Lengths) -> Asked:
     """What all verifiers do about a response."""
     read = written = 0.0
-    for verifier in verifiers(config):
+    for verifier in asking(config.verifier, config.dataset.name):
         sampled = verifier.readout == "sampled" or verifier.heading is not None
         likely = WRITTEN * verifier.max_new_tokens if verifier.heading else min(SHORT, verifier.max_new_tokens)
         verdict = (lengths.verdict or likely) if sampled else 0
         its = Lengths(lengths.prompt, lengths.response, found.questions.get(verifier.name, 0), verdict, 0, "")
-        follows = verifier.name != "gold" and is_follow_up(read_prompt(verifier.prompt)) and not config.verifier.members
+        follows = is_follow_up(read_prompt(verifier.prompt)) and not config.verifier.members
         does = asked(verifier, its, config.n, follows)
         read, written = read + does.read, written + does.written
     return Asked(read, written)

@@ -67,5 +67,4 @@ def _train_seconds(lab: Lab, examples: Sequence[Example]) -> float:
     begun = time.perf_counter()
     lab.learner.step(batch, 1)
     spent = time.perf_counter() - begun
-    against = sum(len(example.prompt) + len(example.rejected) for example in batch if example.rejected)
-    return spent / (against + sum(len(example.prompt) + len(example.response) for example in batch))
+    return spent / sum(example.tokens for example in batch)

@@ -14,6 +14,7 @@ import numpy as np
 from sivgap.dynamics.allocation import Plan
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.cross import Form, curves
+from sivgap.report.figures import save
 
 _COLOURS = {"best": "#000000", "none": "#999999", "early": "#0072B2", "uniform": "#009E73", "late": "#D55E00"}
 
@@ -41,7 +42,4 @@ def draw_allocation(plans: Sequence[Plan], law: Coupled, gamma: float, form: For
         axis.legend(frameon=False, fontsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"external data, {form} effect, gamma {gamma:.3g}", fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    save(figure, path)

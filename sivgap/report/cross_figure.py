@@ -17,6 +17,7 @@ from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross import curves
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
+from sivgap.report.figures import plain, save
 from sivgap.report.trajectory_figure import column, pass_at_1
 
 STRATEGY_COLOURS = ("#666666", "#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
@@ -35,11 +36,8 @@ def draw_cross(group: CrossGroup, model: CrossModel | None, title: str, path: Pa
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].legend(frameon=False)
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    figure.suptitle(plain(title), fontsize=11)
+    save(figure, path)
 
 
 def _by_strategy(group: CrossGroup, name: str) -> Iterator[tuple[str, str, Array, Array]]:

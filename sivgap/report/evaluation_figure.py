@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from sivgap.report.figures import plain, save
 from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER
 
 
@@ -25,11 +26,8 @@ def draw_evaluation(tables: Mapping[str, pd.DataFrame], title: str, path: Path) 
     for axis in axes.flat:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    figure.suptitle(plain(title), fontsize=11)
+    save(figure, path)
 
 
 def band(axis: Axes, x: pd.Series, table: pd.DataFrame, name: str, colour: str, label: str) -> None:

@@ -12,9 +12,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from sivgap.report.figures import plain, save
 from sivgap.report.trajectory_figure import NEUTRAL, VERIFIER
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def draw_scaling(scalings: Sequence[Scaling], path: Path) -> None:
         axis.xaxis.set_minor_formatter(NullFormatter())  # within two decades it would label them all, one on another
         axis.margins(x=0.12)
         axis.set_xlabel("pre-training FLOPs (6ND)")
-        axis.set_title(each.name.replace("$", r"\$"), fontsize=9)
+        axis.set_title(plain(each.name), fontsize=9)
         axis.axhline(0, color=NEUTRAL, linewidth=0.5)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0, 0].set_ylabel("relative gap")
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_grid(grids: Mapping[str, pd.DataFrame], path: Path) -> None:
@@ -64,14 +64,7 @@ def draw_grid(grids: Mapping[str, pd.DataFrame], path: Path) -> None:
         axis.set_xticks(range(len(grid.columns)), list(grid.columns), rotation=30, ha="right")
         axis.set_yticks(range(len(grid.index)), list(grid.index))
         axis.set_xlabel("judge")
-        axis.set_title(name.replace("$", r"\$"), fontsize=9)
+        axis.set_title(plain(name), fontsize=9)
     axes[0, 0].set_ylabel("generator")
     figure.colorbar(axes[0, 0].images[0], ax=axes[0].tolist(), label="gap", shrink=0.8)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    save(figure, path)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from sivgap.dynamics.analysis import Analysis
 from sivgap.dynamics.curves import Curves
+from sivgap.report.figures import plain, save
 from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER
 
 _CURVES = (("solver", SOLVER, "solver $U_s$"), ("verifier", VERIFIER, "verifier $U_v$"), ("gap", GAP, "gap $G$"))
@@ -28,11 +29,8 @@ def draw_fit(found: Analysis, known: Curves, path: Path) -> None:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     names = found.runs[0].name if len(found.runs) == 1 else f"{len(found.runs)} runs"
-    figure.suptitle(names.replace("$", r"\$"), fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    figure.suptitle(plain(names), fontsize=11)
+    save(figure, path)
 
 
 def _law(axis: Axes, found: Analysis) -> None:

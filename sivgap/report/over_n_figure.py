@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from sivgap.report.figures import plain, save
 from sivgap.report.trajectory_figure import SOLVER, VERIFIER
 
 
@@ -29,8 +30,5 @@ def draw_over_n(tables: dict[float, pd.DataFrame], title: str, path: Path) -> No
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=8)
-    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    figure.suptitle(plain(title), fontsize=11)
+    save(figure, path)

@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from sivgap.report.cross_figure import STRATEGY_COLOURS
+from sivgap.report.figures import plain, save
 from sivgap.report.rounds import Rounds
 
 
@@ -20,13 +21,13 @@ def draw_rounds(rounds: Mapping[str, Rounds], title: str, path: Path) -> None:
     two cross, self-improvement has given up what more samples would have found. As PNG and PDF."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     for colour, (name, each) in zip(cycle(STRATEGY_COLOURS[1:]), rounds.items(), strict=False):
-        left.plot(each.epoch, [gap.value for gap in each.gap], "o-", color=colour, markersize=3.5, label=_plain(name))
+        left.plot(each.epoch, [gap.value for gap in each.gap], "o-", color=colour, markersize=3.5, label=plain(name))
         low, high = ([getattr(gap, end) for gap in each.gap] for end in ("low", "high"))
         left.fill_between(each.epoch, low, high, color=colour, alpha=0.12, linewidth=0)
         if each.passed is not None:
             before, after = each.passed.mean(axis=(2, 3))
             right.plot(each.ks, before, "--", color=colour, linewidth=1)
-            right.plot(each.ks, after, "o-", color=colour, markersize=3.5, label=_plain(name))
+            right.plot(each.ks, after, "o-", color=colour, markersize=3.5, label=plain(name))
             right.set_xscale("log", base=2)
             right.set_xticks(each.ks, [str(k) for k in each.ks])
     left.axhline(0, color="#666666", linewidth=0.8)
@@ -36,12 +37,5 @@ def draw_rounds(rounds: Mapping[str, Rounds], title: str, path: Path) -> None:
     for axis in (left, right):
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_plain(title), fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")
+    figure.suptitle(plain(title), fontsize=11)
+    save(figure, path)

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from sivgap.dynamics.fit import CoupledFit
+from sivgap.report.figures import save
 
 Line = dict[str, Any]
 
@@ -32,10 +33,7 @@ def draw_trajectory(lines: Sequence[Line], fit: CoupledFit | None, title: str, p
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=150)
-    plt.close(figure)
+    save(figure, path)
 
 
 def column(lines: Sequence[Line], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -18,3 +18,9 @@ class Example:
     problem_id: str
     rejected: tuple[int, ...] = ()
     margin: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a step on it computes."""
+        against = len(self.prompt) + len(self.rejected) if self.rejected else 0
+        return len(self.prompt) + len(self.response) + against

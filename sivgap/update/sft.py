@@ -82,7 +82,7 @@ class Sft:
         torch.manual_seed(key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63)
         self._model.train()
         total = self._count(batch)
-        shares = deal([_cost(example) for example in batch], self._group.size)
+        shares = deal([example.tokens for example in batch], self._group.size)
         mine = [batch[i] for i in shares[rank]]
         size = self._config.micro_batch_size or max(len(mine), 1)
         loss_sum = 0.0
@@ -193,12 +193,6 @@ class Sft:
             key, _, name = full_name.partition("/")
             on_device = value.clone() if key == "step" else value.to(own[name].device, copy=True)
             state[own[name]][key] = on_device
-
-
-def _cost(example: Example) -> int:
-    """Tokens that a step on `example` computes."""
-    rejected = len(example.prompt) + len(example.rejected) if example.rejected else 0
-    return len(example.prompt) + len(example.response) + rejected
 
 
 def _lora(model: ModelConfig, config: UpdateConfig) -> LoraConfig:
