@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Phi3Config,
@@ -41,7 +43,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_model(folder: Path, architecture: str, **changed: int) -> Path:
-    """A random model of `architecture` (llama, phi3, qwen2) in `folder`, in the transformers layout."""
+    """A random model of `architecture` (llama, phi3, gemma2, qwen2) in `folder`, in the transformers layout."""
     tokenizer = byte_tokenizer()
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
     sizes = {**SIZES, "vocab_size": len(tokenizer), **ids, **changed}
@@ -50,6 +52,8 @@ def save_model(folder: Path, architecture: str, **changed: int) -> Path:
         model = LlamaForCausalLM(LlamaConfig(**sizes))
     elif architecture == "phi3":
         model = Phi3ForCausalLM(Phi3Config(**sizes, partial_rotary_factor=0.75))
+    elif architecture == "gemma2":
+        model = Gemma2ForCausalLM(Gemma2Config(**sizes, head_dim=8))
     else:
         model = Qwen2ForCausalLM(Qwen2Config(**sizes))
     for parameter in model.parameters():  # far from uniform, so that a mistake shows

@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from local_models import save_model
 from small_runs import lines
 from transformers import AutoModelForCausalLM
 
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig
+from sivgap.errors import RunError
 from sivgap.lab import open_lab
+from sivgap.models.head import output_head, token_nll
 from sivgap.tasks.load import load_dataset
 from sivgap.tiny import WEIGHTS
 from sivgap.update.example import Example
 from sivgap.update.rpo import Rpo
+from sivgap.update.sft import Sft
 
 SMOKE = ("experiment=smoke", "engine.threads=1", "tracking.wandb.mode=disabled")
 
@@ -44,10 +48,10 @@ def pairs() -> list[Example]:
     return [*made, Example(text(5), text(6), "alone")]
 
 
-def trained(**settings) -> Rpo:
+def trained(kind: type[Sft] = Rpo, **settings) -> Sft:
     config = composed("update=rpo", "update.parameters=full", "update.weight_decay=0")
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
-    return Rpo(model, config.model, config.update.model_copy(update=settings), 0, 1)
+    return kind(model, config.model, config.update.model_copy(update=settings), 0, 1)
 
 
 def test_the_loss_of_rpo_is_its_formula(pairs):
@@ -72,6 +76,59 @@ def test_at_the_reference_the_preference_costs_log_2_a_pair_and_a_step_widens_th
     first = policy.step(measured, 0)
     assert first == pytest.approx(np.log(2), rel=1e-5)
     assert policy.step(measured, 1) < first
+
+
+@pytest.mark.parametrize("update", ["sft", "rpo"])
+@pytest.mark.parametrize("settings", [{"parameters": "full"}, {"parameters": "lora", "lora_dropout": 0.5}], ids=str)
+def test_activations_computed_twice_are_the_same_bits(pairs, update, settings):
+    kind = {"sft": Sft, "rpo": Rpo}[update]
+    ways = [trained(kind, checkpointing=twice, **settings) for twice in (False, True)]
+    for number in range(2):
+        assert ways[0].step(pairs, number) == ways[1].step(pairs, number)
+    for name, weight in ways[0].trained().items():
+        assert torch.equal(weight, ways[1].trained()[name]), name
+
+
+@pytest.mark.parametrize("update", [Sft, Rpo])
+def test_a_step_that_does_not_fit_is_done_in_parts_to_the_same_end(pairs, update, monkeypatch):
+    whole, short, full = (trained(update) for _ in range(3))
+    texts = short._nll
+
+    def small(given):
+        if len(given) > (2 if short._checkpointing else 0):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return texts(given)
+
+    monkeypatch.setattr(short, "_nll", small)
+    assert short.step(pairs, 0) == pytest.approx(whole.step(pairs, 0), rel=1e-5)
+    for name, moment in whole.optimizer_state().items():  # the gradients, of which a first step of Adam shows the sign
+        assert float((short.optimizer_state()[name] - moment).norm()) <= 2e-6 * float(moment.norm()), name
+    monkeypatch.setattr(full, "_nll", lambda given: small([*given] * 9))
+    with pytest.raises(RunError, match="one example of 23 tokens does not fit"):
+        full.step(pairs, 0)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+@pytest.mark.parametrize("at_once", [2**27, 300])
+def test_logits_of_responses_alone_give_the_likelihoods_and_gradients_of_all(
+    architecture, at_once, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("sivgap.models.head.MOST_LOGITS", at_once)
+    model = AutoModelForCausalLM.from_pretrained(save_model(tmp_path, architecture)).float()
+    head = output_head(model)
+    assert head.last == (architecture == "llama")  # Gemma 2 caps its logits
+    ids = torch.arange(4, 4 + 3 * 12).view(3, 12)
+    wanted = torch.zeros_like(ids, dtype=torch.bool)
+    wanted[0, 3:9], wanted[1, 1:], wanted[2, 11] = True, True, True
+    logp = model(ids).logits[:, :-1].float().log_softmax(-1)
+    expected = -logp.gather(2, ids[:, 1:, None])[..., 0][wanted[:, 1:]]
+    found = token_nll(model, head, ids, torch.ones_like(ids), wanted)
+    torch.testing.assert_close(found, expected)
+    weight = torch.linspace(0, 1, len(found))
+    for mine, theirs in zip(
+        *(torch.autograd.grad((nll * weight).sum(), list(model.parameters())) for nll in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("update", ["sft", "rpo"])

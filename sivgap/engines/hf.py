@@ -24,9 +24,10 @@ from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
+from sivgap.models.head import output_head, token_nll
 
-_MOST_LOGITS = 2**27
-"""Logits in memory at once when given responses are scored: half a GiB."""
+_MOST_AT_ONCE = 2**14
+"""Tokens that are read at once when given responses are scored."""
 
 
 class HFEngine:
@@ -50,6 +51,7 @@ class HFEngine:
     ) -> None:
         use_prefix_attention(model)
         self.model = model.eval().requires_grad_(False)
+        self._head = output_head(model)
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
 
@@ -94,7 +96,7 @@ class HFEngine:
         texts = [(*prompt.tokens, *response) for prompt, response in zip(prompts, responses, strict=True)]
         nll = np.zeros(len(texts))
         by_length = np.argsort([len(text) for text in texts], kind="stable")
-        room = max(1, _MOST_LOGITS // (max(map(len, texts), default=1) * self.model.config.vocab_size))
+        room = max(1, _MOST_AT_ONCE // max(map(len, texts), default=1))
         for start in range(0, len(texts), room):
             places = by_length[start : start + room]
             nll[places] = self._teacher_forced([texts[i] for i in places], [len(responses[i]) for i in places])
@@ -120,18 +122,16 @@ class HFEngine:
 
     def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
         """Minus the log-likelihood of the last `counted` tokens of each text."""
-        longest = max(map(len, texts))
-        ids = torch.full((len(texts), longest), self.pad_token)
-        here = torch.zeros((len(texts), longest), dtype=torch.bool)
-        mask = torch.zeros_like(here)
+        shape = len(texts), max(map(len, texts))
+        ids, mask = torch.full(shape, self.pad_token), torch.zeros(shape, dtype=torch.bool)
+        wanted = torch.zeros(shape, dtype=torch.bool)
         for row, (text, count) in enumerate(zip(texts, counted, strict=True)):
             ids[row, : len(text)] = torch.tensor(text)
             mask[row, : len(text)] = True
-            here[row, len(text) - count : len(text)] = True
-        ids, mask, here = (t.to(self.model.device) for t in (ids, mask, here))
-        logits = self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-        logp = logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0].double()
-        return -(logp * here[:, 1:]).sum(1).cpu().numpy()  # type: ignore[no-any-return]
+            wanted[row, len(text) - count : len(text)] = True
+        on = self.model.device
+        each = token_nll(self.model, self._head, ids.to(on), mask.to(on), wanted.to(on)).double()
+        return np.array([float(tokens.sum()) for tokens in torch.split(each, counted)])
 
     def _batch(self, prompts: list[Prompt], sampling: Sampling, follow_up: FollowUp | None) -> Rollouts:
         started = time.perf_counter()

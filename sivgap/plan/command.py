@@ -67,7 +67,10 @@ def show_plan(config: TrainConfig, name: str = "plan") -> Plan:
     parts = ", ".join(f"{part} {_gib(size)}" for part, size in plan.memory.items() if part != "peak" and size)
     display.say(f"memory a device: {_gib(plan.memory['peak'])} of {_gib(plan.room)} ({parts})")
     if plan.memory["peak"] > plan.room:
-        display.say("it does not fit: lower engine.batch_size or update.micro_batch_size, or take a larger device")
+        display.say(
+            "it does not fit: lower engine.batch_size or update.micro_batch_size, set update.checkpointing=true, "
+            "or take a larger device"
+        )
     for note in plan.notes:
         display.say(note)
     print(json.dumps({"plan": name, **_record(plan)}), flush=True)

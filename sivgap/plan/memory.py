@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sivgap.config.schema import TrainConfig
+from sivgap.models.head import MOST_LOGITS
 from sivgap.models.shape import Shape
 
 _TRAINED = 4
@@ -85,11 +86,14 @@ def _cache(config: TrainConfig, shape: Shape, width: int, rows: int, read: float
 
 
 def _activations(config: TrainConfig, shape: Shape, width: int, longest_prompt: float) -> float:
-    """What the backward pass reads again (no checkpointing): inputs of every module, and of the adapters in float32."""
+    """What the backward pass reads again: inputs of every module, of the adapters in float32; of all layers, or with
+    `update.checkpointing` of one, and of the others what goes in. Logits: of the responses that have them at once."""
     rows = config.update.micro_batch_size or config.update.batch_size
-    tokens = rows * (longest_prompt + config.sampling.max_new_tokens) * (2 if config.update.name == "rpo" else 1)
+    texts = rows * (2 if config.update.name == "rpo" else 1)
     lora = config.update.parameters == "lora"
     kept = 6 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 4 * shape.inner
     inputs = 4 * sum(i for i, _ in shape.targets(config.model.lora_targets)) if lora else 0
-    logits = shape.vocabulary * (width + 3 * 4)
-    return tokens * (shape.layers * (kept * width + inputs) + logits)
+    layer = kept * width + inputs
+    layers = layer + shape.layers * shape.hidden * width if config.update.checkpointing else shape.layers * layer
+    logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, MOST_LOGITS) * (width + 3 * 4)
+    return texts * (longest_prompt + config.sampling.max_new_tokens) * layers + logits

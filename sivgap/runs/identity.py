@@ -32,7 +32,7 @@ def identity(config: TrainConfig) -> str:
     if config.sampling.top_p == 1:
         del settings["sampling"]["top_p"]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
-    del settings["update"]["micro_batch_size"]
+    del settings["update"]["micro_batch_size"], settings["update"]["checkpointing"]
     if config.update.name == "sft":  # as before there was another update
         del settings["update"]["beta"], settings["update"]["sft_weight"]
     if config.selection.keep == "likeliest":

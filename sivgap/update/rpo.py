@@ -30,7 +30,8 @@ class Rpo(Sft):
         pairs = [i for i, example in enumerate(batch) if example.rejected]
         texts = [(example.prompt, example.response) for example in batch]
         texts += [(batch[i].prompt, batch[i].rejected) for i in pairs]
-        nll = self._nll(texts, "none").sum(dim=1)
+        by_text = torch.split(self._nll(texts), [len(text) for _, text in texts])
+        nll = torch.stack([tokens.sum() for tokens in by_text])
         chosen, rejected = nll[: len(batch)], nll[len(batch) :]
         lengths = torch.tensor([len(example.response) for example in batch], device=nll.device)
         likelihood = self._config.sft_weight * (chosen / lengths).sum()

@@ -25,11 +25,11 @@ from transformers import PreTrainedModel
 from sivgap.config.schema import ModelConfig, UpdateConfig
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
+from sivgap.models.head import output_head, token_nll
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
 from sivgap.update.example import Example
-
-IGNORED = -100
+from sivgap.update.micro_batches import micro_batches
 
 
 class Sft:
@@ -65,6 +65,11 @@ class Sft:
         mixed = "bf16" if half and config.parameters == "full" else "no"
         self._accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=mixed)
         self._raw = own
+        self._head = output_head(own)
+        self._at_once = config.micro_batch_size or config.batch_size
+        self._checkpointing = False
+        if config.checkpointing:
+            self._compute_activations_twice()
         trained = [p for p in own.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._model, self._optimizer = self._accelerator.prepare(own, optimizer)
@@ -79,18 +84,12 @@ class Sft:
             RunError: If the loss is not finite; the weights are then unchanged.
         """
         rank = self._group.rank
-        torch.manual_seed(key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63)
+        seed = key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63
         self._model.train()
         total = self._count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
         mine = [batch[i] for i in shares[rank]]
-        size = self._config.micro_batch_size or max(len(mine), 1)
-        loss_sum = 0.0
-        for start in range(0, len(mine), size):
-            loss = self._loss(mine[start : start + size]) / total
-            self._accelerator.backward(loss)
-            loss_sum += float(loss.detach())
-        loss_sum = self._over_ranks(loss_sum)
+        loss_sum = self._over_ranks(self._backward(mine, total, seed))
         norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm)
         if not (torch.isfinite(torch.tensor(loss_sum)) and bool(torch.isfinite(torch.as_tensor(norm)))):
             self._optimizer.zero_grad(set_to_none=True)
@@ -101,6 +100,42 @@ class Sft:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return loss_sum
+
+    def _backward(self, examples: Sequence[Example], total: int, seed: int) -> float:
+        """The loss of `examples` over `total`; its gradients are left in the parameters.
+
+        What does not fit into memory is tried again, from now on with activations computed twice, then by halves.
+        """
+        torch.manual_seed(seed)
+        try:
+            loss_sum = 0.0
+            for part in micro_batches(examples, self._at_once):
+                loss = self._loss(part) / total
+                self._accelerator.backward(loss)
+                loss_sum += float(loss.detach())
+            return loss_sum
+        except torch.OutOfMemoryError as error:
+            self._make_room(max(example.tokens for example in examples), error)
+        return self._backward(examples, total, seed)
+
+    def _make_room(self, longest: int, error: torch.OutOfMemoryError) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.cuda.empty_cache()
+        if self._config.checkpointing is None and not self._checkpointing:
+            self._compute_activations_twice()
+        elif self._at_once > 1:
+            self._at_once = -(-self._at_once // 2)
+        else:
+            raise RunError(
+                f"one example of {longest} tokens does not fit the GPU's memory for training; "
+                + ("leave update.checkpointing=null, " if self._config.checkpointing is False else "")
+                + "lower sampling.max_new_tokens or update.lora_rank, or take a smaller model"
+            ) from error
+
+    def _compute_activations_twice(self) -> None:
+        """Keep only the layers' inputs for the backward pass, which computes the rest again, to the same bits."""
+        self._checkpointing = True
+        self._raw.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def _count(self, batch: Sequence[Example]) -> int:
         """What the summed loss of a step is divided by: its response tokens."""
@@ -120,28 +155,20 @@ class Sft:
 
     def _loss(self, batch: Sequence[Example]) -> Tensor:
         """Summed negative log-likelihood of the response tokens."""
-        return self._nll([(example.prompt, example.response) for example in batch], "sum")
+        return self._nll([(example.prompt, example.response) for example in batch]).sum()
 
-    def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], reduction: str) -> Tensor:
-        """Negative log-likelihood of the tokens of responses behind prompts: their sum, or (``none``) each, (B, L)."""
-        longest = max(len(prompt) + len(response) for prompt, response in texts)
-        ids = torch.full((len(texts), longest), self._pad)
-        labels = torch.full((len(texts), longest), IGNORED)
-        mask = torch.zeros((len(texts), longest), dtype=torch.long)
+    def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
+        """Negative log-likelihood of the tokens of responses behind prompts, one response after the other."""
+        shape = len(texts), max(len(prompt) + len(response) for prompt, response in texts)
+        ids, mask = torch.full(shape, self._pad), torch.zeros(shape, dtype=torch.long)
+        wanted = torch.zeros(shape, dtype=torch.bool)
         for row, (prompt, response) in enumerate(texts):
             text = torch.tensor(prompt + response)
             ids[row, : len(text)] = text
             mask[row, : len(text)] = 1
-            labels[row, len(prompt) : len(text)] = text[len(prompt) :]
+            wanted[row, len(prompt) : len(text)] = True
         on = self._accelerator.device
-        logits = self._model(input_ids=ids.to(on), attention_mask=mask.to(on)).logits[:, :-1]
-        found = torch.nn.functional.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]).float(),
-            labels[:, 1:].reshape(-1).to(on),
-            ignore_index=IGNORED,
-            reduction=reduction,
-        )
-        return found if reduction == "sum" else found.view(len(texts), -1)
+        return token_nll(self._model, self._head, ids.to(on), mask.to(on), wanted.to(on))
 
     @torch.no_grad()
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:
