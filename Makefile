@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server, vLLM built for processors.
-.PHONY: setup demo test slurm-test ray-test wandb-test optuna-test vllm-test lint bench tiny family clean
+.PHONY: setup demo test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench tiny family clean
 
 setup: $(VENV)/.installed
 
@@ -95,6 +95,10 @@ bench: setup
 	$(BIN)/python benchmarks/half_epoch.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/confirm.py
+
+# On a machine with a GPU: a 3 B model's round, phase by phase, beside the GPU's limits.
+gpu-bench: setup
+	$(BIN)/python benchmarks/gpu_round.py
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

@@ -12,6 +12,7 @@ it wants a backward pass of each, where a rank may have no example.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -135,7 +136,9 @@ class Sft:
     def _compute_activations_twice(self) -> None:
         """Keep only the layers' inputs for the backward pass, which computes the rest again, to the same bits."""
         self._checkpointing = True
-        self._raw.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # its new name, and the old one's warning, are of 5.23
+            self._raw.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
     def _count(self, batch: Sequence[Example]) -> int:
         """What the summed loss of a step is divided by: its response tokens."""
