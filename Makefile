@@ -13,7 +13,8 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server, vLLM built for processors.
-.PHONY: setup demo test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench tiny family clean
+.PHONY: setup demo test nodes-test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench \
+  tiny family clean
 
 setup: $(VENV)/.installed
 
@@ -41,6 +42,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
+
+# Two hosts at one run, in network namespaces of this machine: needs root.
+nodes-test: setup
+	SIVGAP_TEST_NETNS=1 $(BIN)/python -m pytest -v tests/cluster/test_nodes.py
 
 slurm-test: setup
 	launchers/slurm_here.sh start

@@ -38,7 +38,7 @@ def settle_threads(config: SolverConfig, status: Mapping[str, Any], group: Group
     Returns:
         Where the number is from: ``set``, ``torch``, ``kept`` or ``measured``.
     """
-    most = max(1, _allowed() // group.size)
+    most = max(1, _allowed() // group.here)
     kept = status.get("hardware", {}).get("threads")
     number, source = most, "torch"
     if config.engine.threads:

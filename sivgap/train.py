@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING
 
 from sivgap.config.app import run_app
 from sivgap.config.schema import TrainConfig
-from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
+from sivgap.errors import SivgapError, Stopped, unexpected
 from sivgap.parallel.group import ALONE, Group
-from sivgap.parallel.launch import work_in_ranks
+from sivgap.parallel.launch import Handed, in_ranks, work_in_ranks
+from sivgap.parallel.machines import gathered
+from sivgap.parallel.place import find_place
 from sivgap.progress import Display
 from sivgap.runs.trajectory import final_accuracy
 from sivgap.signals import StopRequest, listening
@@ -37,7 +39,8 @@ _log = logging.getLogger("sivgap")
 
 
 def main() -> None:
-    run_app("train", TrainConfig, train, run_job)
+    with gathered():
+        run_app("train", TrainConfig, train, run_job)
 
 
 def train(config: TrainConfig, wait: bool = False) -> float | None:
@@ -55,11 +58,7 @@ def train(config: TrainConfig, wait: bool = False) -> float | None:
     """
     from sivgap.runs.run import Run
 
-    if os.environ.get("WORLD_SIZE", "1") not in ("0", "1"):
-        raise ConfigError(
-            "this is one of several processes that torchrun, or another launcher, has started; start one without it, "
-            "and set launch.processes=N"
-        )
+    config = config.model_copy(update={"launch": find_place(os.environ).settle(config.launch)})
     if config.plan:
         from sivgap.plan.command import show_plan
 
@@ -82,8 +81,7 @@ def _attempt(run: Run, display: Display) -> None:
     handler = run.log_to_file()
     try:
         with listening() as stop:
-            alone = run.config.launch.processes == 1
-            early = work(run, display, stop) if alone else work_in_ranks(run, stop)
+            early = _in_ranks(run, stop) if in_ranks(run.config.launch) else work(run, display, stop)
         run.mark("complete", early)
     except KeyboardInterrupt as error:
         run.mark("stopped", "interrupted twice")
@@ -102,6 +100,15 @@ def _attempt(run: Run, display: Display) -> None:
     finally:
         logging.getLogger("sivgap").removeHandler(handler)
         handler.close()
+
+
+def _in_ranks(run: Run, stop: StopRequest) -> str | None:
+    settings = run.config.model_dump(mode="json")
+    try:
+        handed = Handed("train", settings, str(run.path), run.id, run.config.launch.processes)
+        return work_in_ranks(handed, stop, run.lock)
+    finally:
+        run.reread()
 
 
 def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> str | None:

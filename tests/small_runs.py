@@ -8,6 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
+
 SMALL = ("experiment=smoke", "epochs=1", "tracking.wandb.mode=disabled", "engine.threads=1")
 SEEDS = ("-m", *SMALL, "seed=0,1")
 TIMES = ("seconds_generate", "seconds_verify", "seconds_train")
@@ -20,6 +24,20 @@ def lines(run: Path) -> list[dict]:
 def numbers(run: Path) -> list[dict]:
     """The trajectory without the clock."""
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines(run)]
+
+
+def close(mine: Path, theirs: Path) -> None:
+    """The same responses, chosen alike, and the same numbers to a millionth."""
+    for x, y in zip(lines(mine), lines(theirs), strict=True):
+        assert x.keys() == y.keys()
+        for key in x.keys() - set(TIMES):
+            assert x[key] == (pytest.approx(y[key], abs=1e-6, rel=1e-6) if isinstance(x[key], float) else y[key]), key
+    for path in sorted((theirs / "samples").iterdir()):
+        a, b = pd.read_parquet(mine / "samples" / path.name), pd.read_parquet(path)
+        exact = ["problem_id", "sample", "text", "length", "finished", "correct", "selected"]
+        pd.testing.assert_frame_equal(a[exact], b[exact])
+        np.testing.assert_equal(list(a.tokens), list(b.tokens))
+        assert a.nll.to_numpy() == pytest.approx(b.nll.to_numpy(), abs=1e-4)
 
 
 def of_jobs(sweep: Path) -> dict[str, list[dict]]:
@@ -54,3 +72,8 @@ def worker(folder: Path, seconds: float = 90) -> int:
                 return int(found[1])
         time.sleep(0.05)
     raise AssertionError("no run began")
+
+
+def ranks_of(process: int) -> list[int]:
+    """The ranks that a run's process has started."""
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]

@@ -6,27 +6,11 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from commands import run_command
-from small_runs import SEEDS, SMALL, TIMES, attempts, lines, start, worker
+from small_runs import SEEDS, SMALL, attempts, close, ranks_of, start, worker
 
 TWO = "launch.processes=2"
-
-
-def close(mine: Path, theirs: Path) -> None:
-    """The same responses, chosen alike, and the same numbers to a millionth."""
-    for x, y in zip(lines(mine), lines(theirs), strict=True):
-        assert x.keys() == y.keys()
-        for key in x.keys() - set(TIMES):
-            assert x[key] == (pytest.approx(y[key], abs=1e-6, rel=1e-6) if isinstance(x[key], float) else y[key]), key
-    for path in sorted((theirs / "samples").iterdir()):
-        a, b = pd.read_parquet(mine / "samples" / path.name), pd.read_parquet(path)
-        exact = ["problem_id", "sample", "text", "length", "finished", "correct", "selected"]
-        pd.testing.assert_frame_equal(a[exact], b[exact])
-        np.testing.assert_equal(list(a.tokens), list(b.tokens))
-        assert a.nll.to_numpy() == pytest.approx(b.nll.to_numpy(), abs=1e-4)
 
 
 def runs(sweep: Path) -> dict[str, Path]:
@@ -47,11 +31,6 @@ def test_a_sweep_of_runs_on_two_processes_has_the_numbers_of_one_though_a_rank_i
         close(run, runs(undisturbed)[name])
         assert json.loads((run / "status.json").read_text())["hardware"]["processes"] == 2
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}
-
-
-def ranks_of(process: int) -> list[int]:
-    """The ranks that a run's process has started."""
-    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def test_stopped_killed_and_gone_on_with_on_any_number_of_processes(tmp_path, undisturbed):

@@ -21,6 +21,7 @@ from sivgap.errors import ConfigError, RankDied, RunError, Stopped
 from sivgap.parallel.deal import deal
 from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import Group, joined
+from sivgap.parallel.launch import Handed
 from sivgap.parallel.packing import arrays_of, pack, rollouts_of, unpack
 from sivgap.parallel.verdict import End, conclude, end_file, log_file
 from sivgap.signals import StopRequest
@@ -169,7 +170,8 @@ def test_a_step_is_a_mean_over_tokens_however_uneven_the_shares(model, settings,
 def test_fewer_gpus_than_processes_is_a_wrong_configuration(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(ConfigError, match=r"launch\.processes=2: .* there are 1"), joined(tmp_path / "meeting", 0, 2):
+    two = Handed("train", {}, "", "", here=2, size=2)
+    with pytest.raises(ConfigError, match=r"launch\.processes=2: .* there are 1"), joined(two, tmp_path / "meeting", 0):
         pass
 
 

@@ -317,7 +317,10 @@ class TrackingConfig(Settings):
 
 class LaunchConfig(Settings):
     processes: int = Field(default=1, ge=1, le=1024)
-    """Processes of this machine that share the work of one run; with GPUs, one each. Numbers do not depend on it."""
+    """Processes of each machine that share the work of one run; with GPUs, one each. Numbers do not depend on it."""
+    shard: bool = False
+    """Share out the weights in training, their gradients and AdamW's moments among the processes (FSDP2), too, for
+    models that no GPU holds with all of these. Numbers do not depend on it."""
 
 
 class SolverConfig(Settings):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sivgap.errors import ConfigError
+from sivgap.parallel.line import interface_towards
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
+
+    from sivgap.parallel.launch import Handed
 
 _PATIENCE = timedelta(days=7)
 """How long a rank waits for the others: as long as the first one collects external responses. A rank that died is
@@ -26,10 +31,14 @@ _BUCKET = 2**26
 
 @dataclass(frozen=True)
 class Group:
-    """The process `rank` of `size`. Every method is called by all ranks, in the same order; alone it does nothing."""
+    """The process `rank` of `size`. Every method is called by all ranks, in the same order; alone it does nothing.
+
+    `here` of them share this machine.
+    """
 
     rank: int = 0
     size: int = 1
+    here: int = field(default=1, kw_only=True)
 
     @property
     def leads(self) -> bool:
@@ -99,8 +108,9 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def joined(meeting: Path, rank: int, size: int) -> Iterator[Group]:
-    """Meet the other ranks of this machine through the file `meeting`: no port that another run could have taken.
+def joined(handed: Handed, meeting: Path, rank: int) -> Iterator[Group]:
+    """Meet the other ranks of `handed`: on one machine through the file `meeting`, no port that another run could have
+    taken; with several machines through their store.
 
     With GPUs each rank has one of its own; gradients then go by NCCL, everything else by gloo.
 
@@ -113,13 +123,26 @@ def joined(meeting: Path, rank: int, size: int) -> Iterator[Group]:
     backend = "gloo"
     if torch.cuda.is_available():
         gpus = torch.cuda.device_count()
-        if gpus < size:
+        if gpus < handed.here:
             raise ConfigError(
-                f"launch.processes={size}: each process needs a GPU of its own, and there are {gpus}; "
+                f"launch.processes={handed.here}: each process needs a GPU of its own, and there are {gpus}; "
                 f"set launch.processes={gpus}, or CUDA_VISIBLE_DEVICES= to use processors alone"
             )
-        torch.cuda.set_device(rank)
+        torch.cuda.set_device(rank - handed.first)
         backend = "cpu:gloo,cuda:nccl"
-    store = distributed.FileStore(str(meeting), size)  # type: ignore[attr-defined]
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
-    yield Group(rank, size)
+    store = _store(handed, meeting)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=handed.size, timeout=_PATIENCE)
+    yield Group(rank, handed.size, here=handed.here)
+
+
+def _store(handed: Handed, meeting: Path) -> Store:
+    from torch import distributed
+
+    if handed.meeting is None:
+        return distributed.FileStore(str(meeting), handed.size)  # type: ignore[attr-defined, no-any-return]
+    address, port, name = handed.meeting
+    interface = interface_towards(address)
+    if interface is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    whole = distributed.TCPStore(address, port, is_master=False, timeout=_PATIENCE)  # type: ignore[attr-defined]
+    return distributed.PrefixStore(name, whole)  # type: ignore[attr-defined, no-any-return]

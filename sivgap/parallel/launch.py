@@ -1,7 +1,8 @@
 """Starting the ranks of a run and watching them.
 
 The process that the user started is no rank: it holds the run's lock, passes signals on, and ends all ranks when one of
-them dies, since the others would wait for it for ever. Ranks compose nothing; they are handed the settings.
+them dies, since the others would wait for it for ever. Ranks compose nothing; they are handed the settings. Of several
+machines each has such a process (`machines`), and what happens on one happens on all (`others`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from sivgap.config.schema import LaunchConfig
 from sivgap.errors import Stopped
+from sivgap.parallel.others import Alone, Following, Leading, Others
+from sivgap.parallel.place import bare, find_place
 from sivgap.parallel.verdict import conclude, log_file
 from sivgap.runs.files import write_json
-from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
 
 _LOOK = 0.05
@@ -33,62 +36,110 @@ _AFTER_END = 60.0
 
 @dataclass(frozen=True)
 class Handed:
-    """What the ranks of a run are handed, in a file: `settings` are resolved, `process` has started them."""
+    """What the ranks of a machine are handed, in a file.
 
+    Attributes:
+        command: ``train`` or ``evaluate``.
+        settings: Resolved.
+        path, identifier: The run's directory and identity.
+        process: Has started them.
+        first, here, size: The first one's rank, how many are on this machine, and in all.
+        meeting: Where they meet: address, port and name of a store. None on one machine.
+    """
+
+    command: str
     settings: dict[str, object]
     path: str
     identifier: str
-    process: int
+    here: int
+    process: int = 0
+    first: int = 0
+    size: int = 0
+    meeting: tuple[str, int, str] | None = None
 
 
-def work_in_ranks(run: Run, stop: StopRequest) -> str | None:
-    """Work on `run` with ``launch.processes`` ranks; why it ended early, if it did.
+def in_ranks(launch: LaunchConfig) -> bool:
+    """Whether a run has ranks, or is worked on by the process that was started."""
+    return launch.processes > 1 or launch.shard or find_place(os.environ).nodes > 1
+
+
+def work_in_ranks(handed: Handed, stop: StopRequest, lock: int | None = None) -> str | None:
+    """Work on a run with ``launch.processes`` ranks of each machine; why it ended early, if it did.
+
+    Args:
+        handed: Of the first machine; who started the ranks, and how many there are in all, is found here.
+        lock: A descriptor that the ranks of this machine keep open.
 
     Raises:
-        RankDied: If something ended a rank.
+        RankDied: If something ended a rank, or cut a machine off.
         SivgapError: What ended the first rank that failed.
         Stopped: If a signal asked for it.
     """
-    size = run.config.launch.processes
+    place = find_place(os.environ)
     with tempfile.TemporaryDirectory(prefix="sivgap-ranks-") as name, stop.deferred():
         folder = Path(name)
-        handed = Handed(run.config.model_dump(mode="json"), str(run.path), run.id, os.getpid())
-        write_json(folder / "run.json", asdict(handed))
-        ranks: list[subprocess.Popen[bytes]] = []
-        try:
-            ranks.extend(_start(folder, rank, run.lock) for rank in range(size))
-            codes = _watch(ranks, stop)
-        finally:
-            for process in ranks:
-                process.kill()
-                process.wait()
-            run.reread()
-        return conclude(codes, folder, stop)
+        if place.nodes == 1:
+            codes = run_ranks(replace(handed, size=handed.here), folder, Alone(), stop, lock)
+            return conclude(codes, folder, stop)
+        with Leading.open(place, stop) as others:
+            shared = others.hand_out(asdict(handed))
+            codes = run_ranks(Handed(**shared), folder, others, stop, lock)
+            return conclude([*codes, *others.reports(folder, _AFTER_END)], folder, stop)
 
 
-def _start(folder: Path, rank: int, lock: int) -> subprocess.Popen[bytes]:
+def follow_run(shared: dict[str, object], others: Following, stop: StopRequest) -> None:
+    """The ranks of another machine than the first, from their start to a report of how they ended."""
+    with tempfile.TemporaryDirectory(prefix="sivgap-ranks-") as name:
+        folder = Path(name)
+        codes = run_ranks(Handed(**shared), folder, others, stop)  # type: ignore[arg-type]
+        others.report(codes, folder)
+
+
+def run_ranks(
+    handed: Handed, folder: Path, others: Others, stop: StopRequest, lock: int | None = None
+) -> list[int | None]:
+    """Start this machine's ranks, and watch them until none is left; as `_watch`."""
+    write_json(folder / "run.json", asdict(replace(handed, process=os.getpid())))
+    ranks: list[subprocess.Popen[bytes]] = []
+    try:
+        ranks.extend(_start(folder, handed.first + i, lock) for i in range(handed.here))
+        return _watch(ranks, stop, others)
+    finally:
+        for process in ranks:
+            process.kill()
+            process.wait()
+
+
+def _start(folder: Path, rank: int, lock: int | None) -> subprocess.Popen[bytes]:
     """One rank, in a session of its own: a Ctrl-C reaches it through its parent alone. The first one may speak."""
     with log_file(folder, rank).open("wb") as log:
         said = 2 if rank == 0 else log
-        command = [sys.executable, "-m", "sivgap.parallel", str(folder), str(rank)]
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=[lock], start_new_session=True
-        )
+            [sys.executable, "-m", "sivgap.parallel", str(folder), str(rank)],
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=bare(os.environ),
+            pass_fds=[] if lock is None else [lock], start_new_session=True,
+        )  # fmt: skip
 
 
-def _watch(ranks: Sequence[subprocess.Popen[bytes]], stop: StopRequest) -> list[int | None]:
+def _watch(ranks: Sequence[subprocess.Popen[bytes]], stop: StopRequest, others: Others) -> list[int | None]:
     """Until all have ended, or those that are left have had their time; exit statuses, None for those left."""
     passed_on, first_end = False, None
     while any(process.poll() is None for process in ranks):
-        if stop.number is not None and not passed_on:
+        asked = stop.number or others.stop()
+        if asked is not None and not passed_on:
             for process in ranks:
-                process.send_signal(stop.number)
+                process.send_signal(asked)
             passed_on = True
         ended = [process.returncode for process in ranks if process.returncode is not None]
-        if ended:
+        others.tell(ended, asked)
+        if anywhere := {*ended, *others.ended()}:
             first_end = first_end or time.monotonic()
-            patience = _AFTER_END if {*ended} <= {0, Stopped.status} else _AFTER_FAILURE
+            patience = _AFTER_END if anywhere <= {0, Stopped.status} else _AFTER_FAILURE
             if time.monotonic() > first_end + patience:
                 break
+        if others.gone():
+            break
         time.sleep(_LOOK)
-    return [process.returncode for process in ranks]
+    codes = [process.returncode for process in ranks]
+    others.tell([code for code in codes if code is not None], None)
+    return codes

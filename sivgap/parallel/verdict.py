@@ -49,7 +49,7 @@ def conclude(codes: Sequence[int | None], folder: Path, stop: StopRequest) -> st
         SivgapError: What ended the first that failed.
         Stopped: If a signal asked for it.
     """
-    known = {rank: end for rank in range(len(codes)) if (end := _end(folder, rank)) is not None}
+    known = {rank: end for rank in range(len(codes)) if (end := read_end(folder, rank)) is not None}
     if 0 in codes:  # nobody leaves before all have come to the end
         return known[codes.index(0)].text
     dead = {rank: signal.Signals(-code) for rank, code in enumerate(codes) if code is not None and code < 0}
@@ -60,14 +60,14 @@ def conclude(codes: Sequence[int | None], folder: Path, stop: StopRequest) -> st
         raise _died(codes, *next(iter((killed or dead).items())), folder)
     if not known:
         rank, code = next((rank, code) for rank, code in enumerate(codes) if code is not None)
-        said = _tail(folder, rank)
+        said = read_tail(folder, rank)
         _log.error("rank %d said:\n%s", rank, said)
         raise RunError(f"process {rank + 1} of {len(codes)} ended with status {code}: {' '.join(said.split())[-200:]}")
     raise _first_failure(known)
 
 
 def _died(codes: Sequence[int | None], rank: int, number: signal.Signals, folder: Path) -> RankDied:
-    _log.error("rank %d was ended by %s; it said:\n%s", rank, number.name, _tail(folder, rank))
+    _log.error("rank %d was ended by %s; it said:\n%s", rank, number.name, read_tail(folder, rank))
     memory = " (short of memory?)" if number == signal.SIGKILL else ""
     return RankDied(
         f"a rank died: process {rank + 1} of {len(codes)} was ended by {number.name}{memory}; run the same command to "
@@ -84,12 +84,14 @@ def _first_failure(known: Mapping[int, End]) -> SivgapError:
     return kinds.get(end.status, RunError)(end.text)
 
 
-def _end(folder: Path, rank: int) -> End | None:
+def read_end(folder: Path, rank: int) -> End | None:
+    """What a rank said of its end; None if it could not."""
     try:
         return End(**json.loads(end_file(folder, rank).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
 
 
-def _tail(folder: Path, rank: int) -> str:
+def read_tail(folder: Path, rank: int) -> str:
+    """What it said last."""
     return log_file(folder, rank).read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip()

@@ -16,13 +16,13 @@ from typing import NoReturn
 
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped, unexpected
-from sivgap.parallel.group import joined
+from sivgap.parallel.group import Group, joined
 from sivgap.parallel.launch import Handed
 from sivgap.parallel.verdict import End, end_file
 from sivgap.progress import Display
 from sivgap.runs.files import write_json
-from sivgap.runs.run import Run
-from sivgap.signals import follow_parent, listening
+from sivgap.runs.run import Run, log_to_file
+from sivgap.signals import StopRequest, follow_parent, listening
 
 _ORPHANED = 60.0
 """Seconds that a rank has to stop in once its parent is gone; another, which it waits for, may have died with it."""
@@ -32,9 +32,7 @@ def live(folder: Path, rank: int) -> NoReturn:
     """The whole life of rank `rank`, which finds what it needs in `folder`."""
     handed = Handed(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
     threading.Thread(target=_follow, args=(handed.process,), daemon=True).start()
-    config = TrainConfig.model_validate(handed.settings)
-    run = Run.of_rank(config, Path(handed.path), handed.identifier)
-    end = _work(run, folder / "meeting", rank)
+    end = _work(handed, folder / "meeting", rank)
     if os.getppid() == handed.process:
         write_json(end_file(folder, rank), asdict(end))
     else:  # nobody is left to read it, or to clear away
@@ -45,16 +43,15 @@ def live(folder: Path, rank: int) -> NoReturn:
     os._exit(end.status)
 
 
-def _work(run: Run, meeting: Path, rank: int) -> End:
+def _work(handed: Handed, meeting: Path, rank: int) -> End:
+    log = Path(handed.path) / "sivgap.log"
     if rank == 0:
-        run.log_to_file()
+        log_to_file(log)
     else:
         logging.getLogger("sivgap").addHandler(logging.NullHandler())
     try:
-        with listening() as stop, joined(meeting, rank, run.config.launch.processes) as group:
-            from sivgap.train import work
-
-            early = work(run, Display(quiet=rank > 0), stop, group)
+        with listening() as stop, joined(handed, meeting, rank) as group:
+            early = _begin(handed, Display(quiet=rank > 0), stop, group)
             group.wait()
             return End(0, time.time(), early)
     except Stopped as error:
@@ -62,8 +59,15 @@ def _work(run: Run, meeting: Path, rank: int) -> End:
     except SivgapError as error:
         return End(error.status, time.time(), str(error), traceback.format_exc())
     except Exception as error:
-        told = unexpected(error, run.path / "sivgap.log")
+        told = unexpected(error, log)
         return End(told.status, time.time(), str(told), traceback.format_exc())
+
+
+def _begin(handed: Handed, display: Display, stop: StopRequest, group: Group) -> str | None:
+    from sivgap.train import work
+
+    config = TrainConfig.model_validate(handed.settings)
+    return work(Run.of_rank(config, Path(handed.path), handed.identifier), display, stop, group)
 
 
 def _follow(parent: int) -> None:

@@ -117,13 +117,7 @@ class Run:
 
     def log_to_file(self) -> logging.Handler:
         """Send this process's log, tracebacks included, to ``sivgap.log``."""
-        handler = logging.FileHandler(self.path / "sivgap.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger = logging.getLogger("sivgap")
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(handler)
-        return handler
+        return log_to_file(self.path / "sivgap.log")
 
     def close(self) -> None:
         self._lock.close()
@@ -137,6 +131,17 @@ class Run:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise RunError(f"{path}: not readable; repair it, delete it, or use fresh=true") from error
         return status if isinstance(status, dict) else {}
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Send this process's log, tracebacks included, to `path`."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("sivgap")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    return handler
 
 
 def run_directory(config: TrainConfig, key: str) -> Path:
