@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from pathlib import Path
 
 
@@ -31,6 +34,28 @@ class Stopped(SivgapError):  # noqa: N818 - being stopped is no error
     status = 75
 
 
+_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE)
+"""What a disk answers that is full, over its quota, read-only, somebody else's or broken."""
+
+
 def unexpected(error: Exception, log: Path) -> SivgapError:
-    """What is told of an error that is nobody's but ours."""
+    """What is told of an error that nobody saw coming: the machine's, or one that is nobody's but ours."""
+    number = _storage(error)
+    if number is not None:
+        what = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        return RunError(
+            f"{what}cannot be read or written ({os.strerror(number)}); nothing that was kept before is lost: see to "
+            "the disk, and run the same command to go on"
+        )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return RunError(
+            "out of memory; lower engine.batch_size or update.micro_batch_size, and run the same command to go on"
+        )
     return SivgapError(f"unexpected {type(error).__name__}: {str(error)[:200]}; please report it with {log}")
+
+
+def _storage(error: Exception) -> int | None:
+    """The number of a storage error; safetensors has it in its words alone."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+    return number if number in _STORAGE else None

@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sivgap.plain import visible
+
 if TYPE_CHECKING:
     from sivgap.dynamics.fit import CoupledFit
 
@@ -39,6 +41,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line, on the terminal and in the run's log."""
+        text = visible(text)
         _log.info(text)
         self.console.print(escape(text))
 

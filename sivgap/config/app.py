@@ -10,7 +10,9 @@ import difflib
 import os
 import re
 import sys
+import tempfile
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
@@ -25,7 +27,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from sivgap.config.locate import conf_dir, task_prompt
-from sivgap.errors import ConfigError, SivgapError
+from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
+from sivgap.plain import visible
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -68,6 +71,10 @@ def run_app(
         _exit(ConfigError(_missing(str(error), error.missing_cfg_file)))
     except (HydraException, OmegaConfBaseException) as error:
         _exit(ConfigError(_composition(str(error), schema)))
+    except KeyboardInterrupt:
+        _exit(Stopped("interrupted; run the same command to go on"))
+    except Exception as error:
+        _exit(unexpected(error, _log_of(error)))
 
 
 def validate(raw: DictConfig, schema: type[S]) -> S:
@@ -115,8 +122,19 @@ def _help(config_name: str, schema: type[BaseModel]) -> str:
 
 
 def _exit(error: SivgapError) -> NoReturn:
-    print(f"sivgap: {error}", file=sys.stderr)
+    print(visible(f"sivgap: {' '.join(str(error).split())}"), file=sys.stderr)
     sys.exit(error.status)
+
+
+def _log_of(error: Exception) -> Path:
+    """A file of its own for the traceback of a command that has no log."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="sivgap-", suffix=".log")
+    except OSError:  # a full disk, which is then what the message says as well
+        return Path(os.devnull)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.writelines(traceback.format_exception(error))
+    return Path(name)
 
 
 def _explain(error: object, schema: type[BaseModel]) -> str:

@@ -35,6 +35,7 @@ _TOWER = re.compile(
 
 def acceptable(text: str) -> bool:
     """Whether a text may be given to the parser at all."""
+    text = re.sub(r"\s+", " ", text)  # in a long run of spaces the patterns below would try every way to share it out
     depth = deepest = 0
     for character in text:
         depth += (character in "({[") - (character in ")}]")
@@ -104,7 +105,7 @@ class AnswerComparer:
         for gold, answer in asked:
             if gold.strip() == answer.strip():
                 self._known[gold, answer] = True
-            elif not (acceptable(gold) and acceptable(answer[-LONGEST_ANSWER:])):
+            elif not all(acceptable(text[-LONGEST_ANSWER:]) for text in (gold, answer)):
                 self._known[gold, answer] = False
             else:
                 futures[gold, answer] = self._pool.schedule(compare, args=[gold, answer], timeout=self._deadline)

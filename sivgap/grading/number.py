@@ -14,7 +14,7 @@ WORDS = (
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d{1,200})(?:\.\d{1,200})?|\.\d{1,200}"
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})++(?![\d,])|\d{1,200})(?:\.\d{1,200})?|\.\d{1,200}"
 NUMBER = re.compile(
     rf"\\[dt]?frac\{{-?\d{{1,50}}\}}\{{\d{{1,50}}\}}|"
     rf"(?:(?<![\d\w)])-\s?)?\$?\s?(?:{_DIGITS})"
@@ -31,7 +31,8 @@ def to_fraction(text: str) -> Fraction | None:
     if text in WORDS:
         return Fraction(WORDS.index(text))
     text = re.sub(r"[\s$,{}]|\\!", "", re.sub(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", text))
-    power = re.fullmatch(r"(-?[\d.]+)(?:(?:x|\\times|×|\*)10\^|e)(-?\d+)", text)
+    # Every exponent comes this way: Fraction itself would write out 1e+999999999.
+    power = re.fullmatch(r"([+-]?[\d._]+)(?:(?:x|\\times|×|\*)10\^|e)([+-]?[\d_]+)", text)
     try:
         if power:
             exponent = int(power[2])

@@ -11,9 +11,12 @@ import string
 
 from sivgap.grading.extract import LONGEST_RESPONSE, last_boxed
 
-_STRICT = re.compile(r"(?:\A|\n)The answer is ([^\n]{1,500})\s*\Z")
+LONGEST_ANSWER = 500
+"""Characters; each beginning of an answer is read as well, which takes the square of its length."""
+
+_STRICT = re.compile(rf"(?:\A|\n)The answer is ([^\n]{{1,{LONGEST_ANSWER}}})\s*\Z")
 _MARK = re.compile(r"(?i)\banswer(?: to (?:the|this|that|your) question)?(?: is\b ?:?| ?[:=])")
-_LINE = re.compile(r"\s*(?:A ?:)?([^\n]{1,500})")
+_LINE = re.compile(rf"\s*(?:A ?:)?([^\n]{{1,{LONGEST_ANSWER}}})")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _EMPHASIS = re.compile(r"\*\*|__")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -56,6 +59,6 @@ def readings(response: str) -> list[str]:
     marks = list(_MARK.finditer(text))
     boxed = last_boxed(text[marks[-1].end() :] if marks else text)
     line = _LINE.match(text, marks[-1].end()) if marks else _LINE.match(_EMPHASIS.sub("", response[:LONGEST_RESPONSE]))
-    whole = boxed if boxed is not None else line[1] if line else ""
+    whole = boxed[:LONGEST_ANSWER] if boxed is not None else line[1] if line else ""
     beginnings = [whole[: stop.start()] for stop in _SENTENCE_END.finditer(whole)]
     return [answer.strip() for answer in (whole, *beginnings) if answer.strip()]

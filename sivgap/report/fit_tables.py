@@ -7,6 +7,7 @@ from rich.table import Table
 
 from sivgap.dynamics.analysis import Analysis
 from sivgap.dynamics.fit import Estimate
+from sivgap.plain import visible
 from sivgap.progress import Display
 
 _ROWS = (
@@ -45,7 +46,7 @@ def print_fit(found: Analysis, display: Display) -> None:
             )
         display.console.print(ahead)
     for sentence in found.warnings:
-        display.console.print(f"[yellow]beware[/yellow]  {escape(sentence)}")
+        display.console.print(f"[yellow]beware[/yellow]  {escape(visible(sentence))}")
 
 
 def _cells(estimate: Estimate) -> tuple[str, str, str]:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from sivgap.dynamics.analysis import Analysis
+from sivgap.plain import visible
 from sivgap.report import charts
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
@@ -199,6 +200,7 @@ def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], 
     environment = Environment(
         loader=PackageLoader("sivgap.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.finalize = _visible
     data = json.dumps([json.loads(chart.figure.to_json()) for chart in shown], allow_nan=False)
     return environment.get_template("page.html.j2").render(
         **parts,
@@ -207,3 +209,7 @@ def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], 
         plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - the library itself
         charts_json=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - JSON; no tag can end or begin in it
     )
+
+
+def _visible(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from sivgap.plain import visible
 from sivgap.progress import Display
 from sivgap.report.cross_figure import draw_cross
 from sivgap.report.cross_model import cross_model
@@ -99,7 +100,7 @@ def _measured(group: CrossGroup) -> str:
 def _print(title: str, frame: pd.DataFrame, display: Display) -> None:
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(frame.columns):
-        table.add_column(escape(str(name)), justify="right" if i else "left")
+        table.add_column(escape(visible(str(name))), justify="right" if i else "left")
     for row in cells(frame):
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(visible(cell)) for cell in row))
     display.console.print(table)

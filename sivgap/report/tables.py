@@ -8,11 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from sivgap.dynamics.fit import Estimate
+from sivgap.plain import no_formula, visible
 from sivgap.report.record import Record
 from sivgap.report.summary import fit_if_possible
 from sivgap.runs.files import write_text
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 _SHOWN = (
     "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
@@ -68,15 +67,19 @@ def estimates_table(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
 def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write ``path.csv`` and ``path.md``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path.with_suffix(".csv"), frame.map(_disarmed).to_csv(index=False))
+    write_text(path.with_suffix(".csv"), frame.map(_disarmed).rename(columns=_disarmed).to_csv(index=False))
     write_text(path.with_suffix(".md"), markdown(list(map(str, frame.columns)), cells(frame)))
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in escaped)]) + "\n"
+    head, *body = ["| " + " | ".join(map(_in_markdown, row)) + " |" for row in (header, *rows)]
+    return "\n".join([head, "|" + "---|" * len(header), *body]) + "\n"
+
+
+def _in_markdown(cell: str) -> str:
+    """A cell that ends neither its row nor its table, and holds no tag."""
+    return visible(" ".join(cell.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
 def cells(frame: pd.DataFrame) -> list[list[str]]:
@@ -86,4 +89,4 @@ def cells(frame: pd.DataFrame) -> list[list[str]]:
 
 
 def _disarmed(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return no_formula(visible(value)) if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sivgap.errors import SivgapError
+from sivgap.plain import visible
 from sivgap.progress import Display, duration
 from sivgap.sweep.manifest import Progress, State, Sweep
 
@@ -75,9 +76,9 @@ def status_table(found: Sequence[Progress]) -> RenderableType:
     for p in ordered[:_ROWS]:
         last = p.attempts[-1] if p.attempts else None
         table.add_row(
-            escape(p.job.name), p.state, "" if p.epoch is None else f"{p.epoch:g}",
+            escape(visible(p.job.name)), p.state, "" if p.epoch is None else f"{p.epoch:g}",
             duration(p.seconds) if last else "", str(len(p.attempts) or ""), last.host if last else "",
-            escape((p.reason or "")[:80]),
+            escape(visible((p.reason or "")[:80])),
         )  # fmt: skip
     return Group(table, Text(totals(found)))
 

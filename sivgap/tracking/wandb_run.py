@@ -18,6 +18,7 @@ from typing import Any
 from pyarrow import parquet
 
 from sivgap.config.schema import WandbConfig
+from sivgap.plain import no_formula, visible
 from sivgap.runs.names import epoch_name
 from sivgap.tracking.wandb_server import Held, ask
 
@@ -137,8 +138,8 @@ class WandbRun:
 
 
 def _cell(value: Any) -> Any:
-    """W&B wants one type a column, and shows text as HTML in places."""
-    return html.escape("" if value is None else value) if value is None or isinstance(value, str) else value
+    """W&B wants one type a column, shows text as HTML in places, and writes tables as CSV where one asks for it."""
+    return html.escape(no_formula(visible(value or ""))) if value is None or isinstance(value, str) else value
 
 
 def flatten(line: Line) -> dict[str, float]:
