@@ -7,7 +7,6 @@ fitted model, and sets it beside the paper's early, uniform and late. Writes ``a
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,11 +86,12 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
     from sivgap.dynamics.cross import FORMS
     from sivgap.dynamics.cross_fit import laws_of
     from sivgap.dynamics.fit import PARAMETERS
+    from sivgap.runs.read import read_json
 
     if not path.is_file():
         raise ConfigError(f"fit={path}: no such file; python -m sivgap.fit makes one")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, path.parent)
         values = {name: float(entry["value"]) for name, entry in found["coupled"]["parameters"].items()}
         law = Coupled(*(values[name] for name in PARAMETERS))
         cross = found.get("cross") or {}

@@ -7,7 +7,6 @@ and an evaluation that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ import yaml
 
 from sivgap.config.app import run_app
 from sivgap.config.evaluation import EvaluateConfig
-from sivgap.errors import SivgapError, Stopped
+from sivgap.errors import RunError, SivgapError, Stopped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +53,11 @@ def evaluate(config: EvaluateConfig) -> None:
     from sivgap.signals import listening
 
     folder, display = evaluation_directory(config), Display()
-    if (folder / "evaluation.json").exists():
+    complete = (folder / "evaluation.json").exists()
+    if complete and (damage := _damage(folder)) is not None:
+        display.say(f"{damage}; it is made again from the stored responses")
+        complete = False
+    if complete:
         display.say("this evaluation is complete; fresh=true makes it again beside it")
     else:
         from sivgap.hardware import return_freed_memory
@@ -85,25 +88,39 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
     among = dataset.test if split == "test" else dataset.train
     problems = draw_panel(among, config.panel.prompts, config.dataset.data_seed, split)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), folder)
     about = {"versions": versions(), "hardware": describe_hardware(threads_from=threads_from)}
-    write_json(folder / "status.json", {"state": "running", **about})
+    write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
         with _opened(config, dataset) as (store, verifier, comparer), stop.deferred():
             notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
     except SivgapError as error:
         state = "stopped" if isinstance(error, Stopped) else "failed"
-        write_json(folder / "status.json", {"state": state, "reason": str(error), **about})
+        write_json(folder / "status.json", {"state": state, "reason": str(error), **about}, folder)
         raise
     seconds = round(time.monotonic() - started, 1)
-    write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds})
+    write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds}, folder)
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with the files of a complete evaluation."""
+    from sivgap.runs.sums import Damaged, check
+
+    try:
+        for name in ("evaluation.json", "scores.parquet", "config.yaml", "status.json"):
+            check(folder, folder / name)
+    except (Damaged, OSError) as error:
+        return str(error)
+    return None
 
 
 def _status(folder: Path) -> dict[str, Any]:
     """What an earlier attempt wrote of itself, if there was one."""
+    from sivgap.runs.read import read_json
+
     try:
-        found = json.loads((folder / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(folder / "status.json", folder)
+    except (OSError, ValueError, RunError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -195,7 +212,7 @@ def _score_all(
         if writer is not None:
             writer.close()
 
-    write_atomically(path, fill)
+    write_atomically(path, fill, path.parent)
     names = dict.fromkeys(name for _, notes in noted for name in notes)
     weights = [count for count, _ in noted]
     means = {name: float(np.average([notes[name] for _, notes in noted], weights=weights)) for name in names}

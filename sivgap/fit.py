@@ -95,7 +95,7 @@ def fit(config: FitConfig) -> None:
         )
         advance(1, 0)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "fit.json", as_json(found))
+    write_json(folder / "fit.json", as_json(found), folder)
     picture = folder / "figures" / "fit.png"
     draw_fit(found, known, picture)
     print_fit(found, display)

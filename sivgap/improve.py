@@ -86,15 +86,20 @@ class Improvement:
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, forgetting what was measured after it; or from the start."""
-        found = load_newest(self.run.checkpoints)
+        found, damaged = load_newest(self.run.checkpoints)
         self.group.wait()  # no rank may write the next one before all have read this one
+        for sentence in damaged:
+            self.display.say(f"{sentence}; going on from the one before")
         if found is not None:
             self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
             self.lab.learner.restore(found.weights, found.optimizer)
             self._started_at = self.progress.half
             self.display.say(f"going on from epoch {self.epoch:g}")
         if self.group.leads:
-            self.run.trajectory.rewind(self.epoch, inclusive=self.progress.measured)
+            if found is None or found.trajectory is None:
+                self.run.trajectory.rewind(self.epoch, inclusive=self.progress.measured)
+            elif self.run.trajectory.restore(found.trajectory):
+                self.display.say("trajectory.jsonl was damaged; restored from the checkpoint")
             for _, lines in groupby(self.run.trajectory.read(), key=lambda line: line["epoch"]):
                 self.tracker.log(list(lines))
         if not self.progress.measured:
@@ -239,7 +244,7 @@ class Improvement:
         rows: list[dict[str, Any]] = []
         for split, panel in panels.items():
             rows += sample_rows(self.epoch, split, self._panels[split], panel)
-        write_samples(self.run.samples_path(self.epoch), rows)
+        write_samples(self.run.samples_path(self.epoch), rows, self.run.path)
         lines = [self._line(split, panel) for split, panel in panels.items()]
         for line in lines:
             self.run.trajectory.append(line)
@@ -296,7 +301,14 @@ class Improvement:
             save(
                 self.run.checkpoints,
                 name,
-                Checkpoint(self.progress, learner.trained(), learner.optimizer_state(), self._labels, self._queue),
+                Checkpoint(
+                    self.progress,
+                    learner.trained(),
+                    learner.optimizer_state(),
+                    self._labels,
+                    self._queue,
+                    self.run.trajectory.text(),
+                ),
             )
         self.group.wait()  # a rank that went on, and ended, would take the first one along before it is written
 

@@ -65,8 +65,10 @@ def train(config: TrainConfig, wait: bool = False) -> float | None:
         show_plan(config)
         return None
     run, display = Run(config, wait), Display()
+    for sentence in run.notes:
+        display.say(sentence)
     try:
-        if run.state == "complete":
+        if run.state == "complete" and not run.lost:
             display.say("this run is complete; fresh=true starts over beside it")
         else:
             _attempt(run, display)
@@ -84,19 +86,20 @@ def _attempt(run: Run, display: Display) -> None:
             early = _in_ranks(run, stop) if in_ranks(run.config.launch) else work(run, display, stop)
         run.mark("complete", early)
     except KeyboardInterrupt as error:
-        run.mark("stopped", "interrupted twice")
+        run.mark_end("stopped", "interrupted twice")
         raise Stopped("interrupted; run the same command to go on from the last checkpoint") from error
     except Stopped as error:
-        run.mark("stopped", str(error))
+        run.mark_end("stopped", str(error))
         raise
     except SivgapError as error:
         _log.exception("the run failed")
-        run.mark("failed", str(error))
+        run.mark_end("failed", str(error))
         raise
     except Exception as error:
         _log.exception("the run failed")
-        run.mark("failed", f"{type(error).__name__}: {error}")
-        raise unexpected(error, run.path / "sivgap.log") from error
+        told = unexpected(error, run.path / "sivgap.log")
+        run.mark_end("failed", str(told))
+        raise told from error
     finally:
         logging.getLogger("sivgap").removeHandler(handler)
         handler.close()

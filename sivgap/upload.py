@@ -16,7 +16,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sivgap.config.app import run_app
@@ -144,9 +143,11 @@ def _wandb_config(folder: Path) -> WandbConfig:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
+    from sivgap.runs.read import read_yaml
+
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        found = read_yaml(path, path.parent)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read, and W&B needs it") from error
     if not isinstance(found, dict):
         raise RunError(f"{path}: expected settings, found something else")

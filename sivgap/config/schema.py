@@ -36,8 +36,8 @@ class ModelSource(Settings):
 
 
 class ModelConfig(ModelSource):
-    name: str
-    """Name of the configuration; part of the run's identity."""
+    name: str = Field(pattern=r"^\w[\w.-]{0,79}$")
+    """Name of the configuration; part of the run's identity, and of its directory's name."""
     lora_targets: list[str] = Field(min_length=1)
     """Names of the linear modules that get an adapter when ``update.parameters=lora``."""
     parameters: float = Field(gt=0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sivgap.dynamics.schedules import schedules
+from sivgap.runs.read import read_json
 
 if TYPE_CHECKING:
     from sivgap.config.schema import CrossConfig
@@ -23,7 +23,7 @@ def read_schedule(path: Path) -> list[float]:
         ValueError: If there is none.
     """
     try:
-        plans = json.loads(path.read_text(encoding="utf-8"))["plans"]
+        plans = read_json(path)["plans"]
         return [float(share) for share in next(plan["eta"] for plan in plans if plan["name"] == "best")]
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ValueError(

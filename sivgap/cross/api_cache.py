@@ -60,9 +60,29 @@ class ApiCache:
         self._lock.close()
 
     def get(self, key: str) -> Answer | None:
-        row = self._base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Answer(**json.loads(row[0]))
+        try:
+            row = self._base.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+            if row is None:
+                return None
+            kept = json.loads(row[0])
+            said = kept.pop("checksum", None)
+            if said is not None and said != _checksum(kept):
+                self._say(f"{self._folder}: an answer is damaged; it is asked for again")
+                return None
+            return Answer(**kept)
+        except (sqlite3.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise RunError(
+                f"{self._folder}: the answer cache is damaged ({str(error)[:80]}); move it away, or set cross.api.cache"
+            ) from error
 
     def put(self, key: str, answer: Answer) -> None:
         """Kept once this returns, whatever happens next."""
-        self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer.__dict__)))
+        kept = json.dumps({**answer.__dict__, "checksum": _checksum(answer.__dict__)})
+        try:
+            self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, kept))
+        except sqlite3.Error as error:
+            raise RunError(f"{self._folder}: an answer cannot be kept ({error}); see to the disk") from error
+
+
+def _checksum(answer: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest()[:16]

@@ -13,6 +13,7 @@ from sivgap.cross.external import Response
 from sivgap.errors import RunError
 from sivgap.progress import Display
 from sivgap.runs.files import write_text
+from sivgap.runs.sums import Damaged, check
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 
@@ -42,13 +43,14 @@ def collect(
     if empty:
         raise RunError(f"cross.source={config.cross.source}: the response to problem {empty[0]!r} is empty")
     lines = [json.dumps({"problem_id": p.id, **asdict(found[p.id])}, ensure_ascii=False) for p in problems]
-    write_text(path, "".join(line + "\n" for line in lines))
+    write_text(path, "".join(line + "\n" for line in lines), path.parent)
     return found
 
 
 def _read(path: Path) -> dict[str, Response]:
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        check(path.parent, path)
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return {r["problem_id"]: Response(str(r["text"]), bool(r["finished"])) for r in records}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, Damaged) as error:
         raise RunError(f"{path}: cannot be read ({str(error)[:80]}); delete it, and it is collected again") from error

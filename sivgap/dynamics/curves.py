@@ -68,7 +68,7 @@ def read_curves(frame: pd.DataFrame, name: str) -> Curves:
     """
     absent = [column for column in (EPOCH, SOLVER, VERIFIER) if column not in frame.columns]
     if absent:
-        found = ", ".join(map(str, list(frame.columns)[:12])) or "none"
+        found = ", ".join(str(column)[:40] for column in frame.columns[:12]) or "none"
         raise RunError(f"{name}: no column {', '.join(absent)}; expected {EPOCH}, {SOLVER}, {VERIFIER}, found {found}")
     known = (EPOCH, SOLVER, VERIFIER, f"{SOLVER}_se", f"{VERIFIER}_se", EXTERNAL)
     columns = [c for c in known if c in frame.columns]
@@ -96,7 +96,10 @@ def read_curves(frame: pd.DataFrame, name: str) -> Curves:
 
 
 def _numbers(column: pd.Series, title: str, name: str) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
+    try:
+        numbers = pd.to_numeric(column, errors="coerce")
+    except OverflowError as error:
+        raise RunError(f"{name}: {title} holds a number of too many digits") from error
     wrong = numbers.isna() & column.notna()
     if wrong.any():
         row = int(np.flatnonzero(wrong.to_numpy())[0])

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import ValidationError
 
 from sivgap.config.schema import TrainConfig
+from sivgap.errors import RunError
 from sivgap.plan.texts import Texts, about_responses
 from sivgap.plan.work import Lengths, Phase, panels, phases
+from sivgap.runs.read import read_yaml
 from sivgap.runs.trajectory import Line, Trajectory
 from sivgap.tasks.load import Dataset
 
@@ -50,8 +50,11 @@ def from_runs(config: TrainConfig, dataset: Dataset, texts: Texts, hardware: Map
     """By the newest run in ``runs_dir`` of the same model, engine, verifier and task on the same hardware."""
     found = sorted(Path(config.runs_dir).glob("*/status.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in found:
-        status = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        lines = Trajectory(path.parent / "trajectory.jsonl").read()
+        try:
+            status = read_yaml(path, path.parent) or {}
+            lines = Trajectory(path.parent / "trajectory.jsonl").read()
+        except (OSError, ValueError, RunError):
+            continue  # damaged; there may be another
         if _same_machine(status.get("hardware", {}), hardware) and any(line["step"] for line in lines):
             earlier = _read(path.parent / "config.yaml")
             if earlier is not None and _alike(config, dataset, earlier):
@@ -65,8 +68,8 @@ def _same_machine(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def _read(path: Path) -> TrainConfig | None:
     try:
-        return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError):
+        return TrainConfig.model_validate(read_yaml(path, path.parent))
+    except (OSError, ValueError, RunError):
         return None  # of another version, or not a run
 
 

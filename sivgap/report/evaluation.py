@@ -43,7 +43,7 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     cards = [(label, number(said[key])) for label, key in _SHOWN]
     page = page_of_evaluation(found, title, size, cards, warnings, shown)
     write_text(folder / "report.html", page)
-    write_json(folder / "evaluation.json", said)
+    write_json(folder / "evaluation.json", said, folder)
     lines = Lines(title=f"{title}: {size}", title_justify="left")
     lines.add_column("")
     lines.add_column("± standard error over prompts", justify="right")

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet as parquet
-import yaml
 from numpy.typing import NDArray
 
 from sivgap.errors import RunError
 from sivgap.gap.gap import Gap, gap, relative_gap
 from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
+from sivgap.runs.read import read_parquet, read_yaml
+from sivgap.runs.sums import Damaged
 
 Array = NDArray[np.float64]
 
@@ -84,11 +83,13 @@ def read_evaluation(folder: Path) -> Evaluation:
         RunError: If it is none, or damaged.
     """
     try:
-        table = parquet.read_table(folder / "scores.parquet").to_pandas()
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        status = yaml.safe_load((folder / "status.json").read_text(encoding="utf-8"))
-    except (OSError, pyarrow.ArrowException, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:120]
+        table = read_parquet(folder / "scores.parquet", folder)
+        config = read_yaml(folder / "config.yaml", folder)
+        status = read_yaml(folder / "status.json", folder)
+    except Damaged:
+        raise
+    except (OSError, ValueError, RunError) as error:
+        reason = " ".join(str(error).split())[:160]
         raise RunError(f"{folder}: no readable evaluation ({reason}); make it with sivgap.evaluate") from error
     prompts = table["problem_id"].nunique()
 

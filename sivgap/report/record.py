@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from sivgap.errors import RunError
 from sivgap.runs.names import epoch_name
+from sivgap.runs.read import read_json, read_parquet, read_yaml
 from sivgap.runs.trajectory import Trajectory
 
 Line = dict[str, Any]
@@ -46,22 +45,24 @@ def read_record(path: Path) -> Record:
     if not any(line.get("split") == "test" for line in lines):
         raise RunError(f"{path}: nothing has been measured on the held-out panel yet")
     try:
-        status = json.loads((path / "status.json").read_text(encoding="utf-8"))
-        config = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        status = read_json(path / "status.json", path)
+        config = read_yaml(path / "config.yaml", path)
+        if not isinstance(status, dict) or not isinstance(config, dict):
+            raise ValueError("expected settings, found something else")
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: status.json or config.yaml cannot be read ({str(error)[:120]})") from error
     epochs = sorted({float(line["epoch"]) for line in lines})
     samples = {}
     for epoch in {epochs[0], epochs[-1]}:
         file = path / "samples" / f"{epoch_name(epoch)}.parquet"
         if file.is_file():
-            samples[epoch] = _samples(file)
-    return Record(path, lines, status, config or {}, samples)
+            samples[epoch] = _samples(path, file)
+    return Record(path, lines, status, config, samples)
 
 
-def _samples(file: Path) -> pd.DataFrame:
+def _samples(path: Path, file: Path) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(file)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: cannot be read ({str(error)[:120]}); delete it to report without samples") from error
-    return frame[frame["split"] == "test"]
+        frame = read_parquet(file, path)
+        return frame[frame["split"] == "test"]
+    except (RunError, KeyError) as error:
+        raise RunError(f"{error}; delete it to report without samples") from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sivgap.errors import RunError
 from sivgap.report.record import Record, read_record
 from sivgap.runs.names import epoch_name
+from sivgap.runs.read import read_parquet
 from sivgap.sweep.manifest import Progress, Sweep
 
 _IGNORED = ("seed", "tracking", "runs_dir", "fresh", "plan", "engine.batch_size", "engine.threads")
@@ -76,10 +77,7 @@ def label(setting: Setting) -> str:
 def accuracies(record: Record, epoch: float, split: str, who: str) -> pd.Series[float]:
     """Accuracy by problem at one measurement: of the solver the mean over its samples, of the verifier its choice."""
     file = record.path / "samples" / f"{epoch_name(epoch)}.parquet"
-    try:
-        rows = pd.read_parquet(file, columns=["split", "problem_id", "sample", "correct", "selected"])
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: cannot be read ({str(error)[:100]})") from error
+    rows = read_parquet(file, record.path, ["split", "problem_id", "sample", "correct", "selected"])
     rows = rows[rows["split"] == split]
     rows = rows[rows["sample"] >= 0] if who == "solver" else rows[rows["selected"]]
     return rows.groupby("problem_id", sort=True)["correct"].mean()

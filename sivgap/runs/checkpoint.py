@@ -15,7 +15,11 @@ from torch import Tensor
 from sivgap.errors import RunError
 from sivgap.runs.files import write_folder
 from sivgap.runs.names import STOP_MARK
+from sivgap.runs.read import read_json
+from sivgap.runs.sums import Damaged, check
 from sivgap.update.example import Example
+
+_STATE, _TRAJECTORY = "state.json", "trajectory.jsonl"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Checkpoint:
         optimizer: The optimiser's state as named tensors.
         labels: Examples already chosen for half epochs to come (``refresh=epoch``).
         queue: Examples of the half epoch under way that are still to be trained on, in order.
+        trajectory: All measurements so far, as they were written; None in checkpoints of older versions.
     """
 
     progress: Progress
@@ -62,6 +67,7 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     labels: list[Example]
     queue: list[Example]
+    trajectory: str | None = None
 
 
 def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
@@ -75,7 +81,9 @@ def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
             "labels": [asdict(example) for example in checkpoint.labels],
             "queue": [asdict(example) for example in checkpoint.queue],
         }
-        (aside / "state.json").write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+        (aside / _STATE).write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+        if checkpoint.trajectory is not None:
+            (aside / _TRAJECTORY).write_text(checkpoint.trajectory, encoding="utf-8")
 
     write_folder(folder / name, fill)
     _prune(folder, name)
@@ -90,34 +98,55 @@ def _prune(folder: Path, newest: str) -> None:
     """Keep all weights of half epochs, and the newest two states to resume from; drop overtaken stops in between."""
     names = sorted(p.name for p in folder.glob("epoch=*"))
     for name in names[: names.index(newest)]:
-        if STOP_MARK in name:
+        if STOP_MARK in name and not (folder / name).is_symlink():
             shutil.rmtree(folder / name)
     for name in sorted(p.name for p in folder.glob("epoch=*"))[:-2]:
-        for file in ("optimizer.safetensors", "state.json"):
+        for file in (_STATE, "optimizer.safetensors", _TRAJECTORY):  # without the first nobody reads the others
             (folder / name / file).unlink(missing_ok=True)
 
 
-def load_newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that can be gone on from, or None.
+def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that can be gone on from, or None if there never was one; and a sentence on each that is
+    newer, but damaged.
 
     Raises:
-        RunError: If its files cannot be read.
+        RunError: If all are damaged.
     """
-    found = sorted(p for p in folder.glob("epoch=*") if (p / "state.json").exists())
-    if not found:
-        return None
-    try:
-        state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
-        labels, queue = ([_example(stored) for stored in state[name]] for name in ("labels", "queue"))
-        return Checkpoint(
-            Progress(**state["progress"]),
-            load_file(found[-1] / "weights.safetensors"),
-            load_file(found[-1] / "optimizer.safetensors"),
-            labels,
-            queue,
-        )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RunError(
-            f"{found[-1]}: this checkpoint cannot be read ({str(error)[:100]}); delete it to go on from the one "
-            "before, or start over with fresh=true"
-        ) from error
+    found = sorted((p for p in folder.glob("epoch=*") if (p / _STATE).exists()), reverse=True)
+    said: list[str] = []
+    for path in found:
+        try:
+            return _load(path), said
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError, Damaged) as error:
+            said.append(f"{path}: this checkpoint is damaged ({' '.join(str(error).split())[:160]})")
+    if said:
+        raise RunError(f"{said[0]}, and there is none before it; start over with fresh=true, or delete {folder}")
+    return None, []
+
+
+def _load(path: Path) -> Checkpoint:
+    for file in sorted(path.iterdir()):
+        if file.is_symlink() or not file.is_file():
+            raise ValueError(f"{file.name} is no ordinary file")
+        check(path, file)
+    state = read_json(path / _STATE)
+    labels, queue = ([_example(stored) for stored in state[name]] for name in ("labels", "queue"))
+    kept = path / _TRAJECTORY
+    return Checkpoint(
+        _progress(state["progress"]),
+        load_file(path / "weights.safetensors"),
+        load_file(path / "optimizer.safetensors"),
+        labels,
+        queue,
+        kept.read_text(encoding="utf-8") if kept.exists() else None,
+    )
+
+
+def _progress(stored: dict[str, Any]) -> Progress:
+    """ValueError if a count is none."""
+    progress = Progress(**stored)
+    for name in ("half", "rounds", "step_in_half", "step", "loss_steps", "tokens"):
+        count = getattr(progress, name)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ValueError(f"{name} is {str(count)[:20]!r}, expected a count")
+    return progress

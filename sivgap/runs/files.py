@@ -7,29 +7,48 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sivgap.runs.sums import digest_of, note
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file aside, sync it, and rename it to `path`."""
+
+def write_atomically(path: Path, write: Callable[[Path], None], root: Path | None = None) -> None:
+    """Let `write` fill a file aside, sync it, and rename it to `path`; its checksum goes to those of `root`."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write(aside)
-    _sync(aside)
-    os.replace(aside, path)
+    try:
+        write(aside)
+        _sync(aside)
+        if root is not None:
+            note(root, path, digest_of(aside))
+        os.replace(aside, path)
+    except BaseException:
+        with suppress(OSError):  # the disk may be full, or gone; what went wrong first is what matters
+            aside.unlink(missing_ok=True)
+        raise
     _sync(path.parent)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, root: Path | None = None) -> None:
     def fill(aside: Path) -> None:
         aside.write_text(text, encoding="utf-8")
 
-    write_atomically(path, fill)
+    write_atomically(path, fill, root)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, root: Path | None = None) -> None:
     """Write `value`; a number that does not exist becomes null."""
-    write_text(path, json.dumps(finite(value), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(finite(value), indent=2, allow_nan=False) + "\n", root)
+
+
+def drop_unfinished(folder: Path) -> None:
+    """Delete what writers that were killed have left aside in `folder`; call it while nobody else can write there."""
+    for left in folder.glob(".*.tmp"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def finite(value: Any) -> Any:
@@ -44,14 +63,19 @@ def finite(value: Any) -> Any:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let `fill` fill a folder aside, sync every file, and rename it to `path`, replacing what was there."""
+    """Let `fill` fill a folder aside, note checksums, sync all, and rename it to `path`, replacing what was there."""
     aside = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    fill(aside)
-    for file in aside.iterdir():
-        _sync(file)
-    _sync(aside)
+    try:
+        fill(aside)
+        for file in sorted(aside.iterdir()):
+            _sync(file)
+            note(aside, file, digest_of(file))
+        _sync(aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     old = path.with_name(f".{path.name}.old.tmp")
     if path.exists():  # moved away whole: a kill while it is being deleted must not leave half of it under its name
         shutil.rmtree(old, ignore_errors=True)

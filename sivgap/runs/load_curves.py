@@ -15,6 +15,7 @@ from sivgap.dynamics.bootstrap import PromptCurves
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
 from sivgap.errors import ConfigError, RunError
 from sivgap.runs.names import epoch_name
+from sivgap.runs.read import read_parquet
 from sivgap.runs.trajectory import Trajectory
 
 Split = Literal["train", "test"]
@@ -81,12 +82,13 @@ def from_csv(path: Path, unit: Unit, solver: SolverEstimate) -> list[Curves]:
         raise ConfigError(f"csv={path}: no such file")
     try:
         table = pd.read_csv(path, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError, OverflowError) as error:
         raise RunError(f"{path}: not a CSV file that can be read ({' '.join(str(error).split())[:120]})") from error
+    table.columns = [str(column) for column in table.columns]
     table = _renamed(table, unit, solver) if unit == "token" or solver == "all" else table
     if _RUN not in table.columns:
         return [read_curves(table, path.name)]
-    return [read_curves(one, f"{path.name}, run {name}") for name, one in table.groupby(_RUN, sort=True)]
+    return [read_curves(one, f"{path.name}, run {str(name)[:40]}") for name, one in table.groupby(_RUN, sort=True)]
 
 
 def from_wandb(name: str, split: Split, unit: Unit, solver: SolverEstimate) -> Curves:
@@ -120,7 +122,7 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
         path = folder / "samples" / f"{epoch_name(epoch)}.parquet"
         if not path.is_file():
             return None
-        rows = pd.read_parquet(path, columns=["split", "problem_id", "sample", "nll", "selected"])
+        rows = read_parquet(path, folder, ["split", "problem_id", "sample", "nll", "selected"])
         rows = rows[rows["split"] == split]
         counted = rows[rows["sample"] == 0 if solver == "first" else rows["sample"] >= 0]
         mine.append(counted.groupby("problem_id", sort=True)["nll"].mean())

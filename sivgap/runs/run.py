@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -19,9 +20,11 @@ import yaml
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
 from sivgap.plain import visible
-from sivgap.runs.files import write_json, write_text
+from sivgap.runs.files import drop_unfinished, write_json, write_text
 from sivgap.runs.identity import identity
 from sivgap.runs.names import epoch_name, numbered_directory
+from sivgap.runs.read import read_yaml
+from sivgap.runs.sums import Damaged
 from sivgap.runs.trajectory import Trajectory
 
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "hydra-core", "wandb", "lmfit", "numpy")
@@ -49,6 +52,7 @@ class Run:
     Attributes:
         id: The run's identity with its number among fresh starts; also its W&B id.
         state: ``running``, ``complete``, ``failed`` or ``stopped``, as found when opened.
+        notes: What was found damaged, a sentence each.
     """
 
     def __init__(self, config: TrainConfig, wait: bool = False) -> None:
@@ -78,6 +82,8 @@ class Run:
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         self._lock.flush()
+        for folder in (self.path, self.path / "samples", self.checkpoints):
+            drop_unfinished(folder)
         self._look()
 
     @classmethod
@@ -89,6 +95,7 @@ class Run:
         return run
 
     def _look(self) -> None:
+        self.notes: list[str] = []
         self.trajectory = Trajectory(self.path / "trajectory.jsonl")
         self.status = self._read_status()
         self.state = str(self.status.get("state", "new"))
@@ -99,9 +106,19 @@ class Run:
         """The lock's descriptor: the run stays locked as long as any process that was given it lives."""
         return self._lock.fileno()
 
+    @property
+    def lost(self) -> bool:
+        """Whether what a complete run has measured cannot be read any more: its last checkpoint knows it, too."""
+        try:
+            return not self.trajectory.read()
+        except RunError as error:
+            self.notes.append(str(error))
+            return True
+
     def begin(self, hardware: dict[str, Any], model_commit: str | None) -> None:
         """Write the configuration and mark the run as running."""
-        write_text(self.path / "config.yaml", yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        settings = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+        write_text(self.path / "config.yaml", settings, self.path)
         self.status |= {
             "id": self.id,
             "versions": versions(),
@@ -115,7 +132,12 @@ class Run:
         """Record the run's state, why, and the seconds worked on it over all attempts."""
         seconds = round(self._before + time.monotonic() - self._started, 1)
         self.status |= {"state": state, "reason": reason, "seconds": seconds}
-        write_json(self.path / "status.json", self.status)
+        write_json(self.path / "status.json", self.status, self.path)
+
+    def mark_end(self, state: str, reason: str) -> None:
+        """As `mark`, but where that cannot be written either, what ended the run is still what is told."""
+        with suppress(OSError):
+            self.mark(state, reason)
 
     def reread(self) -> None:
         """Take over what a rank has written into ``status.json``."""
@@ -146,8 +168,11 @@ class Run:
         if not path.exists():
             return {}
         try:
-            status = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            status = read_yaml(path, self.path)
+        except Damaged:
+            self.notes.append(f"{path}: damaged; the run goes on from its checkpoints, and writes it anew")
+            return {}
+        except (OSError, ValueError) as error:
             raise RunError(f"{path}: not readable; repair it, delete it, or use fresh=true") from error
         return status if isinstance(status, dict) else {}
 

@@ -74,7 +74,8 @@ def _asked(epoch: float, split: str, problem: Problem) -> Row:
     }
 
 
-def write_samples(path: Path, rows: Sequence[Row]) -> None:
+def write_samples(path: Path, rows: Sequence[Row], root: Path) -> None:
+    """Write `rows` to `path`, in the run directory `root`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(list(rows))
-    write_atomically(path, lambda aside: frame.to_parquet(aside, index=False))
+    write_atomically(path, lambda aside: frame.to_parquet(aside, index=False), root)

@@ -18,6 +18,10 @@ import pyarrow.parquet as parquet
 
 from sivgap.errors import RunError
 from sivgap.runs.files import write_atomically, write_json
+from sivgap.runs.sums import digest, digest_of
+
+_DIGITS = 16
+"""Of the checksum in a file's name: a folder that several processes add to has no list of them."""
 
 
 class Parts:
@@ -35,6 +39,7 @@ class Parts:
         except OSError as error:
             raise RunError(f"{folder}: cannot be written ({error.strerror}); set store=FOLDER") from error
         self._holding: dict[str, list[Path]] = {}
+        self._checked: set[Path] = set()
         for part in sorted(folder.glob("part-*.parquet")):
             self._note(part, _read(part, columns=["prompt"])["prompt"].unique())
 
@@ -44,23 +49,43 @@ class Parts:
         files = sorted({part for prompt in wanted for part in self._holding.get(prompt, [])})
         if not files:
             return pd.DataFrame()
+        for part in files:
+            self._check(part)
         frames = [_read(part, filters=[("prompt", "in", wanted)]) for part in files]
         return pd.concat(frames, ignore_index=True).drop_duplicates(["prompt", *key], ignore_index=True)
 
     def add(self, rows: pd.DataFrame) -> None:
         """Write `rows` as a new file, all or nothing."""
-        part = self.folder / f"part-{time.time_ns():020d}-{os.getpid()}.parquet"
-        write_atomically(part, lambda aside: rows.to_parquet(aside, index=False))
+        made = pyarrow.BufferOutputStream()
+        rows.to_parquet(made, index=False)
+        data = made.getvalue().to_pybytes()
+        part = self.folder / f"part-{time.time_ns():020d}-{os.getpid()}-{digest(data)[:_DIGITS]}.parquet"
+        write_atomically(part, lambda aside: _fill(aside, data))
+        self._checked.add(part)
         self._note(part, rows["prompt"].unique())
+
+    def _check(self, part: Path) -> None:
+        """Read a file once, to see whether it is what was written; those of older versions do not say."""
+        said = part.stem.rpartition("-")[2]
+        if part not in self._checked and len(said) == _DIGITS and digest_of(part)[:_DIGITS] != said:
+            raise _damaged(part, "it is not what was written")
+        self._checked.add(part)
 
     def _note(self, part: Path, prompts: Iterable[str]) -> None:
         for prompt in prompts:
             self._holding.setdefault(prompt, []).append(part)
 
 
+def _fill(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
 def _read(part: Path, **options: Any) -> pd.DataFrame:
     try:
         return parquet.read_table(part, **options).to_pandas()  # type: ignore[no-any-return]
-    except (pyarrow.ArrowException, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise RunError(f"{part}: damaged ({reason}); delete this file, and what was in it is made again") from error
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+        raise _damaged(part, " ".join(str(error).split())[:100]) from error
+
+
+def _damaged(part: Path, reason: str) -> RunError:
+    return RunError(f"{part}: damaged ({reason}); delete this file, and what was in it is made again")

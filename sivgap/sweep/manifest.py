@@ -22,6 +22,8 @@ from typing import Any, Literal
 
 from sivgap.errors import RunError
 from sivgap.runs.files import write_json
+from sivgap.runs.read import read_json
+from sivgap.runs.sums import Damaged
 
 State = Literal["waiting", "running", "complete", "failed", "stopped", "killed", "lost", "elsewhere"]
 """``killed``: a signal ended its process. ``lost``: its host or launcher died with it. ``elsewhere``: another sweep or
@@ -86,7 +88,7 @@ class Sweep:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            found = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
+            found = read_json(path / "sweep.json", path)
             self.typed_in = Path(found["typed_in"])
             self.jobs = [Job(**{**job, "overrides": tuple(job["overrides"])}) for job in found["jobs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -97,7 +99,7 @@ class Sweep:
     def create(path: Path, jobs: Sequence[Job]) -> Sweep:
         """Write the manifest; the same jobs make the same one."""
         (path / "jobs").mkdir(parents=True, exist_ok=True)
-        write_json(path / "sweep.json", {"typed_in": str(Path.cwd()), "jobs": [asdict(job) for job in jobs]})
+        write_json(path / "sweep.json", {"typed_in": str(Path.cwd()), "jobs": [asdict(job) for job in jobs]}, path)
         return Sweep(path)
 
     def job(self, identity: str) -> Job:
@@ -138,7 +140,7 @@ class Sweep:
 
     def _attempts(self, job: Job) -> list[Attempt]:
         try:
-            return [Attempt(**entry) for entry in json.loads(self._file(job).read_text(encoding="utf-8"))]
+            return [Attempt(**entry) for entry in read_json(self._file(job))]
         except FileNotFoundError:
             return []
         except (ValueError, TypeError) as error:
@@ -192,8 +194,8 @@ def _alive(attempt: Attempt) -> bool:
 
 def _status(run: Path) -> dict[str, Any]:
     try:
-        found = json.loads((run / "status.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(run / "status.json", run)
+    except (OSError, ValueError, Damaged):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -210,6 +212,6 @@ def _last_epoch(run: Path) -> float | None:
     for line in reversed(lines):
         try:
             return float(json.loads(line)["epoch"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return None

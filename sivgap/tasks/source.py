@@ -15,6 +15,13 @@ from sivgap.tasks.problem import Problem
 LONGEST_LINE = 4 * 2**20
 """Bytes of a JSON line. The longest real problem has some 10 kB; a longer line is a wrong file, not a problem."""
 
+_ROWS_AT_ONCE = 64
+_LARGEST_ROWS = 256 * 2**20
+"""Rows of a Parquet file read at once, and their bytes at most: a small file can unpack to any size."""
+
+LONGEST_ID = 1_000
+"""Characters of a problem's id."""
+
 LONGEST_TEXT = 100_000
 """Characters of a field, for the same reason (Parquet has no lines)."""
 
@@ -76,7 +83,9 @@ def _convert(record: Record, where: str, to_problem: ToProblem) -> Problem:
         problem = to_problem(record)
     except ValueError as error:
         raise RunError(f"{where}: {error}") from error
-    if max(len(problem.question), len(problem.solution or "")) > LONGEST_TEXT:
+    if len(problem.id) > LONGEST_ID:
+        raise RunError(f"{where}: an id longer than {LONGEST_ID:,} characters; is this the right file?")
+    if max(len(problem.question), len(problem.reference), len(problem.solution or "")) > LONGEST_TEXT:
         raise RunError(f"{where}: a field longer than {LONGEST_TEXT:,} characters; is this the right file?")
     return problem
 
@@ -88,7 +97,8 @@ def text_field(record: Record, *names: str) -> str:
             if isinstance(record[name], str) and record[name].strip():
                 return str(record[name])
             raise ValueError(f"field {name!r}: expected non-empty text, got {str(record[name])[:60]!r}")
-    raise ValueError(f"missing field {' or '.join(map(repr, names))}; it has {sorted(map(str, record))[:8]}")
+    has = [name[:40] for name in sorted(record)][:8]
+    raise ValueError(f"missing field {' or '.join(map(repr, names))}; it has {has}")
 
 
 def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
@@ -102,14 +112,29 @@ def _json_lines(path: Path) -> Iterator[tuple[str, Record]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"), parse_constant=_no_number)
             except UnicodeDecodeError as error:
                 raise RunError(f"{where}: not UTF-8 (byte {error.start}); convert the file to UTF-8") from error
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # an integer of 5000 digits is no JSONDecodeError
                 raise RunError(f"{where}: not valid JSON ({str(error)[:80]}); expected one object a line") from error
             if not isinstance(record, dict):
                 raise RunError(f"{where}: expected a JSON object, got {type(record).__name__}")
+            if b"\\u" in line and not _is_unicode(record):
+                raise RunError(f"{where}: half a character (\\ud800 to \\udfff alone); expected Unicode text")
             yield where, record
+
+
+def _no_number(name: str) -> None:
+    """NaN and Infinity, which are not JSON but are written by many: what does not exist is null."""
+
+
+def _is_unicode(record: Record) -> bool:
+    """Whether the texts of a record can be written to a file, or given to a tokenizer."""
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, Record]]:
@@ -117,11 +142,17 @@ def _parquet(path: Path) -> Iterator[tuple[str, Record]]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise RunError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0][:100]})") from error
-    for number, record in enumerate(table.to_pylist()):
-        yield f"{path}, row {number}", record
+        with pyarrow.parquet.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                if batch.nbytes > _LARGEST_ROWS:
+                    raise RunError(f"{path}, row {number}: rows of over {_LARGEST_ROWS // 2**20} MiB; the right file?")
+                for record in batch.to_pylist():
+                    yield f"{path}, row {number}", record
+                    number += 1
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise RunError(f"{path}: not a readable Parquet file ({reason})") from error
 
 
 def _identify(problems: list[Problem], where: str) -> list[Problem]:

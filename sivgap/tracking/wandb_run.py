@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyarrow import parquet
-
 from sivgap.config.schema import WandbConfig
 from sivgap.plain import no_formula, visible
 from sivgap.runs.names import epoch_name
+from sivgap.runs.read import read_parquet
 from sivgap.tracking.wandb_server import Held, ask
 
 Line = dict[str, Any]
@@ -134,7 +133,12 @@ class WandbRun:
         if not path.is_file():
             return []
         wanted = [("split", "==", "test")]
-        return parquet.read_table(path, columns=list(_SAMPLE_COLUMNS), filters=wanted).slice(0, self._rows).to_pylist()  # type: ignore[no-any-return]
+        table = read_parquet(path, self._source.folder, list(_SAMPLE_COLUMNS), wanted).head(self._rows)
+        return [{str(k): None if _absent(v) else v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _absent(value: Any) -> bool:
+    return value is None or value != value
 
 
 def _cell(value: Any) -> Any:
