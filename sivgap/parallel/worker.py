@@ -21,7 +21,8 @@ from sivgap.parallel.launch import Handed
 from sivgap.parallel.verdict import End, end_file
 from sivgap.progress import Display
 from sivgap.runs.files import write_json
-from sivgap.runs.run import Run, log_to_file
+from sivgap.runs.log import log_to_file
+from sivgap.runs.run import Run
 from sivgap.signals import StopRequest, follow_parent, listening
 
 _ORPHANED = 60.0

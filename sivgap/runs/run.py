@@ -19,9 +19,9 @@ import yaml
 
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
-from sivgap.plain import visible
 from sivgap.runs.files import drop_unfinished, write_json, write_text
 from sivgap.runs.identity import identity
+from sivgap.runs.log import log_to_file
 from sivgap.runs.names import epoch_name, numbered_directory
 from sivgap.runs.read import read_yaml
 from sivgap.runs.sums import Damaged
@@ -32,18 +32,6 @@ _PACKAGES = ("torch", "transformers", "peft", "accelerate", "hydra-core", "wandb
 
 class RunBusy(RunError):  # noqa: N818 - nothing is wrong
     """Another process is working on the run."""
-
-
-class _LogFile(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """A log that cannot be written ends no run, and is no traceback on the terminal."""
-
-
-class _Plain(logging.Formatter):
-    """Nothing in the log moves a cursor: what an error quotes may come from a stranger."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
 
 
 class Run:
@@ -152,13 +140,7 @@ class Run:
 
     def log_to_file(self) -> logging.Handler:
         """Send this process's log, tracebacks included, to ``sivgap.log``."""
-        handler = _LogFile(self.path / "sivgap.log", encoding="utf-8", errors="backslashreplace")
-        handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger = logging.getLogger("sivgap")
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-        logger.addHandler(handler)
-        return handler
+        return log_to_file(self.path / "sivgap.log")
 
     def close(self) -> None:
         self._lock.close()
@@ -175,17 +157,6 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: not readable; repair it, delete it, or use fresh=true") from error
         return status if isinstance(status, dict) else {}
-
-
-def log_to_file(path: Path) -> logging.Handler:
-    """Send this process's log, tracebacks included, to `path`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("sivgap")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(handler)
-    return handler
 
 
 def run_directory(config: TrainConfig, key: str) -> Path:
