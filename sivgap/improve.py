@@ -21,6 +21,7 @@ from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
 from sivgap.parallel.group import ALONE, Group
 from sivgap.progress import Advance, Display
+from sivgap.reuse import Kept, keep
 from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest, save
 from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
@@ -63,6 +64,7 @@ class Improvement:
         self._labels: list[Example] = []
         self._queue: list[Example] = []
         self._panels = _panels(lab)
+        self._kept = Kept()
         self._started, self._started_at = time.monotonic(), 0
         fixed_labels = self.config.refresh == "never"  # alone needs the initial weights again: a copy of the model
         self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()} if fixed_labels else {}
@@ -181,15 +183,19 @@ class Improvement:
 
     def _own_labels(self, problems: list[Problem]) -> list[Example]:
         """What the model chooses among its own responses."""
-        never = self.config.refresh == "never"
-        round_key = () if never else (self.progress.half, self.progress.rounds)
-        if never:
+        measured, others = self._kept.split(problems)
+        examples = self.lab.choose(measured, *self._kept.of(measured)) if measured else []
+        self._kept = Kept()
+        return examples + (self._sampled_labels(others) if others else [])
+
+    def _sampled_labels(self, problems: list[Problem]) -> list[Example]:
+        if self.config.refresh == "never":
             self.lab.engine.load(self._base_weights)
         else:
             self.lab.hand_over()
         with self.display.phase(f"epoch {self.epoch:g}: sampling and verifying", len(problems)) as advance:
             rollouts, scores = self.lab.sample_and_verify(
-                problems, self.config.n, key_of(self.config.seed, "train", *round_key), self._checked(advance)
+                problems, self.config.n, self._label_stream(), self._checked(advance)
             )
         self.progress = replace(
             self.progress,
@@ -198,6 +204,17 @@ class Improvement:
             seconds_verify=self.progress.seconds_verify + rollouts.seconds_verify,
         )
         return self.lab.choose(problems, rollouts, scores)
+
+    def _label_stream(self) -> int:
+        """The noise of a round's labels."""
+        of_round = () if self.config.refresh == "never" else (self.progress.half, self.progress.rounds)
+        return key_of(self.config.seed, "train", *of_round)
+
+    def _labelled_next(self) -> set[str]:
+        """The problems that are labelled with the weights as they are, and in the same round."""
+        half = self.progress.half
+        halves = [half] if self.config.refresh == "half_epoch" else [half, half + 1] if half % 2 == 0 else []
+        return {self.lab.dataset.train[i].id for one in halves for i in self.schedule.prompts(one)}
 
     def _replayed(self, count: int) -> int:
         """Verification examples that go with `count` others."""
@@ -220,13 +237,13 @@ class Improvement:
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
             with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
-                panel = self.lab.measure(
-                    problems,
-                    samples,
-                    key_of(self.config.seed, "measure"),
-                    self._checked(advance),
-                    *(self._external_now() if split == "train" else ()),
-                )
+                reused = self.config.measure.reuse and split == "train"
+                stream = self._label_stream() if reused else key_of(self.config.seed, "measure")
+                rollouts, scores = self.lab.sample_and_verify(problems, samples, stream, self._checked(advance))
+                if reused:
+                    self._kept = keep(problems, self._labelled_next(), rollouts, scores)
+                external = self._external_now() if split == "train" else ({}, {})
+                panel = self.lab.panel(problems, rollouts, scores, *external)
             if panel is not None:
                 panels[split] = panel
         lines = self._record(panels) if panels else []

@@ -79,22 +79,20 @@ class Lab:
         first = unpack(self.group.gather(pack({"values": scores.values, "unparsed": scores.unparsed}))[0])
         return Scores(first["values"].astype(np.float64), first["unparsed"].astype(np.float64))
 
-    def measure(
+    def panel(
         self,
         problems: Sequence[Problem],
-        samples: int,
-        stream: int,
-        on_batch: OnBatch | None,
+        rollouts: Rollouts,
+        scores: Scores,
         given: Mapping[str, Response] = MappingProxyType({}),
         arriving: Mapping[str, Response] = MappingProxyType({}),
     ) -> Panel | None:
-        """Sample, verify, choose and, for the record alone, grade.
+        """A measurement of what was sampled and verified: choose and, for the record alone, grade.
 
         External responses to some of the problems have been `given`, or are `arriving` right after this measurement.
         The first rank grades, the others return None and go on: grading decides nothing that they need, and a
         comparison that nearly takes too long may end on one rank and not on another.
         """
-        rollouts, scores = self.sample_and_verify(problems, samples, stream, on_batch)
         external = self._external(problems, given, arriving)
         if not self.group.leads:
             return None

@@ -96,6 +96,9 @@ def test_work_is_counted_as_the_schedule_has_it():
     assert found["labels: sampling"].written == 2 * 32 * 4 * 20
     replay = config.update.replay
     assert found["training"].items == pytest.approx(2 * 32 / (1 - replay))
+    reused = composed("experiment=smoke", "measure.reuse=true", "measure.train_prompts=null", "update.replay=0")
+    found = {p.name: p for p in phases(reused, dataset, shape, LENGTHS, asked(reused.verifier, LENGTHS, 4, True))}
+    assert (found["labels: sampling"].items, found["training"].items) == (0, 32)  # the panel has them all
     given = composed("experiment=smoke", "cross.strategy=early", "cross.budget=64", "epochs=2", "update.replay=0")
     found = {p.name: p for p in phases(given, dataset, shape, LENGTHS, asked(given.verifier, LENGTHS, 4, True))}
     assert (found["labels: sampling"].items, found["training"].items) == (0, 64)  # all have an external response

@@ -207,6 +207,9 @@ class MeasureConfig(Settings):
     """Responses a prompt; null is ``n``."""
     pass_at: list[Annotated[int, Field(ge=1)]] = [1, 2, 4, 8, 16]
     """k of pass@k; those above the number of samples are null in the trajectory."""
+    reuse: bool = False
+    """Read the training curve off the rollouts that training then learns from, instead of sampling those prompts twice:
+    the same labels for less. Unbiased, but the panel's noise is a new one at each measurement."""
 
 
 class StoppingConfig(Settings):
@@ -398,6 +401,13 @@ class TrainConfig(SolverConfig):
         ratio = self.measure.every * 2
         if not math.isclose(ratio, round(ratio)):
             raise ValueError(f"measure.every: expected a multiple of 0.5, got {self.measure.every:g}")
+        if self.measure.reuse and (
+            self.refresh not in ("half_epoch", "epoch") or self.measure.samples not in (None, self.n)
+        ):
+            raise ValueError(
+                "measure.reuse: labels and measurements must be of the same weights and number of responses; expected "
+                "refresh=half_epoch or epoch, and measure.samples=null"
+            )
         planned(self.cross, self.epochs)
         most = self.dataset.train_size
         if self.cross.strategy != "none" and most is not None and self.cross.budget > max(most, 1):

@@ -97,6 +97,19 @@ class Rollouts:
         """Response tokens without those that only end it."""
         return [row[: len(row) - end] for row, end in zip(self.tokens, self.ending.ravel(), strict=True)]
 
+    def of(self, prompts: Sequence[int]) -> Rollouts:
+        """The responses to some of the prompts; they have cost nothing again."""
+        samples, places = self.nll.shape[1], np.asarray(prompts, dtype=np.int64)
+        rows = (places[:, None] * samples + np.arange(samples)).ravel()
+        return Rollouts(
+            tokens=[self.tokens[row] for row in rows],
+            nll=self.nll[places],
+            length=self.length[places],
+            ending=self.ending[places],
+            verdicts=None if self.verdicts is None else [self.verdicts[row] for row in rows],
+            answer_logprobs=None if self.answer_logprobs is None else self.answer_logprobs[places],
+        )
+
 
 def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
     """Put batches, each with the places of its prompts, into prompt order."""

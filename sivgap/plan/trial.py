@@ -51,7 +51,8 @@ def _panel(lab: Lab, most: int) -> tuple[Panel, float]:
     count = 1
     while True:
         begun = time.perf_counter()
-        panel = lab.measure(lab.dataset.train[:count], lab.config.n, lab.config.seed, None)
+        problems = lab.dataset.train[:count]
+        panel = lab.panel(problems, *lab.sample_and_verify(problems, lab.config.n, lab.config.seed))
         seconds = time.perf_counter() - begun
         assert panel is not None  # alone, this process leads
         if count >= min(most, len(lab.dataset.train)) or seconds > PATIENCE:

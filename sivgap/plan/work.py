@@ -73,10 +73,10 @@ def asked(verifier: VerifierConfig, lengths: Lengths, n: int, follows_up: bool) 
 
 def phases(config: TrainConfig, dataset: Dataset, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
     """The work of `config` on `dataset`, in Algorithm 1's order; `about` is what all verifiers do about a response."""
-    labelled, taken = _labelled(config, dataset)
+    labelled, taken, reused = _labelled(config, dataset)
     samples = config.measure.samples or config.n
     measured = {split: panel * samples * measurements(config, dataset) for split, panel in panels(config, dataset)}
-    found = _sampled("labels", labelled, config.n, shape, lengths, about)
+    found = _sampled("labels", labelled - reused, config.n, shape, lengths, about)
     found.append(_trained(config, labelled * lengths.examples + taken, shape, lengths))
     for split, responses in measured.items():
         found += _sampled(f"{split} panel", responses / samples, samples, shape, lengths, about)
@@ -95,16 +95,20 @@ def measurements(config: TrainConfig, dataset: Dataset) -> int:
     return sum(schedule.measures(half) for half in range(schedule.halves + 1))
 
 
-def _labelled(config: TrainConfig, dataset: Dataset) -> tuple[int, int]:
-    """Prompts labelled by the model over the run, and prompts whose external response is trained on instead."""
+def _labelled(config: TrainConfig, dataset: Dataset) -> tuple[int, int, float]:
+    """Prompts labelled by the model over the run, prompts whose external response is trained on instead, and how many
+    of the former have been sampled for a measurement (``measure.reuse``)."""
     schedule, timetable = make_schedule(config, len(dataset.train)), make_timetable(config, dataset.train)
     own = given = 0
+    reused, share = 0.0, dict(panels(config, dataset))["train"] / len(dataset.train) if config.measure.reuse else 0.0
     for half in range(schedule.halves):
         with_response = timetable.given(half // 2 + 1)
         prompts = [dataset.train[i].id for i in schedule.prompts(half)]
         outside = sum(name in with_response for name in prompts)
         own, given = own + len(prompts) - outside, given + outside
-    return own, given
+        if schedule.measures(half - half % 2 if config.refresh == "epoch" else half):
+            reused += share * (len(prompts) - outside)
+    return own, given, reused
 
 
 def _sampled(what: str, prompts: float, n: int, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:

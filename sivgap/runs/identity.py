@@ -35,6 +35,8 @@ def identity(config: TrainConfig) -> str:
     del settings["update"]["micro_batch_size"], settings["update"]["checkpointing"]
     if config.update.name == "sft":  # as before there was another update
         del settings["update"]["beta"], settings["update"]["sft_weight"]
+    if not config.measure.reuse:
+        del settings["measure"]["reuse"]
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
     del settings["model"]["tokens"]  # a figure for tables

@@ -1,0 +1,47 @@
+"""Rollouts of a measurement that training learns from, too (``measure.reuse``).
+
+Half epoch by half epoch, Algorithm 1 samples training prompts twice with the same weights: for the curve, and for the
+labels. Here the curve is read off the labels' own rollouts. They are drawn before anything is learnt from them, so the
+measurement is of the same distribution; but its noise is a new one each time, where the fixed panel's stays, and
+differences between measurements are noisier for it. Noise belongs to a prompt and a stream, so a response that was not
+kept (the run was killed) is drawn again as it was: labels never depend on what is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sivgap.engines.rollout import Rollouts
+from sivgap.tasks.problem import Problem
+from sivgap.verifiers.question import Scores
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Responses with their scores, and the place of each problem among them; at first none."""
+
+    places: Mapping[str, int] = field(default_factory=dict)
+    rollouts: Rollouts | None = None
+    scores: Scores | None = None
+
+    def split(self, problems: Sequence[Problem]) -> tuple[list[Problem], list[Problem]]:
+        """Those that have been sampled, and the others."""
+        here = [problem for problem in problems if problem.id in self.places]
+        return here, [problem for problem in problems if problem.id not in self.places]
+
+    def of(self, problems: Sequence[Problem]) -> tuple[Rollouts, Scores]:
+        """What is kept of `problems`, all of which have been sampled."""
+        assert self.rollouts is not None
+        assert self.scores is not None
+        places = [self.places[problem.id] for problem in problems]
+        scores = Scores(self.scores.values[places], self.scores.unparsed[places])
+        return self.rollouts.of(places), scores
+
+
+def keep(measured: Sequence[Problem], wanted: set[str], rollouts: Rollouts, scores: Scores) -> Kept:
+    """Of what was `measured` the responses to the problems that are `wanted`."""
+    places = [i for i, problem in enumerate(measured) if problem.id in wanted]
+    everything = Kept({problem.id: i for i, problem in enumerate(measured)}, rollouts, scores)
+    mine = [measured[i] for i in places]
+    return Kept({problem.id: i for i, problem in enumerate(mine)}, *everything.of(mine)) if mine else Kept()
