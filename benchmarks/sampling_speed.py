@@ -55,10 +55,12 @@ class Case:
     rows: int
     samples: int
     tokens: int
+    dtype: str = "float32"
 
     @property
     def name(self) -> str:
-        return f"{self.model}, batch {self.rows}, N {self.samples}, {self.tokens} tokens"
+        kind = "" if self.dtype == "float32" else f", {self.dtype}"
+        return f"{self.model}, batch {self.rows}, N {self.samples}, {self.tokens} tokens{kind}"
 
 
 CASES = [
@@ -67,6 +69,8 @@ CASES = [
     *(Case("100 M", rows, 8, 16) for rows in (8, 64, 256)),
     *(Case("10 M", 256, samples, 32) for samples in (1, 64)),
     *(Case("10 M", 256, 8, tokens) for tokens in (8, 128)),
+    Case("10 M", 256, 8, 32, "bfloat16"),
+    *(Case("100 M", rows, 8, 16, "bfloat16") for rows in (8, 64, 256)),
 ]
 
 
@@ -95,7 +99,7 @@ def prompts_of(case: Case) -> list[Prompt]:
 
 def contest(case: Case, repeats: int) -> dict[str, float]:
     """Seconds of both, tokens made, and operations of the tokens if none were shared."""
-    model, prompts = model_of(case.model), prompts_of(case)
+    model, prompts = model_of(case.model).to(getattr(torch, case.dtype)), prompts_of(case)
     end = AutoTokenizer.from_pretrained(WEIGHTS).eos_token_id if case.model == "embedded" else VOCABULARY
     engine = HFEngine(model, [end], 0, case.rows)
     longest = max(len(p.tokens) for p in prompts)
@@ -154,7 +158,12 @@ def draw(found: dict[str, dict[str, float]]) -> None:
     figure, axis = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for model, colour in zip(SIZES, ("#0072B2", "#009E73", "#D55E00"), strict=True):
         cases = [
-            c for c in CASES if c.model == model and c.samples == 8 and c.tokens == (16 if model == "100 M" else 32)
+            c
+            for c in CASES
+            if c.model == model
+            and c.samples == 8
+            and c.tokens == (16 if model == "100 M" else 32)
+            and c.dtype == "float32"
         ]
         for who, style in (("sivgap", "o-"), ("generate", "o--")):
             rates = [found[c.name]["tokens"] / found[c.name][who] for c in cases]
@@ -196,13 +205,14 @@ def main() -> None:
         worse = regressions(found)
         print("\n".join(worse) or "no ratio is below three quarters of the one on record")
         sys.exit(1 if worse else 0)
+    dtypes = {case.name: case.dtype for case in CASES}
     rows = [
         [
             name,
             f"{each['tokens'] / each['sivgap']:,.0f}",
             f"{each['tokens'] / each['generate']:,.0f}",
             f"{each['generate'] / each['sivgap']:.2f}",
-            f"{machine.seconds(each['flops']) / each['sivgap']:.2f}",
+            f"{machine.seconds(each['flops'], dtypes[name]) / each['sivgap']:.2f}",
         ]
         for name, each in found.items()
     ]
@@ -213,7 +223,7 @@ def main() -> None:
     about = {"hardware": hardware, "torch": torch.__version__, "matrix": machine.matrix, "bandwidth": machine.bandwidth}
     (RESULTS / "sampling_speed.json").write_text(json.dumps({**about, "cases": found}, indent=1) + "\n")
     (RESULTS / "sampling_speed.md").write_text(
-        f"# Sampling, beside transformers.generate\n\nfloat32, {hardware['cores']} cores, "
+        f"# Sampling, beside transformers.generate\n\nfloat32 unless a line says otherwise, {hardware['cores']} cores, "
         f"{hardware['threads']} threads, torch {torch.__version__}; "
         f"measured in the same run: {rates}, memory {machine.bandwidth / 1e9:.1f} GB/s. "
         "Medians of alternating runs. *Of the roofline*: what the matrices alone would take at that rate if no token "
