@@ -16,6 +16,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.cross.collect import collect
 from sivgap.cross.external import Response, Timetable, make_timetable
 from sivgap.engines.noise import key_of
+from sivgap.errors import RunError
 from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel, summarise
@@ -89,7 +90,12 @@ class Improvement:
     def resume(self) -> None:
         """Go on from the newest checkpoint, forgetting what was measured after it; or from the start."""
         found, damaged = load_newest(self.run.checkpoints)
-        self.group.wait()  # no rank may write the next one before all have read this one
+        stands = json.dumps(found and asdict(found.progress)).encode()
+        if any(other != stands for other in self.group.gather(stands)):  # none writes the next one before all have read
+            raise RunError(
+                f"{self.run.checkpoints}: the processes of this run see different checkpoints; it must be on a file "
+                "system that shows all machines the same, run the same command once it does"
+            )
         for sentence in damaged:
             self.display.say(f"{sentence}; going on from the one before")
         if found is not None:
@@ -314,19 +320,12 @@ class Improvement:
     def _checkpoint(self) -> None:
         learner = self.lab.learner
         name = epoch_name(self.epoch, self.progress.step_in_half)
+        if self.group.leads or learner.sharded:
+            weights, moments = learner.trained(), learner.optimizer_state()
         if self.group.leads:
-            save(
-                self.run.checkpoints,
-                name,
-                Checkpoint(
-                    self.progress,
-                    learner.trained(),
-                    learner.optimizer_state(),
-                    self._labels,
-                    self._queue,
-                    self.run.trajectory.text(),
-                ),
-            )
+            written = self.run.trajectory.text()
+            done = Checkpoint(self.progress, weights, moments, self._labels, self._queue, written)
+            save(self.run.checkpoints, name, done)
         self.group.wait()  # a rank that went on, and ended, would take the first one along before it is written
 
     def _checked(self, advance: Advance) -> Advance:

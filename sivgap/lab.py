@@ -52,7 +52,11 @@ class Lab:
     group: Group = ALONE
 
     def hand_over(self) -> None:
-        """Let the engine sample with the weights in training."""
+        """Let the engine sample with the weights in training; of those that are sharded one at a time is whole."""
+        if self.learner.sharded:
+            for name, weight in self.learner.merged_weights():
+                self.engine.load({name: weight})
+            return
         write = self.learner.write_adapter if self.learner.has_adapter else None
         self.engine.load(dict(self.learner.merged_weights()), write)
 
@@ -192,7 +196,9 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
     loaded = solver.loaded
     check_targets(config.model, loaded.model)
     kind = Rpo if config.update.name == "rpo" else Sft
-    learner = kind(loaded.model, config.model, config.update, config.seed, pad_token(loaded), group)
+    learner = kind(
+        loaded.model, config.model, config.update, config.seed, pad_token(loaded), group, config.launch.shard
+    )
     with comparer() as answers:
         bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)

@@ -6,18 +6,22 @@ each time, because merging and unmerging in place drifts.
 
 With several processes the examples of a step are dealt out, and the gradients of the ranks are added up after their
 backward passes. Not by DDP: it averages over ranks, where the loss is a mean over tokens and the shares are uneven, and
-it wants a backward pass of each, where a rank may have no example.
+it wants a backward pass of each, where a rank may have no example. Sharded (`shards`), every rank takes as many passes
+as the others; one that has no example left takes part with one that counts nothing.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
@@ -31,6 +35,10 @@ from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
 from sivgap.update.example import Example
 from sivgap.update.micro_batches import micro_batches
+from sivgap.update.shards import merged, part_of, shard_out, whole, without_weights
+
+Shares = Sequence[NDArray[np.int64]]
+"""For each rank its examples' places in a step."""
 
 
 class Sft:
@@ -43,6 +51,7 @@ class Sft:
         seed: Of the adapters' initial weights and of dropout.
         pad_token: Any valid token id.
         group: The processes that share every step.
+        sharded: Whether they share the weights in training, too.
     """
 
     def __init__(
@@ -53,20 +62,24 @@ class Sft:
         seed: int,
         pad_token: int,
         group: Group = ALONE,
+        sharded: bool = False,
     ) -> None:
         self._config, self._seed, self._pad, self._group = config, seed, pad_token, group
-        own = copy.deepcopy(model)
+        self.sharded = sharded
+        own = without_weights(model) if sharded else copy.deepcopy(model)
         own.set_attn_implementation("sdpa")
         torch.manual_seed(key_of(seed, "adapter") % 2**63)
         if config.parameters == "lora":
             own = get_peft_model(own, _lora(model_config, config))  # type: ignore[assignment]
-        else:
+        elif not sharded:
             own = own.float().requires_grad_(True)
+        if sharded:
+            shard_out(own, {*(model._no_split_modules or ())}, group, all_trained=config.parameters == "full")
         half = model.dtype == torch.bfloat16
         mixed = "bf16" if half and config.parameters == "full" else "no"
         self._accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=mixed)
         self._raw = own
-        self._head = output_head(own)
+        self._head = replace(output_head(model), module=own.get_output_embeddings())
         self._at_once = config.micro_batch_size or config.batch_size
         self._checkpointing = False
         if config.checkpointing:
@@ -89,9 +102,8 @@ class Sft:
         self._model.train()
         total = self._count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
-        mine = [batch[i] for i in shares[rank]]
-        loss_sum = self._over_ranks(self._backward(mine, total, seed))
-        norm = self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm)
+        loss_sum = self._over_ranks(self._backward(batch, shares, total, seed))
+        norm = whole(self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm))
         if not (torch.isfinite(torch.tensor(loss_sum)) and bool(torch.isfinite(torch.as_tensor(norm)))):
             self._optimizer.zero_grad(set_to_none=True)
             raise RunError(
@@ -102,26 +114,38 @@ class Sft:
         self._optimizer.zero_grad(set_to_none=True)
         return loss_sum
 
-    def _backward(self, examples: Sequence[Example], total: int, seed: int) -> float:
-        """The loss of `examples` over `total`; its gradients are left in the parameters.
+    def _backward(self, batch: Sequence[Example], shares: Shares, total: int, seed: int) -> float:
+        """The loss of this rank's share of `batch` over `total`; its gradients are left in the parameters.
 
         What does not fit into memory is tried again, from now on with activations computed twice, then by halves.
         """
         torch.manual_seed(seed)
         try:
             loss_sum = 0.0
-            for part in micro_batches(examples, self._at_once):
-                loss = self._loss(part) / total
+            for part, counts in self._parts(batch, shares):
+                loss = counts * self._loss(part) / total
                 self._accelerator.backward(loss)
                 loss_sum += float(loss.detach())
             return loss_sum
         except torch.OutOfMemoryError as error:
-            self._make_room(max(example.tokens for example in examples), error)
-        return self._backward(examples, total, seed)
+            self._make_room(max(example.tokens for example in batch), error)
+        return self._backward(batch, shares, total, seed)
+
+    def _parts(self, batch: Sequence[Example], shares: Shares) -> list[tuple[Sequence[Example], int]]:
+        """This rank's micro-batches, each counted once. Sharded, as many as any rank has: the rest are not counted."""
+        mine: list[tuple[Sequence[Example], int]]
+        mine = [(part, 1) for part in micro_batches([batch[i] for i in shares[self._group.rank]], self._at_once)]
+        passes = -(-max(map(len, shares)) // self._at_once) if self.sharded else 0
+        return mine + [(batch[:1], 0)] * (passes - len(mine))
 
     def _make_room(self, longest: int, error: torch.OutOfMemoryError) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()
+        if self.sharded:  # the other ranks wait in the same pass, and cannot try again with this one
+            raise RunError(
+                f"examples of up to {longest} tokens do not fit the GPU's memory for training; set "
+                "update.checkpointing=true, lower update.micro_batch_size or sampling.max_new_tokens"
+            ) from error
         if self._config.checkpointing is None and not self._checkpointing:
             self._compute_activations_twice()
         elif self._at_once > 1:
@@ -145,10 +169,10 @@ class Sft:
         return sum(len(example.response) for example in batch)
 
     def _over_ranks(self, loss: float) -> float:
-        """Add up the gradients of all ranks, and `loss`; those of a rank without examples are zero."""
+        """Add up `loss` of all ranks, and gradients, unless FSDP has; those of a rank without examples are zero."""
         if self._group.size == 1:
             return loss
-        trained = [p for p in self._raw.parameters() if p.requires_grad]
+        trained = [p for p in self._raw.parameters() if p.requires_grad and not self.sharded]
         for parameter in trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -177,13 +201,17 @@ class Sft:
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Weights that differ from the initial model's, by the names they have there."""
         if self._config.parameters == "full":
-            yield from self._raw.named_parameters()
+            for name, parameter in self._raw.named_parameters():
+                yield name, whole(parameter)
             return
         for name, module in self._raw.named_modules():
             if isinstance(module, LoraLayer):
-                base = module.get_base_layer().weight
-                merged = base.float() + module.get_delta_weight("default").float()
-                yield name.removeprefix("base_model.model.") + ".weight", merged.to(base.dtype)
+                base, own_name = module.get_base_layer().weight, name.removeprefix("base_model.model.") + ".weight"
+                if self.sharded:
+                    down, up = module.lora_A["default"].weight, module.lora_B["default"].weight
+                    yield own_name, merged(base, down, up, module.scaling["default"])
+                else:
+                    yield own_name, (base.float() + module.get_delta_weight("default").float()).to(base.dtype)
 
     @property
     def has_adapter(self) -> bool:
@@ -194,17 +222,25 @@ class Sft:
         self._raw.save_pretrained(str(folder), save_embedding_layers=False)
 
     def trained(self) -> dict[str, Tensor]:
-        """The trained tensors by name: adapters, or all weights."""
-        return {n: p.detach().cpu().contiguous() for n, p in self._raw.named_parameters() if p.requires_grad}
+        """The trained tensors by name: adapters, or all weights. Sharded, all ranks ask and the first one gets them."""
+        return self._gathered((n, p) for n, p in self._raw.named_parameters() if p.requires_grad)
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """AdamW's moments and step counts as named tensors."""
+        """AdamW's moments and step counts as named tensors, as `trained`."""
         names = {p: n for n, p in self._raw.named_parameters()}
-        return {
-            f"{key}/{names[parameter]}": torch.as_tensor(value).detach().cpu().contiguous().clone()
+        return self._gathered(
+            (f"{key}/{names[parameter]}", torch.as_tensor(value).clone())
             for parameter, state in self._optimizer.optimizer.state.items()
             for key, value in state.items()
-        }
+        )
+
+    def _gathered(self, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        found = {}
+        for name, tensor in tensors:
+            full = whole(tensor.detach())
+            if self._group.leads or not self.sharded:
+                found[name] = full.cpu().contiguous()
+        return found
 
     @torch.no_grad()
     def restore(self, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]) -> None:
@@ -217,12 +253,11 @@ class Sft:
         if own.keys() != weights.keys() or any(own[n].shape != w.shape for n, w in weights.items()):
             raise RunError("the checkpoint's weights do not fit this model; start over with fresh=true")
         for name, weight in weights.items():
-            own[name].copy_(weight)
+            own[name].copy_(part_of(weight, own[name]))
         state = self._optimizer.optimizer.state
         for full_name, value in optimizer.items():
             key, _, name = full_name.partition("/")
-            on_device = value.clone() if key == "step" else value.to(own[name].device, copy=True)
-            state[own[name]][key] = on_device
+            state[own[name]][key] = value.clone() if key == "step" else part_of(value, own[name])
 
 
 def _lora(model: ModelConfig, config: UpdateConfig) -> LoraConfig:
