@@ -7,9 +7,12 @@ and an evaluation that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,10 @@ import yaml
 from sivgap.config.app import run_app
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.errors import RunError, SivgapError, Stopped
+from sivgap.parallel.group import ALONE, Group
+from sivgap.parallel.launch import Handed, in_ranks, work_in_ranks
+from sivgap.parallel.machines import gathered
+from sivgap.parallel.place import find_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +43,8 @@ RESPONSES_AT_ONCE = 4096
 
 
 def main() -> None:
-    run_app("evaluate", EvaluateConfig, evaluate)
+    with gathered():
+        run_app("evaluate", EvaluateConfig, evaluate)
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -52,6 +60,7 @@ def evaluate(config: EvaluateConfig) -> None:
     from sivgap.runs.identity import evaluation_directory
     from sivgap.signals import listening
 
+    config = config.model_copy(update={"launch": find_place(os.environ).settle(config.launch)})
     folder, display = evaluation_directory(config), Display()
     complete = (folder / "evaluation.json").exists()
     if complete and (damage := _damage(folder)) is not None:
@@ -64,15 +73,42 @@ def evaluate(config: EvaluateConfig) -> None:
 
         try:
             with listening() as stop:
-                _measure(config, folder, display, stop)
+                if in_ranks(config.launch):
+                    _measure_in_ranks(config, folder, stop)
+                else:
+                    measure(config, folder, display, stop)
             report_evaluation(folder, display)
         finally:
             return_freed_memory()  # a sweep's next evaluation is made by this process, too
     print(folder)
 
 
-def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopRequest) -> None:
-    """Responses, verdicts and grades of all problems, into ``scores.parquet``."""
+def _measure_in_ranks(config: EvaluateConfig, folder: Path, stop: StopRequest) -> None:
+    """As `measure`, by ``launch.processes`` ranks; the first one writes, unless it dies."""
+    from sivgap.runs.files import write_json
+    from sivgap.runs.log import log_to_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = log_to_file(folder / "sivgap.log")
+    try:
+        settings = config.model_dump(mode="json")
+        work_in_ranks(Handed("evaluate", settings, str(folder), "", config.launch.processes), stop)
+    except SivgapError as error:
+        found = _status(folder)
+        if found.get("state") == "running":  # it died, or was ended with another
+            write_json(folder / "status.json", {**found, "state": "failed", "reason": str(error)}, folder)
+        raise
+    finally:
+        logging.getLogger("sivgap").removeHandler(handler)
+        handler.close()
+
+
+def measure(
+    config: EvaluateConfig, folder: Path, display: Display, stop: StopRequest, group: Group = ALONE
+) -> str | None:
+    """Responses, verdicts and grades of all problems, into ``scores.parquet``; by the first rank of `group`, which the
+    others help to generate.
+    """
     from sivgap.hardware import describe_hardware, keep_freed_memory
     from sivgap.runs.files import write_json, write_text
     from sivgap.runs.run import versions
@@ -82,17 +118,20 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
 
     started = time.monotonic()
     keep_freed_memory()
-    threads_from = settle_threads(config, _status(folder))
+    threads_from = settle_threads(config, _status(folder), group)
     dataset = load_dataset(config.dataset)
+    if not group.leads:
+        _help(config, dataset, group, stop)
+        return None
     split = config.panel.split
     among = dataset.test if split == "test" else dataset.train
     problems = draw_panel(among, config.panel.prompts, config.dataset.data_seed, split)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), folder)
-    about = {"versions": versions(), "hardware": describe_hardware(threads_from=threads_from)}
+    about = {"versions": versions(), "hardware": describe_hardware(group.size, threads_from)}
     write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
-        with _opened(config, dataset) as (store, verifier, comparer), stop.deferred():
+        with stop.deferred(), _opened(config, dataset, group) as (store, verifier, comparer):
             notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
     except SivgapError as error:
         state = "stopped" if isinstance(error, Stopped) else "failed"
@@ -100,6 +139,18 @@ def _measure(config: EvaluateConfig, folder: Path, display: Display, stop: StopR
         raise
     seconds = round(time.monotonic() - started, 1)
     write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds}, folder)
+    return None
+
+
+def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequest) -> None:
+    """The part of all ranks but the first: to generate what it asks for."""
+    from sivgap.grading.equal import comparer
+    from sivgap.parallel.served import serve
+    from sivgap.solver import load_solver, make_bench
+
+    with stop.deferred(), comparer() as answers:
+        solver = load_solver(config, dataset, group)
+        serve(group, [solver.engine, make_bench(config, solver, dataset, answers, group).engine])
 
 
 def _damage(folder: Path) -> str | None:
@@ -126,12 +177,15 @@ def _status(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
+def _opened(
+    config: EvaluateConfig, dataset: Dataset, group: Group
+) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
     """The solver behind its store, and the verifier with its memory beside it."""
     from sivgap.config.schema import VerifierConfig
     from sivgap.engines.noise import key_of
     from sivgap.engines.rollout import Sampling
     from sivgap.grading.equal import comparer
+    from sivgap.parallel.served import asking
     from sivgap.runs.identity import responses_identity, short, verifier_identity
     from sivgap.solver import check_context, load_solver, make_bench
     from sivgap.store.parts import Parts
@@ -141,7 +195,7 @@ def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[Response
     from sivgap.verifiers.question import Judge
     from sivgap.verifiers.verifier import make_verifier
 
-    solver = load_solver(config, dataset)
+    solver = load_solver(config, dataset, group)
     made_by = responses_identity(config)
     folder = Path(config.store) / f"{config.model.name}-{config.dataset.name}-{short(made_by)}"
 
@@ -156,17 +210,19 @@ def _opened(config: EvaluateConfig, dataset: Dataset) -> Iterator[tuple[Response
         return RememberingJudge(judge, parts, solver.writer)
 
     with comparer() as answers:
-        bench = make_bench(config, solver, dataset, answers)
-        check_context(config, [*dataset.train, *dataset.test], solver, bench)
-        sampling = Sampling(
-            config.n,
-            config.sampling.solver_temperature,
-            config.sampling.max_new_tokens,
-            key_of(config.seed, "evaluate"),
-            config.sampling.top_p,
-        )
-        store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling)
-        yield store, make_verifier(config.verifier, bench, remember), answers
+        bench = make_bench(config, solver, dataset, answers, group)
+        with asking(group, [solver.engine, bench.engine]) as (own, judge):
+            solver, bench = replace(solver, engine=own), replace(bench, engine=judge)
+            check_context(config, [*dataset.train, *dataset.test], solver, bench)
+            sampling = Sampling(
+                config.n,
+                config.sampling.solver_temperature,
+                config.sampling.max_new_tokens,
+                key_of(config.seed, "evaluate"),
+                config.sampling.top_p,
+            )
+            store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling)
+            yield store, make_verifier(config.verifier, bench, remember), answers
 
 
 def _score_all(

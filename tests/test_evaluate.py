@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import run_command
 from hydra import compose, initialize_config_dir
 from scipy.special import comb
 
@@ -198,3 +199,14 @@ def test_a_wrong_setting_ends_with_status_2(overrides, said, command):
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_two_processes_write_what_one_does(tmp_path, by_qe):
+    done = run_command(tmp_path, "evaluate", *FEW, "n=4", "launch.processes=2")
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (pd.read_parquet(where / "scores.parquet") for where in (tmp_path / done.stdout.strip(), by_qe))
+    rounded = ["nll", "score"]
+    pd.testing.assert_frame_equal(ours.drop(columns=rounded), theirs.drop(columns=rounded))
+    np.testing.assert_allclose(ours[rounded], theirs[rounded], atol=1e-4)
+    status = json.loads((tmp_path / done.stdout.strip() / "status.json").read_text())
+    assert (status["state"], status["hardware"]["processes"]) == ("complete", 2)

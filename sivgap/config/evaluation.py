@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from sivgap.config.schema import Settings, SolverConfig
+from sivgap.config.schema import ProcessesConfig, Settings, SolverConfig
 
 
 class WeightConfig(Settings):
@@ -41,3 +41,10 @@ class EvaluateConfig(SolverConfig):
     """k of pass@k; those above ``n`` are left out."""
     store: str = "runs/store"
     """Where responses and verdicts are kept, for every later evaluation that can use them."""
+    launch: ProcessesConfig = ProcessesConfig()
+
+    @model_validator(mode="after")
+    def _in_processes(self) -> EvaluateConfig:
+        if self.engine.name == "vllm" and self.launch.processes > 1:
+            raise ValueError("launch.processes: engine=vllm works in one process; set 1, or use engine=hf")
+        return self

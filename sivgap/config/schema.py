@@ -318,9 +318,12 @@ class TrackingConfig(Settings):
     wandb: WandbConfig = WandbConfig()
 
 
-class LaunchConfig(Settings):
+class ProcessesConfig(Settings):
     processes: int = Field(default=1, ge=1, le=1024)
     """Processes of each machine that share the work of one run; with GPUs, one each. Numbers do not depend on it."""
+
+
+class LaunchConfig(ProcessesConfig):
     shard: bool = False
     """Share out the weights in training, their gradients and AdamW's moments among the processes (FSDP2), too, for
     models that no GPU holds with all of these. Numbers do not depend on it."""
@@ -420,6 +423,8 @@ class TrainConfig(SolverConfig):
         if self.engine.name == "vllm":
             if self.launch.processes > 1:
                 raise ValueError("launch.processes: engine=vllm works in one process; set 1, or use engine=hf")
+            if self.launch.shard:
+                raise ValueError("launch.shard: engine=vllm takes weights from one process; set false, or engine=hf")
             if self.engine.handover == "adapter" and self.update.parameters == "full":
                 raise ValueError("engine.handover: update.parameters=full has no adapters; set merged")
         if self.update.replay > 0 and self.dataset.name != "arithmetic":

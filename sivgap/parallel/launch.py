@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sivgap.config.schema import LaunchConfig
+from sivgap.config.schema import LaunchConfig, ProcessesConfig
 from sivgap.errors import Stopped
 from sivgap.parallel.others import Alone, Following, Leading, Others
 from sivgap.parallel.place import bare, find_place
@@ -58,9 +58,10 @@ class Handed:
     meeting: tuple[str, int, str] | None = None
 
 
-def in_ranks(launch: LaunchConfig) -> bool:
+def in_ranks(launch: ProcessesConfig) -> bool:
     """Whether a run has ranks, or is worked on by the process that was started."""
-    return launch.processes > 1 or launch.shard or find_place(os.environ).nodes > 1
+    sharded = isinstance(launch, LaunchConfig) and launch.shard
+    return launch.processes > 1 or sharded or find_place(os.environ).nodes > 1
 
 
 def work_in_ranks(handed: Handed, stop: StopRequest, lock: int | None = None) -> str | None:

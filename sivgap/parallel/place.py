@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from sivgap.config.schema import LaunchConfig
+from sivgap.config.schema import LaunchConfig, ProcessesConfig
 from sivgap.errors import ConfigError
+
+Launch = TypeVar("Launch", bound=ProcessesConfig)
 
 _PORTS = 20_000, 12_000
 """First port, and how many, for machines that SLURM has started: below those that systems give away by themselves."""
@@ -44,7 +47,7 @@ class Place:
     served: bool = False
     shard: bool = False
 
-    def settle(self, launch: LaunchConfig) -> LaunchConfig:
+    def settle(self, launch: Launch) -> Launch:
         """`launch` with what the launcher has decided.
 
         Raises:
@@ -58,7 +61,8 @@ class Place:
                     "machine; leave launch.processes out, or let the launcher start one process a machine"
                 )
             processes = self.processes
-        return launch.model_copy(update={"processes": processes, "shard": launch.shard or self.shard})
+        shard = {"shard": launch.shard or self.shard} if isinstance(launch, LaunchConfig) else {}
+        return launch.model_copy(update={"processes": processes, **shard})
 
 
 def find_place(told: Mapping[str, str]) -> Place:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
+from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped, unexpected
 from sivgap.parallel.group import Group, joined
@@ -65,6 +66,10 @@ def _work(handed: Handed, meeting: Path, rank: int) -> End:
 
 
 def _begin(handed: Handed, display: Display, stop: StopRequest, group: Group) -> str | None:
+    if handed.command == "evaluate":
+        from sivgap.evaluate import measure
+
+        return measure(EvaluateConfig.model_validate(handed.settings), Path(handed.path), display, stop, group)
     from sivgap.train import work
 
     config = TrainConfig.model_validate(handed.settings)
