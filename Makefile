@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server, vLLM built for processors.
-.PHONY: setup demo test nodes-test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench \
+.PHONY: setup demo test nodes-test ranks-test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench \
   tiny family clean
 
 setup: $(VENV)/.installed
@@ -46,6 +46,10 @@ test: setup
 # Two hosts at one run, in network namespaces of this machine: needs root.
 nodes-test: setup
 	SIVGAP_TEST_NETNS=1 $(BIN)/python -m pytest -v tests/cluster/test_nodes.py
+
+# Three epochs on one and two processes, LoRA and full, replicated and sharded, resumed 2 -> 1 -> 2: six minutes.
+ranks-test: setup
+	SIVGAP_TEST_RANKS=1 $(BIN)/python -m pytest -v tests/cluster/test_three_epochs.py tests/test_launchers.py
 
 slurm-test: setup
 	launchers/slurm_here.sh start
