@@ -125,7 +125,7 @@ def _start(folder: Path, rank: int, lock: int | None) -> subprocess.Popen[bytes]
 def _watch(ranks: Sequence[subprocess.Popen[bytes]], stop: StopRequest, others: Others) -> list[int | None]:
     """Until all have ended, or those that are left have had their time; exit statuses, None for those left."""
     passed_on, first_end = False, None
-    while any(process.poll() is None for process in ranks):
+    while None in [process.poll() for process in ranks]:  # all of them are asked, whichever still works
         asked = stop.number or others.stop()
         if asked is not None and not passed_on:
             for process in ranks:
