@@ -1,7 +1,8 @@
 """Weights in training shared out among the ranks: FSDP2, each parameter's rows dealt to all of them.
 
 A rank holds its rows of the weights, of their gradients and of AdamW's moments; a layer is whole only while it is
-computed. Gradients are summed over ranks, not averaged: what the loss is divided by is known before (`sft`).
+computed. Of several machines each has all rows. Gradients are summed over ranks, not averaged: what the loss is divided
+by is known before (`sft`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
@@ -32,8 +33,7 @@ def shard_out(model: nn.Module, blocks: set[str], group: Group, all_trained: boo
         group: The ranks.
         all_trained: Whether all weights are trained, in single precision; otherwise as their ``requires_grad`` says.
     """
-    kind = next(model.parameters()).device.type
-    mesh = init_device_mesh(kind, (group.size,))
+    mesh = _mesh(next(model.parameters()).device.type, group)
     own: dict[int, nn.Parameter] = {}
     for part in [*(m for m in model.modules() if type(m).__name__ in blocks), model]:
         if all_trained:
@@ -42,6 +42,15 @@ def shard_out(model: nn.Module, blocks: set[str], group: Group, all_trained: boo
         assert isinstance(sharded, FSDPModule)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo knows sums alone
+
+
+def _mesh(kind: str, group: Group) -> DeviceMesh:
+    """Who has which rows: of several machines each has all of them, so that weights are gathered within a machine and
+    gradients alone go between machines, an eighth of them for each of eight GPUs.
+    """
+    if group.here == 1 or group.size % group.here or group.size == group.here:
+        return init_device_mesh(kind, (group.size,))
+    return init_device_mesh(kind, (group.size // group.here, group.here), mesh_dim_names=("machine", "local"))
 
 
 def _single_precision(part: nn.Module, own: dict[int, nn.Parameter]) -> None:

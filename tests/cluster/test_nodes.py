@@ -115,6 +115,12 @@ def test_two_hosts_have_the_numbers_of_one_process(tmp_path, hosts, alone, launc
     close(tmp_path / out.splitlines()[-1], alone)
 
 
+def test_sharded_within_hosts_and_replicated_across_them(tmp_path, hosts, alone):
+    (code, out, err), _ = finish(start(tmp_path, srun, 29707, "launch.processes=2", "launch.shard=true"), 300)
+    assert code == 0, err
+    close(tmp_path / out.splitlines()[-1], alone)
+
+
 @pytest.mark.parametrize(("launcher", "port"), [(torchrun, 29711), (srun, 29712)])
 def test_a_host_that_is_cut_off_ends_both_and_the_same_command_goes_on(tmp_path, hosts, alone, launcher, port):
     commands = start(tmp_path, launcher, port)
