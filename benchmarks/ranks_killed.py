@@ -25,7 +25,7 @@ from study import RESULTS, seconds
 
 from sivgap.report.tables import markdown
 
-SHORT = ["experiment=smoke", "epochs=3", "engine.threads=1", "launch.processes=2"]
+SHORT = ["experiment=smoke", "epochs=6", "engine.threads=1", "launch.processes=2"]
 LONGEST = 60.0
 """Seconds within which a command must have ended whose rank was killed."""
 
@@ -88,7 +88,7 @@ def main() -> None:
         length = seconds(whole)
         while len(done) < a.kills:
             # Half of a rank's first seconds are imports; ten attempts come to the end of the run together.
-            row = kill_one(a.folder / "killed", a.overrides, moments.uniform(0.1, 0.6) * length, moments.randrange(2))
+            row = kill_one(a.folder / "killed", a.overrides, moments.uniform(0.15, 0.6) * length, moments.randrange(2))
             if row is None:
                 break
             done.append(row)
