@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt
 from sivgap.errors import RunError
+from sivgap.models.template import render
 from sivgap.tasks.problem import Problem
 
 Tokens = Sequence[int] | NDArray[np.int64]
@@ -88,8 +89,8 @@ class PromptWriter:
             {"role": "assistant", "content": _RESPONSE},
             {"role": "user", "content": question.strip()},
         ]
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        _, found, after = str(text).partition(_RESPONSE)
+        text = render(self._tokenizer, messages)
+        _, found, after = text.partition(_RESPONSE)
         if not found:
             raise RunError("the model's chat template drops earlier answers; set model.chat_template=false")
         return tuple(self._tokenizer(after, add_special_tokens=False)["input_ids"])
@@ -174,8 +175,8 @@ class PromptWriter:
         return conversation(self._template, self._examples, question)
 
     def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return list(self._tokenizer(str(text), add_special_tokens=False)["input_ids"])
+        text = render(self._tokenizer, messages)
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def conversation(template: str, examples: Sequence[Problem], question: str) -> list[dict[str, str]]:

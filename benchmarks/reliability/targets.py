@@ -23,6 +23,7 @@ from sivgap.grading.number import to_fraction
 from sivgap.grading.short_answer import accepted_answers, matches, readings
 from sivgap.plain import no_formula, visible
 from sivgap.runs.load_curves import from_csv, from_run
+from sivgap.runs.sums import SUMS
 from sivgap.runs.trajectory import Trajectory
 from sivgap.sweep.manifest import Sweep
 from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
@@ -145,6 +146,7 @@ def trajectories(random_: random.Random) -> bool:
     lines = [{**LINE, "epoch": i / 2, "solver_uncertainty": 2 * 0.7**i} for i in range(random_.randint(1, 7))]
     lines = [hostile.changed(random_, line) if random_.random() < 0.15 else line for line in lines]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    (FOLDER / SUMS).unlink(missing_ok=True)
     path = _written("trajectory.jsonl", hostile.damaged(random_, data) if random_.random() < 0.5 else data)
 
     def read() -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
@@ -30,6 +30,12 @@ from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
 from sivgap.plain import visible
 
+_LONGEST = 400
+"""Characters that a message repeats of what was typed."""
+
+_MOST_ERRORS = 3
+"""Wrong keys told of at once."""
+
 S = TypeVar("S", bound=BaseModel)
 
 
@@ -43,10 +49,13 @@ def run_app(
 
     A job of a sweep that has a manifest goes to `job`, as it was composed, with the sweep's directory.
     """
+    composed = False
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let exceptions reach us; Hydra itself would exit 1 for all of them
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)  # type: ignore[untyped-decorator]
     def main(raw: DictConfig) -> object:
+        nonlocal composed
+        composed = True
         try:
             sweep = Path(str(HydraConfig.get().sweep.dir))
             if job is not None and (sweep / "sweep.json").is_file():
@@ -67,13 +76,13 @@ def run_app(
         sys.exit(1)
     except SivgapError as error:
         _exit(error)
-    except MissingConfigException as error:
-        _exit(ConfigError(_missing(str(error), error.missing_cfg_file)))
     except (HydraException, OmegaConfBaseException) as error:
-        _exit(ConfigError(_composition(str(error), schema)))
+        _exit(ConfigError(explain_composition(error, schema, _typed())))
     except KeyboardInterrupt:
         _exit(Stopped("interrupted; run the same command to go on"))
     except Exception as error:
+        if not composed and "-m" not in sys.argv and "--multirun" not in sys.argv:
+            _exit(ConfigError(explain_composition(error, schema, _typed())))
         _exit(unexpected(error, _log_of(error)))
 
 
@@ -86,13 +95,27 @@ def validate(raw: DictConfig, schema: type[S]) -> S:
     try:
         container: Any = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
         match container:
-            case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}}:
+            case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}} if dataset.isidentifier():
                 container["verifier"]["prompt"] = task_prompt(prompt, dataset)
         return schema.model_validate(container)
     except OmegaConfBaseException as error:
         raise ConfigError(_composition(str(error), schema)) from error
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(e, schema) for e in error.errors())) from error
+        raise ConfigError("; ".join(_explain(e, schema) for e in error.errors()[:_MOST_ERRORS])) from error
+
+
+def explain_composition(error: Exception, schema: type[BaseModel], typed: Sequence[str]) -> str:
+    """What Hydra found wrong with what was `typed`, in a sentence that names the key and what is allowed.
+
+    Of what nobody foresaw (a group set to a number, digits without end) it is no exception of its own.
+    """
+    if isinstance(error, MissingConfigException):
+        return _missing(str(error), error.missing_cfg_file)
+    said = _composition(str(error), schema)
+    keys = [word.lstrip("+~").partition("=")[0] for word in typed]
+    named = any(re.split(r"[.@/]", key)[-1] in said for key in keys if key)
+    short = _short(said)
+    return short if named or not keys else f"{', '.join(key[:60] for key in keys[:6])}: {short}"
 
 
 def all_keys(schema: type[BaseModel]) -> list[str]:
@@ -126,6 +149,11 @@ def _exit(error: SivgapError) -> NoReturn:
     sys.exit(error.status)
 
 
+def _typed() -> list[str]:
+    """The overrides of the command line."""
+    return [word for word in sys.argv[1:] if not word.startswith("-")]
+
+
 def _log_of(error: Exception) -> Path:
     """A file of its own for the traceback of a command that has no log."""
     try:
@@ -145,9 +173,13 @@ def _explain(error: object, schema: type[BaseModel]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not key:
         return message
-    text = f"{key}: {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    text = f"{key}: {message[0].lower()}{message[1:]}, got {_short(repr(error['input']))}"
     near = difflib.get_close_matches(str(error["input"]), re.findall(r"'([^']+)'", message), 1)
     return f"{text}; did you mean {near[0]!r}?" if near else text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _unknown_key(key: str, schema: type[BaseModel]) -> str:
@@ -157,7 +189,7 @@ def _unknown_key(key: str, schema: type[BaseModel]) -> str:
     siblings = [k for k in keys if k.rpartition(".")[0] == parent]
     allowed = f"; allowed are {', '.join(siblings)}" if siblings else ""
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown key {key!r}{hint}{allowed}"
+    return f"unknown key {_short(repr(key))}{hint}{allowed}"
 
 
 def _missing(message: str, wanted: str | None) -> str:
@@ -167,7 +199,7 @@ def _missing(message: str, wanted: str | None) -> str:
         return message.splitlines()[0]
     near = difflib.get_close_matches(name, options, 1, 0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{group}={name} does not exist{hint} Available: {', '.join(options)}"
+    return f"{group}={_short(name)} does not exist{hint} Available: {', '.join(options)}"
 
 
 def _composition(message: str, schema: type[BaseModel]) -> str:
@@ -177,7 +209,7 @@ def _composition(message: str, schema: type[BaseModel]) -> str:
     group = re.search(r"Could not override '?([\w/.@]+)'?\.?\s*No match in the defaults list", message)
     if group:
         return _unknown_key(group[1], schema)
-    missing = re.search(r"Missing mandatory value: (\S+)", message)
+    missing = re.search(r"Missing mandatory value: (\S+)(?:.*full_key: (\S+))?", message, re.DOTALL)
     if missing:
-        return f"{missing[1]}: expected a value, add {missing[1]}=..."
+        return f"{missing[2] or missing[1]}: expected a value, add {missing[2] or missing[1]}=..."
     return " ".join(message.split())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sivgap.config.schema import ProcessesConfig, Settings, SolverConfig
+from sivgap.config.schema import FilePath, ProcessesConfig, Settings, SolverConfig
 
 
 class WeightConfig(Settings):
@@ -39,7 +39,7 @@ class EvaluateConfig(SolverConfig):
     weight: WeightConfig = WeightConfig()
     pass_at: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 2, 4, 8, 16, 32, 64, 128])
     """k of pass@k; those above ``n`` are left out."""
-    store: str = "runs/store"
+    store: FilePath = "runs/store"
     """Where responses and verdicts are kept, for every later evaluation that can use them."""
     launch: ProcessesConfig = ProcessesConfig()
 

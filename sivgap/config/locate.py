@@ -6,6 +6,9 @@ from pathlib import Path, PurePosixPath
 
 from sivgap.errors import ConfigError
 
+_LONGEST_PROMPT = 2**20
+"""Bytes of a prompt file."""
+
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -34,7 +37,14 @@ def read_prompt(name: str) -> str:
         ConfigError: If there is no such file.
     """
     for path in (Path(name).expanduser(), conf_dir() / "prompts" / name):
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
+        try:
+            if path.is_file():
+                with path.open("rb") as file:
+                    text = file.read(_LONGEST_PROMPT + 1)
+                if len(text) > _LONGEST_PROMPT:
+                    raise ConfigError(f"prompt file {name!r}: longer than {_LONGEST_PROMPT // 2**20} MiB")
+                return text.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"prompt file {name!r}: cannot be read as text ({str(error)[:80]})") from error
     shipped = sorted(str(p.relative_to(conf_dir() / "prompts")) for p in (conf_dir() / "prompts").rglob("*.txt"))
     raise ConfigError(f"prompt file {name!r} not found: expected a path, or one of {', '.join(shipped)}")

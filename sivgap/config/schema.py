@@ -6,12 +6,22 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sivgap.tiny import EMBEDDED
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _nameable(path: str) -> str:
+    if "\0" in path or len(path) > 4000 or any(len(part.encode(errors="replace")) > 255 for part in path.split("/")):
+        raise ValueError("expected a path, with names of at most 255 bytes")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_nameable)]
+"""A path that a file system can be asked for."""
 
 
 class Settings(BaseModel):
@@ -23,7 +33,7 @@ class Settings(BaseModel):
 class ModelSource(Settings):
     """Where a model comes from, and how it is spoken to."""
 
-    path: str | None = None
+    path: FilePath | None = None
     """Local folder or hub id. Embedded models (``tiny``, ``tiny_m``, ...) have none."""
     revision: str | None = None
     """Branch, tag or commit on the hub; the commit actually loaded is written to ``status.json``."""
@@ -51,9 +61,9 @@ class ModelConfig(ModelSource):
 class DatasetConfig(Settings):
     name: Literal["arithmetic", "gsm8k", "math", "nq_open", "sudoku"]
     """Which task: how to read problems, and how to grade answers."""
-    path: str | None = None
+    path: FilePath | None = None
     """A local ``.jsonl`` or ``.parquet`` file with the training problems, instead of the hub."""
-    test_path: str | None = None
+    test_path: FilePath | None = None
     """Likewise for held-out problems; with ``path`` alone, ``test_share`` of the file is held out."""
     test_share: float = Field(default=0.1, gt=0, lt=1)
     """Share held out of ``path`` where no ``test_path`` is given, chosen by a hash of each problem."""
@@ -68,7 +78,7 @@ class DatasetConfig(Settings):
     """Held-out problems to use, likewise."""
     data_seed: int = Field(default=0, ge=0)
     """Seed of the draw of problems. It does not follow ``seed``, so runs of several seeds share their panels."""
-    prompt: str
+    prompt: FilePath
     """File under ``conf/prompts`` (or any path) with the solver's prompt; ``{question}`` is replaced."""
     few_shot: int = Field(default=0, ge=0, le=64)
     """Worked examples put before each question, taken from training problems that are then not trained on."""
@@ -79,7 +89,7 @@ class VerifierConfig(Settings):
     """``qe`` asks for a score in [0, 1], ``tf`` for True or False (SV); ``mc`` reads Correct against Incorrect,
     ``cot_binary`` and ``cot_score`` justify their verdict first, ``tournament`` compares in pairs, ``ensemble`` joins
     several, ``gold`` is ground truth (MG Appendix C)."""
-    prompt: str
+    prompt: FilePath
     """File with the verifier's prompt; of a shipped one its variant for the dataset, ``mc_sudoku.txt`` for ``mc.txt``,
     where there is one. It follows the response in the same conversation, or stands alone if it has
     ``{question}`` and ``{response}`` (a tournament: ``{response_a}`` and ``{response_b}``)."""
@@ -197,7 +207,7 @@ class SelectionConfig(Settings):
 
 
 class MeasureConfig(Settings):
-    every: float = Field(default=0.5, gt=0)
+    every: float = Field(default=0.5, gt=0, le=1e6)
     """Epochs between measurements."""
     train_prompts: int | None = Field(default=None, ge=1)
     """Prompts of the fixed training panel; null measures all."""
@@ -241,7 +251,7 @@ class ApiConfig(Settings):
     """Attempts after the first, with growing pauses, at what may pass: 429, 5xx, time-outs, cut connections."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds that one attempt may take."""
-    cache: str = "~/.cache/sivgap/api"
+    cache: FilePath = "~/.cache/sivgap/api"
     """Folder of the answers that were paid for, shared by all runs."""
 
 
@@ -260,7 +270,7 @@ class CrossConfig(Settings):
     of `sivgap.allocate`, whose best plan is taken."""
     source: Literal["reference", "file", "model", "api"] = "reference"
     """Where external responses come from: the dataset's solutions, ``cross.file``, ``cross.model``, ``cross.api``."""
-    file: str | None = None
+    file: FilePath | None = None
     """A .jsonl or .parquet file whose records have ``response``, and ``id`` or ``question``."""
     model: ModelSource = ModelSource()
     api: ApiConfig = ApiConfig()
@@ -341,7 +351,7 @@ class SolverConfig(Settings):
     """Seed of everything random in the run."""
     n: int = Field(default=16, ge=1)
     """N: responses a prompt among which the verifier chooses."""
-    runs_dir: str = "runs"
+    runs_dir: FilePath = "runs"
     """Where run directories live."""
     fresh: bool = False
     """Start over beside an existing run of the same identity."""
@@ -383,7 +393,7 @@ class TrainConfig(SolverConfig):
     cross: CrossConfig
     tracking: TrackingConfig
     launch: LaunchConfig = LaunchConfig()
-    epochs: float = Field(default=10, gt=0)
+    epochs: float = Field(default=10, gt=0, le=1e6)
     """Length of the run; a multiple of half an epoch."""
     prompts_per_epoch: int | None = Field(default=None, ge=2)
     """Prompts in an epoch; null is all training problems. With fewer, epochs walk through a shuffled training set, so

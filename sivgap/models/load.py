@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from sivgap.config.schema import ModelConfig, ModelSource
 from sivgap.errors import RunError
+from sivgap.models.files import check_files
 from sivgap.tiny import located
 
 
@@ -46,6 +47,8 @@ def load_model(config: ModelSource) -> Loaded:
     options = {"revision": config.revision} if config.revision else {}
     if not Path(source).exists() and source.count("/") != 1:
         raise RunError(f"model.path={source}: no such folder, and not a hub id (OWNER/NAME)")
+    if Path(source).is_dir():
+        check_files(Path(source))
     try:
         AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)

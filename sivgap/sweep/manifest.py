@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ class Sweep:
         try:
             found = read_json(path / "sweep.json", path)
             self.typed_in = Path(found["typed_in"])
-            self.jobs = [Job(**{**job, "overrides": tuple(job["overrides"])}) for job in found["jobs"]]
+            self.jobs = [_job(job) for job in found["jobs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: no sweep (sweep.json cannot be read: {str(error)[:80]})") from error
         self._done: dict[str, Progress] = {}
@@ -165,6 +166,14 @@ class Sweep:
         if state == "complete":
             self._done[job.identity] = found
         return found
+
+
+def _job(stored: dict[str, Any]) -> Job:
+    """ValueError unless its names are those of files in the sweep's directory and beside it, and nowhere else."""
+    job = Job(**{**stored, "overrides": tuple(stored["overrides"])})
+    if not re.fullmatch(r"[0-9a-f]{16}", job.identity) or not re.fullmatch(r"\w[\w.-]{0,250}", job.run):
+        raise ValueError(f"no identity and run: {job.identity[:20]!r}, {job.run[:60]!r}")
+    return job
 
 
 def is_worked_on(run: Path) -> bool:
