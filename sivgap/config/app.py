@@ -65,6 +65,10 @@ def run_app(
             if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise  # the launcher goes on with the other jobs and reports at the end
             _exit(error)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            _exit(unexpected(error, _log_of(error)))
 
     try:
         if {"--help", "-h"} & set(sys.argv[1:]):

@@ -17,11 +17,12 @@ import re
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sivgap.errors import RunError
+from sivgap.life import birth
 from sivgap.runs.files import write_json
 from sivgap.runs.read import read_json
 from sivgap.runs.sums import Damaged
@@ -61,6 +62,8 @@ class Attempt:
     ended: float | None = None
     outcome: State | None = None
     reason: str | None = None
+    birth: str | None = None
+    """Of the process (`sivgap.life`): after a reboot another one may have its number."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,16 @@ class Sweep:
 
     def begin(self, job: Job) -> None:
         """This process begins to work on `job`."""
-        self._write(job, [*self._attempts(job), Attempt(socket.gethostname(), os.getpid(), time.time())])
+        self._write(job, [*self._attempts(job), self._mine()])
+
+    @staticmethod
+    def _mine() -> Attempt:
+        return Attempt(socket.gethostname(), os.getpid(), time.time(), birth=birth(os.getpid()))
 
     def end(self, job: Job, outcome: State, reason: str | None) -> None:
         """What became of the attempt that this process began."""
         *before, last = self._attempts(job)
-        self._write(job, [*before, Attempt(last.host, last.process, last.started, time.time(), outcome, reason)])
+        self._write(job, [*before, replace(last, ended=time.time(), outcome=outcome, reason=reason)])
 
     def _write(self, job: Job, attempts: Sequence[Attempt]) -> None:
         write_json(self._file(job), [asdict(attempt) for attempt in attempts])
@@ -197,8 +204,8 @@ def _alive(attempt: Attempt) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    return attempt.birth is None or birth(attempt.process) == attempt.birth
 
 
 def _status(run: Path) -> dict[str, Any]:
