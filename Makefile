@@ -14,7 +14,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server, vLLM built for processors.
 .PHONY: setup demo test nodes-test ranks-test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench \
-  tiny family clean
+  tiny family audit lock reliability clean
 
 setup: $(VENV)/.installed
 
@@ -108,6 +108,30 @@ bench: setup
 # On a machine with a GPU: a 3 B model's round, phase by phase, beside the GPU's limits.
 gpu-bench: setup
 	$(BIN)/python benchmarks/gpu_round.py
+
+# Known holes in what is locked (needs the network), and the lock itself, its licences and its bill of materials anew.
+.venv-audit/.installed:
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet "uv>=0.5" "pip-audit>=2.7,<3" "cyclonedx-bom>=5,<8"
+	@touch $@
+
+audit: .venv-audit/.installed
+	.venv-audit/bin/pip-audit --requirement requirements/lock.txt --disable-pip --require-hashes
+
+lock: setup .venv-audit/.installed
+	.venv-audit/bin/uv pip compile pyproject.toml --extra api --extra launchers --extra dashboard --generate-hashes \
+	  --universal --python-version 3.11 --no-emit-index-url --no-header --quiet --output-file requirements/lock.txt
+	$(BIN)/python scripts/licences.py > requirements/licences.md
+	.venv-audit/bin/cyclonedx-py requirements requirements/lock.txt --of JSON -o requirements/sbom.cdx.json
+	$(BIN)/python scripts/sbom.py requirements/sbom.cdx.json
+
+# Hours: a million hostile texts, ten thousand command lines, flipped bits, 200 kills, a run of three hours.
+reliability: setup
+	$(BIN)/python benchmarks/reliability/fuzz_text.py
+	$(BIN)/python benchmarks/reliability/fuzz_config.py
+	$(BIN)/python benchmarks/reliability/flips.py
+	$(BIN)/python benchmarks/reliability/kills.py --minutes 240
+	$(BIN)/python benchmarks/reliability/soak.py
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache

@@ -30,6 +30,9 @@ from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
 from sivgap.plain import visible
 
+_NOT_REPEATED = ("key_env", "base_url")
+"""Keys whose wrong values may be secrets."""
+
 _LONGEST = 400
 """Characters that a message repeats of what was typed."""
 
@@ -177,7 +180,10 @@ def _explain(error: object, schema: type[BaseModel]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not key:
         return message
-    text = f"{key}: {message[0].lower()}{message[1:]}, got {_short(repr(error['input']))}"
+    text = f"{key}: {message[0].lower()}{message[1:]}"
+    if key.rpartition(".")[2] in _NOT_REPEATED:
+        return text
+    text += f", got {_short(repr(error['input']))}"
     near = difflib.get_close_matches(str(error["input"]), re.findall(r"'([^']+)'", message), 1)
     return f"{text}; did you mean {near[0]!r}?" if near else text
 

@@ -237,7 +237,7 @@ class ApiConfig(Settings):
     """Name of the model at the endpoint."""
     base_url: str | None = None
     """An OpenAI-compatible endpoint; null is OpenAI's own."""
-    key_env: str = Field(default="OPENAI_API_KEY", min_length=1)
+    key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)
     """Environment variable that holds the key; the key itself never enters a configuration or a log."""
     input_price: float | None = Field(default=None, ge=0)
     """US dollars a million tokens sent; 0 for a server of your own."""
@@ -253,6 +253,13 @@ class ApiConfig(Settings):
     """Seconds that one attempt may take."""
     cache: FilePath = "~/.cache/sivgap/api"
     """Folder of the answers that were paid for, shared by all runs."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_secret(cls, value: str | None) -> str | None:
+        if value is not None and "@" in value:
+            raise ValueError("expected an address without name and password; the key belongs in the environment")
+        return value
 
 
 class CrossConfig(Settings):
