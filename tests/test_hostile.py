@@ -39,7 +39,7 @@ from sivgap.verifiers.verifier import PARSERS
 
 PIECES = ["#### ", "\\boxed{", "}", "{", "Answer: ", "answer is", "-", "\\frac{1}{0}", "e+999999999", "1e", "²",
           "True", "Score: ", "Correctness: Correct", "1 2 3 4\n", "\x00", "\x1b[2J", "\u202e", "\ud800", "=1+1",
-          "../../x", "9" * 50, "^", " " * 50, ",111", "one", ". a", "<b>", "NaN", "[" * 9, '"', "\\u", "\n"]  # fmt: skip
+          "../../x", "9" * 50, "^", " " * 50, ",111", "one", ". a", "<b>", "NaN", "[[[", '"', "\\u", "\n"]  # fmt: skip
 TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map("".join)
 
 
