@@ -3,8 +3,8 @@
     python benchmarks/reliability/soak.py [--minutes 180] [OVERRIDES ...]
 
 The tiny model measures and trains until the time is over, and is then stopped by a signal as a scheduler would. Flat
-means: the slope of each figure over the second half of the run, times the run's length, is below a tenth of its mean. Writes
-benchmarks/results/reliability/soak.json, .md and .png.
+means: the slope of each figure over the second half of the run, times the run's length, is below a tenth of its mean.
+Writes benchmarks/results/reliability/soak.json, .md and .png.
 """
 
 import argparse
@@ -36,7 +36,8 @@ ALLOWED = 0.1
 def looked_at(process: int) -> list[float]:
     status = Path(f"/proc/{process}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return [int(fields["VmRSS"].split()[0]) / 1024, len(os.listdir(f"/proc/{process}/fd")), int(fields["Threads"])]
+    files = len(list(Path(f"/proc/{process}/fd").iterdir()))
+    return [int(fields["VmRSS"].split()[0]) / 1024, files, int(fields["Threads"])]
 
 
 def measurements(folder: Path) -> int:
