@@ -24,6 +24,7 @@ from sivgap.runs.trajectory import Trajectory
 from sivgap.signals import StopRequest
 from sivgap.store.parts import Parts
 from sivgap.sweep.manifest import Attempt, Job, Sweep, _alive
+from sivgap.train import train
 
 
 def flip(path: Path, place: float) -> None:
@@ -138,6 +139,17 @@ def test_a_run_whose_files_a_disk_changed_ends_with_the_same_numbers(tmp_path, w
         flip(path, 0.5)
         with pytest.raises(Damaged):
             read_parquet(path, run)
+
+
+def test_a_complete_run_whose_trajectory_was_changed_is_whole_again_by_the_same_command(tmp_path, whole):
+    settings = config(tmp_path)
+    train(settings)
+    (run,) = tmp_path.iterdir()
+    flip(run / "trajectory.jsonl", 0.5)
+    with pytest.raises(Damaged):
+        Trajectory(run / "trajectory.jsonl").read()
+    assert train(settings) == [line["solver_accuracy"] for line in whole if line["split"] == "test"][-1]
+    assert numbers(run) == whole
 
 
 def test_checkpoints_that_are_all_damaged_are_said_so_and_none_is_half_read(tmp_path):

@@ -99,8 +99,7 @@ class Run:
         """Whether what a complete run has measured cannot be read any more: its last checkpoint knows it, too."""
         try:
             return not self.trajectory.read()
-        except RunError as error:
-            self.notes.append(str(error))
+        except RunError:
             return True
 
     def begin(self, hardware: dict[str, Any], model_commit: str | None) -> None:

@@ -1,0 +1,47 @@
+"""Answer extraction and verdict parsers under atheris, which finds inputs by the code that they reach.
+
+    python benchmarks/reliability/fuzz_atheris.py -max_total_time=600 -max_len=4000 -timeout=5
+
+Needs an environment with atheris (``pip install atheris``, built for few Pythons and so no dependency) and this
+checkout on PYTHONPATH; arguments are libFuzzer's. An exception or five seconds on one input end it with that input.
+"""
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports():
+    from sivgap.grading import extract, grids, number, short_answer
+    from sivgap.plain import no_formula, visible
+    from sivgap.verifiers import last_line, qe, tf
+
+PARSERS = (
+    qe.parse_score,
+    tf.parse_verdict,
+    last_line.parse_correctness,
+    last_line.parse_grade,
+    last_line.parse_preference,
+)
+
+
+def one_input(data: bytes) -> None:
+    text = atheris.FuzzedDataProvider(data).ConsumeUnicode(len(data))
+    for read in (extract.final_number, extract.last_boxed, extract.strict_gsm8k, extract.strict_arithmetic):
+        found = read(text)
+        if found is not None:
+            number.to_fraction(found)
+    number.to_fraction(text)
+    grids.last_grid(text)
+    accepted = short_answer.accepted_answers(text)
+    [short_answer.matches(answer, accepted) for answer in short_answer.readings(text)]
+    if any(
+        value is not None and not 0 <= value <= 1
+        for value in (parse(text) for parse in (*PARSERS, last_line.parse_preference))
+    ):
+        raise AssertionError("a verdict outside of [0, 1]")
+    no_formula(visible(text)).encode()
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
