@@ -24,6 +24,10 @@ from study import RESULTS, seconds
 from sivgap.report.tables import markdown
 
 PHASES = ("generate", "verify", "train")
+SMALL = [
+    "experiment=smoke", "epochs=0.5", "dataset.train_size=512", "prompts_per_epoch=256", "n=8", "update.batch_size=16",
+    "measure.train_prompts=64", "measure.test_prompts=32", "engine.batch_size=128",
+]  # fmt: skip
 KINDS = {
     "1 process, 1 thread": ["launch.processes=1", "engine.threads=1"],
     "1 process, 2 threads": ["launch.processes=1", "engine.threads=2"],
@@ -51,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("runs/ranks_scaling"))
-    parser.add_argument("overrides", nargs="*", default=["epochs=1", "engine.batch_size=128"])
+    parser.add_argument("overrides", nargs="*", default=SMALL)
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     record = a.folder / "runs.jsonl"

@@ -85,7 +85,9 @@ def work_in_ranks(handed: Handed, stop: StopRequest, lock: int | None = None) ->
         with Leading.open(place, stop) as others:
             shared = others.hand_out(asdict(handed))
             codes = run_ranks(Handed(**shared), folder, others, stop, lock)
-            return conclude([*codes, *others.reports(folder, _AFTER_END)], folder, stop)
+            if 0 not in codes:
+                codes += others.reports(folder, _AFTER_END)
+            return conclude(codes, folder, stop)
 
 
 def follow_run(shared: dict[str, object], others: Following, stop: StopRequest) -> None:

@@ -18,9 +18,10 @@ class Memory:
 
     Attributes:
         engine: Weights that sample, with another judge's.
-        learner: Weights in training, without what is trained where that is apart.
-        trained: Trained parameters with gradients and moments.
-        merged: Weights on their way from the learner to the engine; with ``refresh=never`` also those of the start.
+        learner: Weights in training, without what is trained where that is apart; a rank's part if sharded.
+        trained: Trained parameters with gradients and moments, likewise.
+        merged: Weights on their way from the learner to the engine, of sharded ones a tensor at a time; with
+            ``refresh=never`` also those of the start.
         cache: Keys and values of the responses sampled at once, and the logits of one step of them.
         reading: One layer's activations over the prompts, or the judge's questions, that are read at once.
         activations: Of a micro-batch of the longest texts.
@@ -55,12 +56,13 @@ def memory(
     merged = 0 if full else shape.layers * sum(i * o for i, o in targets) * width
     models = 1 if config.verifier.model.path is None else 2  # another judge counts as large as the solver
     asked = longest_prompt + config.sampling.max_new_tokens + question
+    shares = config.launch.processes if config.launch.shard else 1
     read_at_once = rows / config.n * longest_prompt if in_pass else rows * asked
     return Memory(
         engine=models * shape.parameters * width,
-        learner=0 if full else shape.parameters * width,
-        trained=4 * _TRAINED * (shape.parameters if full else adapters(config, shape)),
-        merged=merged * (2 if config.refresh == "never" else 1),
+        learner=0 if full else shape.parameters * width / shares,
+        trained=4 * _TRAINED * (shape.parameters if full else adapters(config, shape)) / shares,
+        merged=merged * ((config.launch.shard is False) + (config.refresh == "never")),
         cache=_cache(config, shape, width, rows, longest_prompt + question),
         reading=read_at_once * (3 * shape.inner + 2 * shape.hidden) * width,
         activations=_activations(config, shape, width, longest_prompt),
