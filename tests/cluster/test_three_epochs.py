@@ -10,7 +10,7 @@ from commands import run_command
 from small_runs import SMALL, close, start
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_RANKS"), reason="takes minutes: run make ranks-test")
-THREE = (*SMALL, "epochs=3")
+THREE = (*SMALL, "epochs=3", "update.batch_size=4")
 
 
 @pytest.fixture(scope="module", params=["lora", "full"])
