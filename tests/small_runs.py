@@ -26,12 +26,13 @@ def numbers(run: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines(run)]
 
 
-def close(mine: Path, theirs: Path) -> None:
-    """The same responses, chosen alike, and the same numbers to a millionth."""
+def close(mine: Path, theirs: Path, within: float = 1e-6) -> None:
+    """The same responses, chosen alike, and the same numbers to a millionth, or what is said."""
     for x, y in zip(lines(mine), lines(theirs), strict=True):
         assert x.keys() == y.keys()
         for key in x.keys() - set(TIMES):
-            assert x[key] == (pytest.approx(y[key], abs=1e-6, rel=1e-6) if isinstance(x[key], float) else y[key]), key
+            same = pytest.approx(y[key], abs=within, rel=within) if isinstance(x[key], float) else y[key]
+            assert x[key] == same, key
     for path in sorted((theirs / "samples").iterdir()):
         a, b = pd.read_parquet(mine / "samples" / path.name), pd.read_parquet(path)
         exact = ["problem_id", "sample", "text", "length", "finished", "correct", "selected"]

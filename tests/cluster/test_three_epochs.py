@@ -10,6 +10,8 @@ from commands import run_command
 from small_runs import SMALL, close, start
 
 pytestmark = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_RANKS"), reason="takes minutes: run make ranks-test")
+ROUNDING = {"update.parameters=lora": 1e-6, "update.parameters=full": 4e-6}
+"""What rounding alone may grow to in 29 steps: with all weights in training 1.6e-6, replicated and sharded alike."""
 THREE = (*SMALL, "epochs=3", "update.batch_size=4")
 
 
@@ -30,7 +32,7 @@ def test_the_numbers_are_those_of_one_process(tmp_path, alone, processes, shard)
     run, trained = alone
     done = run_command(tmp_path, "train", *THREE, trained, f"launch.processes={processes}", f"launch.shard={shard}")
     assert done.returncode == 0, done.stderr
-    close(tmp_path / done.stdout.strip(), run)
+    close(tmp_path / done.stdout.strip(), run, ROUNDING[trained])
     status = json.loads((tmp_path / done.stdout.strip() / "status.json").read_text())
     assert status["hardware"]["processes"] == processes
 
@@ -48,4 +50,4 @@ def test_stopped_and_gone_on_with_on_2_1_and_2_processes(tmp_path, alone, sharde
         out, err = command.communicate(timeout=60)
         assert command.returncode == (75 if after else 0), err
     assert "going on from epoch" in err
-    close(tmp_path / out.strip(), run)
+    close(tmp_path / out.strip(), run, ROUNDING[trained])
