@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
@@ -13,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from sivgap.config.schema import TrainConfig
-from sivgap.cross.collect import collect
-from sivgap.cross.external import Response, Timetable, make_timetable
+from sivgap.cross.external import Response, Timetable
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
-from sivgap.hardware import describe_hardware, keep_freed_memory
-from sivgap.lab import Lab, open_lab
+from sivgap.lab import Lab
 from sivgap.measure import Panel, summarise
-from sivgap.parallel.group import ALONE, Group
+from sivgap.parallel.group import Group
 from sivgap.progress import Advance, Display
 from sivgap.reuse import Kept, keep
 from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest, save
@@ -30,11 +27,8 @@ from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
 from sivgap.stopping import Gain, remaining_gain
-from sivgap.tasks.load import load_dataset
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
-from sivgap.threads import settle_threads
-from sivgap.tracking.wandb_run import Source
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
 from sivgap.update.replay import replay_examples
@@ -335,47 +329,6 @@ class Improvement:
                 raise self._stop.stopped(f"at epoch {self.epoch:g}")
 
         return on_batch
-
-
-@contextmanager
-def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> Iterator[Improvement]:
-    """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table).
-
-    Of a `group` the first rank alone collects, streams and concludes; the others leave when it has.
-    """
-    keep_freed_memory()
-    threads_from = settle_threads(run.config, run.status, group)
-    dataset = load_dataset(run.config.dataset)
-    timetable = make_timetable(run.config, dataset.train)
-    chosen = [problem for problem in dataset.train if problem.id in timetable.arrival]
-    if not group.leads:
-        group.wait()  # for what the first rank has collected
-    external = collect(run.config, dataset, chosen, run.path / "external.jsonl", display)
-    if group.leads:
-        group.wait()
-    with open_lab(run.config, dataset, group) as lab:
-        if group.leads:
-            run.begin(describe_hardware(group.size, threads_from), lab.loaded.commit)
-        settings = run.config.model_dump(mode="json")
-        wandb = run.config.tracking.wandb
-        shown = wandb if group.leads else wandb.model_copy(update={"mode": "disabled"})
-        tracker = WandbTracker(shown, Source(run.id, run.path.name, run.path, settings), display.say)
-        failed = True
-        try:
-            job = Improvement(lab, run, display, tracker, stop, timetable, external)
-            with stop.deferred():
-                yield job
-            if group.leads:
-                # Here, since the first sample need not wait for matplotlib and lmfit.
-                from sivgap.report.summary import conclude
-
-                lines = run.trajectory.read()
-                conclude(run.path, lines, display)
-                tracker.finish(lines, failed=False)
-            failed = False
-        finally:
-            if failed:
-                tracker.finish([], failed=True)
 
 
 def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:

@@ -118,7 +118,7 @@ def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) ->
     """Load, improve, finish, as one of the ranks of `group`; why the run ended early, if it did."""
     # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
-    from sivgap.improve import open_improvement  # torch and transformers load here, not for --help
+    from sivgap.opening import open_improvement  # torch and transformers load here, not for --help
 
     with open_improvement(run, display, stop, group) as job:
         improve(job)

@@ -8,7 +8,7 @@ from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError
-from sivgap.improve import open_improvement
+from sivgap.opening import open_improvement
 from sivgap.progress import Display
 from sivgap.runs.run import Run
 from sivgap.signals import listening

@@ -56,7 +56,7 @@ def show_plan(config: TrainConfig, name: str = "plan") -> Plan:
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # a plan downloads nothing
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
     started = time.perf_counter()
-    import sivgap.improve  # noqa: F401 - what a run loads, to know how long it takes
+    import sivgap.opening  # noqa: F401 - what a run loads, to know how long it takes
     from sivgap.plan.estimate import estimate
 
     display = Display()

@@ -1,0 +1,61 @@
+"""Opening an improvement: all is loaded, signals are listened to, W&B is told; and at the end, its conclusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sivgap.cross.collect import collect
+from sivgap.cross.external import make_timetable
+from sivgap.hardware import describe_hardware, keep_freed_memory
+from sivgap.improve import Improvement
+from sivgap.lab import open_lab
+from sivgap.parallel.group import ALONE, Group
+from sivgap.progress import Display
+from sivgap.runs.run import Run
+from sivgap.signals import StopRequest
+from sivgap.tasks.load import load_dataset
+from sivgap.threads import settle_threads
+from sivgap.tracking.wandb_run import Source
+from sivgap.tracking.wandb_tracker import WandbTracker
+
+
+@contextmanager
+def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> Iterator[Improvement]:
+    """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table).
+
+    Of a `group` the first rank alone collects, streams and concludes; the others leave when it has.
+    """
+    keep_freed_memory()
+    threads_from = settle_threads(run.config, run.status, group)
+    dataset = load_dataset(run.config.dataset)
+    timetable = make_timetable(run.config, dataset.train)
+    chosen = [problem for problem in dataset.train if problem.id in timetable.arrival]
+    if not group.leads:
+        group.wait()  # for what the first rank has collected
+    external = collect(run.config, dataset, chosen, run.path / "external.jsonl", display)
+    if group.leads:
+        group.wait()
+    with open_lab(run.config, dataset, group) as lab:
+        if group.leads:
+            run.begin(describe_hardware(group.size, threads_from), lab.loaded.commit)
+        settings = run.config.model_dump(mode="json")
+        wandb = run.config.tracking.wandb
+        shown = wandb if group.leads else wandb.model_copy(update={"mode": "disabled"})
+        tracker = WandbTracker(shown, Source(run.id, run.path.name, run.path, settings), display.say)
+        failed = True
+        try:
+            job = Improvement(lab, run, display, tracker, stop, timetable, external)
+            with stop.deferred():
+                yield job
+            if group.leads:
+                # Here, since the first sample need not wait for matplotlib and lmfit.
+                from sivgap.report.summary import conclude
+
+                lines = run.trajectory.read()
+                conclude(run.path, lines, display)
+                tracker.finish(lines, failed=False)
+            failed = False
+        finally:
+            if failed:
+                tracker.finish([], failed=True)
