@@ -88,7 +88,7 @@ def main() -> None:
         length = seconds(whole)
         while len(done) < a.kills:
             # Half of a rank's first seconds are imports; ten attempts come to the end of the run together.
-            row = kill_one(a.folder / "killed", a.overrides, moments.uniform(0.15, 0.6) * length, moments.randrange(2))
+            row = kill_one(a.folder / "killed", a.overrides, moments.uniform(0.15, 0.35) * length, moments.randrange(2))
             if row is None:
                 break
             done.append(row)
