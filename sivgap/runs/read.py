@@ -36,7 +36,7 @@ def read_yaml(path: Path, root: Path | None = None) -> Any:
     """Likewise. Aliases are refused: sivgap writes none, and few lines with them can stand for any amount of data."""
     text = _text(path, root)
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+        if "*" in text and any(isinstance(t, yaml.AliasToken) for t in yaml.scan(text, Loader=yaml.SafeLoader)):
             raise ValueError("it has an alias (*name), which no file of sivgap has")
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, OverflowError) as error:
