@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-import pyarrow
-import pyarrow.parquet as parquet
 import yaml
 
 from sivgap.errors import RunError
 from sivgap.runs.sums import check
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGEST = 64 * 2**20
 """Bytes of a file of settings or of one state."""
@@ -51,6 +51,9 @@ def read_parquet(
     Raises:
         RunError: If it cannot be read; Damaged if it is not what was written.
     """
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         check(root, path)
         found: pd.DataFrame = parquet.read_table(path, columns=columns, filters=filters).to_pandas()
