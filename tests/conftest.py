@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
-LONGEST = ("notebooks", "sweep", "train", "cross", "evaluate", "processes", "sweep_report", "upload", "resume", "plan")
+LONGEST = ("sweep", "cross", "notebooks", "train", "processes", "evaluate", "upload", "resume", "plan", "hostile")
 """Files whose tests start whole runs, longest first: started first, no worker is left alone with them at the end."""
 
 

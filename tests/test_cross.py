@@ -1,6 +1,7 @@
-"""External data: when it is given, where it comes from, and what it does to training and measurement."""
+"""External data: when it is given, where it comes from, what it does to a run; and the paper's tables."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from omegaconf import OmegaConf
 from sivgap.config.schema import CrossConfig, TrainConfig
 from sivgap.cross.allocation import planned
 from sivgap.cross.external import make_timetable
+from sivgap.report.cross_tables import cross_groups, pairs_table, paper_table, solver_ends
+from sivgap.report.sweep_record import read_sweep
 from sivgap.tasks.problem import Problem
 
 SMALL = ("experiment=smoke", "tracking.wandb.mode=disabled", "epochs=2", "cross.epochs=2", "engine.threads=1")
@@ -82,13 +85,20 @@ def test_what_cannot_be_given_is_status_2(command, overrides, said):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    """Small complete runs of three strategies."""
+def sweep(tmp_path_factory) -> Path:
+    """A small sweep of three strategies and two seeds."""
     folder = tmp_path_factory.mktemp("cross")
-    done = run_command(folder, "train", "-m", *SMALL, "cross.strategy=none,early,late")
+    done = run_command(folder, "train", "-m", *SMALL, "seed=0,1", "cross.strategy=none,early,late")
     assert done.returncode == 0, done.stderr
-    jobs = json.loads((folder / done.stdout.splitlines()[-1] / "sweep.json").read_text())["jobs"]
-    return {job["name"].removeprefix("strategy="): folder / "runs" / job["run"] for job in jobs}
+    assert "Table 1" in done.stderr
+    return folder / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def runs(sweep) -> dict[str, Path]:
+    """Its runs of the first seed, by strategy."""
+    jobs = [job for job in json.loads((sweep / "sweep.json").read_text())["jobs"] if "seed=0" in job["name"]]
+    return {job["name"].removeprefix("seed=0 strategy="): sweep.parent / job["run"] for job in jobs}
 
 
 def lines(run: Path, split: str) -> pd.DataFrame:
@@ -189,3 +199,48 @@ def test_what_the_tokenizer_cannot_write_is_said(command, tmp_path, runs):
     done = command("train", *SMALL, "cross.strategy=early", "cross.source=file", f"cross.file={path}")
     assert done.returncode == 1
     assert "no tokens for its external response" in done.stderr
+
+
+def test_the_tables_are_those_of_the_runs(sweep):
+    (group,) = cross_groups(read_sweep(sweep))
+    assert list(group.runs) == ["none", "early", "late"]
+    table = paper_table([group], "solver")[1].set_index("")["held out"]
+    ends = {
+        name: [100 * record.of("test")[-1]["pass_at_k"]["1"] for record in records]
+        for name, records in group.runs.items()
+    }
+    for name, row in (("none", "Baseline (no external data)"), ("early", "Early"), ("late", "Late")):
+        found = [float(part) for part in table[row].split(" ± ")]
+        assert found == pytest.approx([np.mean(ends[name]), np.std(ends[name], ddof=1)], abs=0.006)
+    average = np.mean([ends["early"], ends["late"]])
+    assert float(table["Avg vs Baseline"]) == pytest.approx(average - np.mean(ends["none"]), abs=0.006)
+    verifier = paper_table([group], "verifier")[1].set_index("")["training"]
+    given = [100 * record.of("train")[0]["verifier_accuracy_given"] for record in group.runs["early"]]
+    initial = [100 * record.of("train")[0]["verifier_accuracy"] for record in group.runs["none"]]
+    assert float(verifier["Early(0) vs Initial"]) == pytest.approx(np.mean(given) - np.mean(initial), abs=0.006)
+    pairs = pairs_table(group, solver_ends(group), 0.02)
+    assert list(pairs["strategies"]) == [
+        "early - none",
+        "late - none",
+        "early - late",
+    ]
+
+
+def test_the_report_holds_tables_findings_and_every_run(sweep):
+    page = (sweep / "report.html").read_text()
+    for words in (
+        "Table 1: solver accuracy",
+        "Table 2: verifier accuracy",
+        "Findings",
+        "6 of 6 jobs complete",
+        "gamma",
+    ):
+        assert words in page
+    assert len(re.findall(r'class="chart"', page)) == 4
+    for name in ("table1", "table2", "pairs", "cross_fit", "predictions", "settings", "runs"):
+        assert len(pd.read_csv(sweep / "tables" / f"{name}.csv")) > 1
+        assert (sweep / "tables" / f"{name}.md").is_file()
+    for suffix in ("png", "pdf"):
+        assert (sweep / "figures" / f"cross.{suffix}").stat().st_size > 10_000
+    jobs = json.loads((sweep / "sweep.json").read_text())["jobs"]
+    assert [job["name"] for job in jobs][:2] == ["seed=0 strategy=none", "seed=0 strategy=early"]

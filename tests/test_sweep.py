@@ -143,8 +143,9 @@ def test_two_at_once_share_the_work(tmp_path, undisturbed):
 def test_an_unreachable_wandb_stops_no_job(tmp_path, undisturbed):
     arguments = [a for a in SEEDS if "wandb" not in a]
     done = run_command(
-        tmp_path, "train", *arguments, "tracking.wandb.mode=online", "hydra/launcher=joblib",
-        "hydra.launcher.n_jobs=2", WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY="0" * 40, WANDB_MODE="online",
+        tmp_path, "train", *arguments, "tracking.wandb.mode=online", "tracking.wandb.timeout=5",
+        "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
+        WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY="0" * 40, WANDB_MODE="online",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = of_jobs(tmp_path / done.stdout.splitlines()[-1])
