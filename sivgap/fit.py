@@ -6,6 +6,7 @@ Writes ``fit.json`` (CONTRACT) and ``figures/fit.png``: into the run directory w
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -58,6 +59,8 @@ class FitConfig(Settings):
             raise ValueError(
                 f"expected one of runs=DIR, csv=FILE, wandb=ENTITY/PROJECT/RUN, got {' and '.join(given) or 'none'}"
             )
+        if self.wandb and not re.fullmatch(r"[^/]+/[^/]+/[^/.][^/]*", self.wandb):  # the last part names a folder
+            raise ValueError(f"wandb: expected ENTITY/PROJECT/RUN, got {self.wandb!r}")
         return self
 
 

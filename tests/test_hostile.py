@@ -286,6 +286,9 @@ def test_no_name_leads_out_of_the_runs(command):
     done = command("train", "model.name=../../x")
     assert done.returncode == 2
     assert "model.name" in done.stderr
+    fitted = command("fit", "wandb=me/sivgap/..")
+    assert fitted.returncode == 2
+    assert "wandb: " in fitted.stderr
 
 
 def test_no_command_ends_in_a_traceback_whatever_breaks(tmp_path):
