@@ -40,10 +40,8 @@ $(VENV)/.installed: pyproject.toml
 demo: setup
 	$(BIN)/python -m sivgap.train
 
-# One worker more than cores, since many tests wait for something.
 test: setup
-	workers=$$($(BIN)/python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))'); \
-	$(BIN)/python -m pytest -n $$workers --dist loadfile --no-loadscope-reorder --durations 15
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 # Two hosts at one run, in network namespaces of this machine: needs root.
 nodes-test: setup

@@ -16,7 +16,7 @@ from sivgap.parallel.place import Place, bare, find_place
 
 LAUNCHERS = Path(__file__).parents[1] / "launchers"
 SCRIPTS = sorted(LAUNCHERS.glob("*.sh"))
-LONG = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_RANKS"), reason="another run: make ranks-test")
+LONG = pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_RANKS"), reason="whole runs: make ranks-test")
 BIN = Path(sys.executable).parent
 
 
@@ -49,9 +49,8 @@ def test_the_shell_and_slurm_take_their_scripts(script):
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "shard"), [("cpu_two", ("launch.shard=true",)), pytest.param("fsdp2", (), marks=LONG)], ids=["cpu", "fsdp"]
-)
+@LONG
+@pytest.mark.parametrize(("name", "shard"), [("cpu_two", ("launch.shard=true",)), ("fsdp2", ())], ids=["cpu", "fsdp"])
 def test_a_run_that_accelerate_starts_has_the_numbers_of_one_process(tmp_path, undisturbed, name, shard):
     done = subprocess.run(
         [str(BIN / "accelerate"), "launch", f"--config_file={LAUNCHERS / 'accelerate' / name}.yaml",

@@ -26,8 +26,11 @@ def task_prompt(name: str, dataset: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or not path.name:
         return name
-    variant = path.with_stem(f"{path.stem}_{dataset}")
-    return str(variant) if (conf_dir() / "prompts" / variant).is_file() else name
+    try:
+        variant = path.with_stem(f"{path.stem}_{dataset}")
+        return str(variant) if (conf_dir() / "prompts" / variant).is_file() else name
+    except (OSError, ValueError):  # no dataset has such a name, which is refused in its turn
+        return name
 
 
 def read_prompt(name: str) -> str:
