@@ -50,6 +50,15 @@ def reached(runs_dir: Path) -> tuple[float | None, str]:
     return (measured[-1]["epoch"] if measured else None), (saved[-1].name if saved else "none")
 
 
+def equal(one: Path, other: Path) -> tuple[bool, bool]:
+    """Whether trajectories, and all stored samples, are the same."""
+    names = sorted(p.name for p in (one / "samples").iterdir())
+    samples = names == sorted(p.name for p in (other / "samples").iterdir()) and all(
+        pd.read_parquet(one / "samples" / n).equals(pd.read_parquet(other / "samples" / n)) for n in names
+    )
+    return lines(one) == lines(other), samples
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
@@ -78,16 +87,13 @@ def main() -> None:
             measured, saved = reached(killed_dir)
             rows.append([str(len(rows) + 1), f"{wait:.1f}", "-" if measured is None else f"{measured:g}", saved])
         killed = finish(killed_dir, a.overrides)
-        same_lines = lines(killed) == lines(whole)
-        names = sorted(p.name for p in (whole / "samples").iterdir())
-        same_samples = names == sorted(p.name for p in (killed / "samples").iterdir()) and all(
-            pd.read_parquet(whole / "samples" / n).equals(pd.read_parquet(killed / "samples" / n)) for n in names
-        )
+        same_lines, same_samples = equal(whole, killed)
+        files = len(list((whole / "samples").iterdir()))
     table = markdown(["kill", "seconds after its start", "measured so far (epoch)", "newest checkpoint"], rows)
     verdict = (
         f"{len(rows)} kills of {a.kills} (moments of seed {a.seed}; undisturbed run {length:.0f} s; overrides: "
         f"{' '.join(a.overrides) or 'none'}). Trajectory equal in every number: {same_lines}. "
-        f"All {len(names)} files of samples equal: {same_samples}."
+        f"All {files} files of samples equal: {same_samples}."
     )
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "kills.md").write_text(f"# Killed and restarted\n\n{verdict}\n\n{table}")

@@ -18,10 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
-from kills import command, finish, lines, reached
+from kills import command, equal, finish, reached
 from rich.progress import Progress
-from study import RESULTS, seconds
+from study import RESULTS, keep, kept, seconds
 
 from sivgap.report.tables import markdown
 
@@ -62,15 +61,6 @@ def kill_one(runs_dir: Path, overrides: list[str], wait: float, which: int) -> d
     }  # fmt: skip
 
 
-def equal(one: Path, other: Path) -> tuple[bool, bool]:
-    """Whether trajectories, and all stored samples, are the same."""
-    names = sorted(p.name for p in (one / "samples").iterdir())
-    samples = names == sorted(p.name for p in (other / "samples").iterdir()) and all(
-        pd.read_parquet(one / "samples" / n).equals(pd.read_parquet(other / "samples" / n)) for n in names
-    )
-    return lines(one) == lines(other), samples
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
@@ -80,7 +70,7 @@ def main() -> None:
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     record = a.folder / "kills.jsonl"
-    done = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    done = kept(record)
     moments = random.Random(a.seed + len(done))
     with Progress() as bar:
         task = bar.add_task("kills", total=a.kills, completed=len(done))
@@ -92,8 +82,7 @@ def main() -> None:
             if row is None:
                 break
             done.append(row)
-            with record.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            keep(record, row)
             bar.advance(task)
         killed = finish(a.folder / "killed", a.overrides)
     report(a, done, length, *equal(whole, killed))

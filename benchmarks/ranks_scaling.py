@@ -19,7 +19,7 @@ from pathlib import Path
 
 from kills import command
 from rich.progress import track
-from study import RESULTS, seconds
+from study import RESULTS, keep, kept, seconds
 
 from sivgap.report.tables import markdown
 
@@ -61,14 +61,13 @@ def main() -> None:
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     record = a.folder / "runs.jsonl"
-    done = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    done = kept(record)
     have = {(row["repeat"], row["kind"]) for row in done}
     due = [(repeat, kind) for repeat in range(a.repeats) for kind in KINDS if kind != ONCE or repeat == 0]
     for repeat, kind in track([one for one in due if one not in have], "runs"):
         row = {"repeat": repeat, "kind": kind, **measure(a.folder / "run", [*a.overrides, *KINDS[kind]])}
         done.append(row)
-        with record.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        keep(record, row)
     report(a, done)
 
 

@@ -20,6 +20,16 @@ def run(*overrides: str, runs_dir: str = "runs") -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
+def kept(record: Path) -> list[dict]:
+    """The rows of an earlier attempt, with which a benchmark goes on."""
+    return [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+
+
+def keep(record: Path, row: dict) -> None:
+    with record.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
 def held_out(path: Path) -> list[dict]:
     """The lines of the held-out panel."""
     lines = [json.loads(line) for line in (path / "trajectory.jsonl").read_text().splitlines()]

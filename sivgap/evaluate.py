@@ -7,7 +7,6 @@ and an evaluation that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -86,21 +85,18 @@ def evaluate(config: EvaluateConfig) -> None:
 def _measure_in_ranks(config: EvaluateConfig, folder: Path, stop: StopRequest) -> None:
     """As `measure`, by ``launch.processes`` ranks; the first one writes, unless it dies."""
     from sivgap.runs.files import write_json
-    from sivgap.runs.log import log_to_file
+    from sivgap.runs.log import logged
 
     folder.mkdir(parents=True, exist_ok=True)
-    handler = log_to_file(folder / "sivgap.log")
-    try:
-        settings = config.model_dump(mode="json")
-        work_in_ranks(Handed("evaluate", settings, str(folder), "", config.launch.processes), stop)
-    except SivgapError as error:
-        found = _status(folder)
-        if found.get("state") == "running":  # it died, or was ended with another
-            write_json(folder / "status.json", {**found, "state": "failed", "reason": str(error)}, folder)
-        raise
-    finally:
-        logging.getLogger("sivgap").removeHandler(handler)
-        handler.close()
+    settings = config.model_dump(mode="json")
+    with logged(folder / "sivgap.log"):
+        try:
+            work_in_ranks(Handed("evaluate", settings, str(folder), "", config.launch.processes), stop)
+        except SivgapError as error:
+            found = _status(folder)
+            if found.get("state") == "running":  # it died, or was ended with another
+                write_json(folder / "status.json", {**found, "state": "failed", "reason": str(error)}, folder)
+            raise
 
 
 def measure(

@@ -1,8 +1,20 @@
-"""Telling a process from a later one that was given the same number, after a reboot for example."""
+"""Whether a process lives, and telling it from a later one with its number, after a reboot for example."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+
+def alive(process: int) -> bool:
+    """Whether this machine has a process of that number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 def birth(process: int) -> str | None:

@@ -35,13 +35,10 @@ class Kept:
         assert self.rollouts is not None
         assert self.scores is not None
         places = [self.places[problem.id] for problem in problems]
-        scores = Scores(self.scores.values[places], self.scores.unparsed[places])
-        return self.rollouts.of(places), scores
+        return self.rollouts.of(places), self.scores.of(places)
 
 
 def keep(measured: Sequence[Problem], wanted: set[str], rollouts: Rollouts, scores: Scores) -> Kept:
     """Of what was `measured` the responses to the problems that are `wanted`."""
     places = [i for i, problem in enumerate(measured) if problem.id in wanted]
-    everything = Kept({problem.id: i for i, problem in enumerate(measured)}, rollouts, scores)
-    mine = [measured[i] for i in places]
-    return Kept({problem.id: i for i, problem in enumerate(mine)}, *everything.of(mine)) if mine else Kept()
+    return Kept({measured[i].id: k for k, i in enumerate(places)}, rollouts.of(places), scores.of(places))

@@ -27,6 +27,7 @@ from sivgap.parallel.launch import Handed, in_ranks, work_in_ranks
 from sivgap.parallel.machines import gathered
 from sivgap.parallel.place import find_place
 from sivgap.progress import Display
+from sivgap.runs.log import logged
 from sivgap.runs.trajectory import final_accuracy
 from sivgap.signals import StopRequest, listening
 from sivgap.sweep.job import run_job
@@ -80,29 +81,26 @@ def train(config: TrainConfig, wait: bool = False) -> float | None:
 
 def _attempt(run: Run, display: Display) -> None:
     """Work on the run; whatever ends it is recorded in ``status.json``."""
-    handler = run.log_to_file()
-    try:
-        with listening() as stop:
-            early = _in_ranks(run, stop) if in_ranks(run.config.launch) else work(run, display, stop)
-        run.mark("complete", early)
-    except KeyboardInterrupt as error:
-        run.mark_end("stopped", "interrupted twice")
-        raise Stopped("interrupted; run the same command to go on from the last checkpoint") from error
-    except Stopped as error:
-        run.mark_end("stopped", str(error))
-        raise
-    except SivgapError as error:
-        _log.exception("the run failed")
-        run.mark_end("failed", str(error))
-        raise
-    except Exception as error:
-        _log.exception("the run failed")
-        told = unexpected(error, run.path / "sivgap.log")
-        run.mark_end("failed", str(told))
-        raise told from error
-    finally:
-        logging.getLogger("sivgap").removeHandler(handler)
-        handler.close()
+    with logged(run.log):
+        try:
+            with listening() as stop:
+                early = _in_ranks(run, stop) if in_ranks(run.config.launch) else work(run, display, stop)
+            run.mark("complete", early)
+        except KeyboardInterrupt as error:
+            run.mark_end("stopped", "interrupted twice")
+            raise Stopped("interrupted; run the same command to go on from the last checkpoint") from error
+        except Stopped as error:
+            run.mark_end("stopped", str(error))
+            raise
+        except SivgapError as error:
+            _log.exception("the run failed")
+            run.mark_end("failed", str(error))
+            raise
+        except Exception as error:
+            _log.exception("the run failed")
+            told = unexpected(error, run.log)
+            run.mark_end("failed", str(told))
+            raise told from error
 
 
 def _in_ranks(run: Run, stop: StopRequest) -> str | None:

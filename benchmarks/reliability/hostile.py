@@ -82,9 +82,7 @@ def damaged(random_: random.Random, data: bytes) -> bytes:
         elif kind == 1:
             del found[place:]
         elif kind == 2:
-            found[place:place] = random_.choice(
-                [b"\x00" * 9, b"\xff\xfe", b"[" * 3000, b"9" * 5000, b"\n", b'"', b"\\"]
-            )
+            found[place:place] = random_.choice(PIECES)
         elif kind == 3:
             del found[place : place + random_.randrange(1, 40)]
         else:

@@ -163,9 +163,7 @@ def tables(random_: random.Random) -> bool:
     for _ in range(random_.randrange(3)):
         if rows:
             row = random_.choice(rows)
-            row[random_.randrange(4)] = random_.choice(
-                ["nan", "inf", "1e999", "", "x", "1" * 500, "1_0", "0x10", "True"]
-            )
+            row[random_.randrange(4)] = random_.choice(ODD)
     names = ["epoch", "solver_uncertainty", "verifier_uncertainty", random_.choice(["run", hostile.text(random_)[:60]])]
     said = "\n".join(",".join(row) for row in ([names, *rows] if random_.random() < 0.9 else rows))
     data = said.encode("utf-8", "surrogatepass")

@@ -102,7 +102,7 @@ def validate(raw: DictConfig, schema: type[S]) -> S:
     try:
         container: Any = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
         match container:
-            case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}} if dataset.isidentifier():
+            case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}}:
                 container["verifier"]["prompt"] = task_prompt(prompt, dataset)
         return schema.model_validate(container)
     except OmegaConfBaseException as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
-from sivgap.models.head import output_head, token_nll
+from sivgap.models.head import OutputHead, output_head, padded, token_nll
 
 _MOST_AT_ONCE = 2**14
 """Tokens that are read at once when given responses are scored."""
@@ -51,9 +52,12 @@ class HFEngine:
     ) -> None:
         use_prefix_attention(model)
         self.model = model.eval().requires_grad_(False)
-        self._head = output_head(model)
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
+
+    @cached_property
+    def _head(self) -> OutputHead:
+        return output_head(self.model)
 
     def load(self, weights: Mapping[str, Tensor], write_adapter: WriteAdapter | None = None) -> None:
         """Copy `weights` (name to tensor, adapters already merged) into the engine's model."""
@@ -122,15 +126,8 @@ class HFEngine:
 
     def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
         """Minus the log-likelihood of the last `counted` tokens of each text."""
-        shape = len(texts), max(map(len, texts))
-        ids, mask = torch.full(shape, self.pad_token), torch.zeros(shape, dtype=torch.bool)
-        wanted = torch.zeros(shape, dtype=torch.bool)
-        for row, (text, count) in enumerate(zip(texts, counted, strict=True)):
-            ids[row, : len(text)] = torch.tensor(text)
-            mask[row, : len(text)] = True
-            wanted[row, len(text) - count : len(text)] = True
-        on = self.model.device
-        each = token_nll(self.model, self._head, ids.to(on), mask.to(on), wanted.to(on)).double()
+        batch = padded(texts, counted, self.pad_token, self.model.device)
+        each = token_nll(self.model, self._head, *batch).double()
         return np.array([float(tokens.sum()) for tokens in torch.split(each, counted)])
 
     def _batch(self, prompts: list[Prompt], sampling: Sampling, follow_up: FollowUp | None) -> Rollouts:

@@ -97,7 +97,7 @@ class Rollouts:
         """Response tokens without those that only end it."""
         return [row[: len(row) - end] for row, end in zip(self.tokens, self.ending.ravel(), strict=True)]
 
-    def of(self, prompts: Sequence[int]) -> Rollouts:
+    def of(self, prompts: Sequence[int] | NDArray[np.int64]) -> Rollouts:
         """The responses to some of the prompts; they have cost nothing again."""
         samples, places = self.nll.shape[1], np.asarray(prompts, dtype=np.int64)
         rows = (places[:, None] * samples + np.arange(samples)).ravel()
@@ -113,29 +113,25 @@ class Rollouts:
 
 def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
     """Put batches, each with the places of its prompts, into prompt order."""
-    places = np.concatenate([place for place, _ in batches])
+    order = np.argsort(np.concatenate([place for place, _ in batches]))
     parts = [part for _, part in batches]
-    order = np.argsort(places)
-    samples = parts[0].nll.shape[1]
-    rows = (order[:, None] * samples + np.arange(samples)).ravel()
 
-    def lists(name: str) -> list[NDArray[np.int64]] | None:
-        if getattr(parts[0], name) is None:
-            return None
-        flat = [row for part in parts for row in getattr(part, name)]
-        return [flat[row] for row in rows]
+    def lists(name: str) -> list[NDArray[np.int64]]:
+        return [row for part in parts for row in getattr(part, name)]
 
     def arrays(name: str) -> NDArray[np.float64]:
-        return np.concatenate([getattr(part, name) for part in parts])[order]
+        return np.concatenate([getattr(part, name) for part in parts])
 
-    return replace(
-        parts[0],
-        tokens=lists("tokens") or [],
+    as_they_came = Rollouts(
+        tokens=lists("tokens"),
         nll=arrays("nll"),
         length=arrays("length").astype(np.int64),
         ending=arrays("ending").astype(np.int64),
-        verdicts=lists("verdicts"),
+        verdicts=None if parts[0].verdicts is None else lists("verdicts"),
         answer_logprobs=None if parts[0].answer_logprobs is None else arrays("answer_logprobs"),
+    )
+    return replace(
+        as_they_came.of(order),
         generated=sum(part.generated for part in parts),
         seconds_generate=sum(part.seconds_generate for part in parts),
         seconds_verify=sum(part.seconds_verify for part in parts),

@@ -6,7 +6,7 @@ again for each function of them. Prompts and padding need none, and those of man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -46,6 +46,20 @@ def output_head(model: PreTrainedModel) -> OutputHead:
     finally:
         seen.remove()
     return OutputHead(module, logits.shape[-1], torch.equal(logits, made[0]))
+
+
+def padded(
+    texts: Sequence[Sequence[int]], counted: Sequence[int], pad: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `token_nll` takes: `texts`, of each of which the last `counted` tokens are wanted, as one batch."""
+    shape = len(texts), max(map(len, texts))
+    ids, mask = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
+    wanted = torch.zeros(shape, dtype=torch.bool)
+    for row, (text, count) in enumerate(zip(texts, counted, strict=True)):
+        ids[row, : len(text)] = torch.tensor(text)
+        mask[row, : len(text)] = 1
+        wanted[row, len(text) - count : len(text)] = True
+    return ids.to(device), mask.to(device), wanted.to(device)
 
 
 def token_nll(model: nn.Module, head: OutputHead, ids: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ MEMORY = 2 * 2**30
 LONGEST = 4_000_000
 """Characters that a template may write beyond ten times the conversation."""
 
-
 _WRONG = (TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError, AttributeError)
 """What a template that is broken, or breaks out of the sandbox, raises."""
 
@@ -47,15 +46,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]
         raise _refused(f"ran for more than {DEADLINE:g} s") from None
     except MemoryError:
         raise _refused(f"asked for more than {MEMORY // 2**30} GiB") from None
-    except (
-        TemplateError,
-        ArithmeticError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+    except _WRONG as error:
         raise _refused(f"cannot be rendered: {type(error).__name__}: {' '.join(str(error).split())[:120]}") from error
     if not isinstance(text, str) or len(text) > LONGEST + 10 * sum(len(message["content"]) for message in messages):
         raise _refused("wrote more than any conversation needs")

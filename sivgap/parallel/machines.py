@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,22 +37,14 @@ def gathered() -> Iterator[None]:
         if place.local:
             sys.exit(wait_for_first())
         alone = place.nodes == 1
-        with waited_for((place.processes or 1) - 1) as tell_neighbours:
-            status = 1
-            try:
-                if alone:
+        with waited_for((place.processes or 1) - 1) as tell_neighbours, _telling(tell_neighbours):
+            if alone:
+                yield
+            elif place.node:
+                _follow(place)
+            else:
+                with _leading(place):
                     yield
-                elif place.node:
-                    _follow(place)
-                else:
-                    with _leading(place):
-                        yield
-                status = 0
-            except SystemExit as end:
-                status = _status(end)
-                raise
-            finally:
-                tell_neighbours(status)
     except SivgapError as error:
         print(f"sivgap: {error}", file=sys.stderr)
         sys.exit(error.status)
@@ -64,18 +56,30 @@ def _leading(place: Place) -> Iterator[None]:
     store = open_store(place)
     os.environ[STORE] = "1"
     others = [machine(node) for node in range(1, place.nodes)]
-    line, status = Line(store, machine(0), others), 1
-    try:
-        yield
-        status = 0
-    except SystemExit as end:
-        status = _status(end)
-        raise
-    finally:
+    line = Line(store, machine(0), others)
+
+    def farewell(status: int) -> None:
         line.say(end=status)
         patience = time.monotonic() + _FAREWELL
         while time.monotonic() < patience and not all(_has_left(line, other) for other in others):
             time.sleep(_LOOK)
+
+    with _telling(farewell):
+        yield
+
+
+@contextmanager
+def _telling(tell: Callable[[int], None]) -> Iterator[None]:
+    """Around a command: at its end `tell` is called with its exit status."""
+    status = 1
+    try:
+        yield
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    finally:
+        tell(status)
 
 
 def _has_left(line: Line, other: str) -> bool:
@@ -130,7 +134,3 @@ def _serve(place: Place, line: Line, run: dict[str, Any], stop: StopRequest) -> 
     end = time.monotonic() + SILENCE  # stopped, it ends with the first one
     while stop and "end" not in line.of(machine(0)) and time.monotonic() < end:
         time.sleep(_LOOK)
-
-
-def _status(end: SystemExit) -> int:
-    return end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +23,7 @@ from sivgap.parallel.launch import Handed
 from sivgap.parallel.verdict import End, end_file
 from sivgap.progress import Display
 from sivgap.runs.files import write_json
-from sivgap.runs.log import log_to_file
+from sivgap.runs.log import logged
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest, follow_parent, listening
 
@@ -47,12 +48,13 @@ def live(folder: Path, rank: int) -> NoReturn:
 
 def _work(handed: Handed, meeting: Path, rank: int) -> End:
     log = Path(handed.path) / "sivgap.log"
-    if rank == 0:
-        log_to_file(log)
-    else:
-        logging.getLogger("sivgap").addHandler(logging.NullHandler())
+    logging.getLogger("sivgap").addHandler(logging.NullHandler())
     try:
-        with listening() as stop, joined(handed, meeting, rank) as group:
+        with (
+            logged(log) if rank == 0 else nullcontext(),
+            listening() as stop,
+            joined(handed, meeting, rank) as group,
+        ):
             early = _begin(handed, Display(quiet=rank > 0), stop, group)
             group.wait()
             return End(0, time.time(), early)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sivgap.plain import visible
@@ -20,12 +22,17 @@ class _Plain(logging.Formatter):
         return visible(super().format(record))
 
 
-def log_to_file(path: Path) -> logging.Handler:
-    """Send this process's log to `path`."""
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Within, this process's log goes to `path`."""
     handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("sivgap")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()

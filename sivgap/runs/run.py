@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -19,9 +18,9 @@ import yaml
 
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
+from sivgap.life import alive
 from sivgap.runs.files import drop_unfinished, write_json, write_text
 from sivgap.runs.identity import identity
-from sivgap.runs.log import log_to_file
 from sivgap.runs.names import epoch_name, numbered_directory
 from sivgap.runs.read import read_yaml
 from sivgap.runs.sums import Damaged
@@ -137,9 +136,10 @@ class Run:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def log_to_file(self) -> logging.Handler:
-        """Send this process's log, tracebacks included, to ``sivgap.log``."""
-        return log_to_file(self.path / "sivgap.log")
+    @property
+    def log(self) -> Path:
+        """What happened, tracebacks included."""
+        return self.path / "sivgap.log"
 
     def close(self) -> None:
         self._lock.close()
@@ -178,15 +178,7 @@ def versions() -> dict[str, str | None]:
 def _is_gone(who: str) -> bool:
     """Whether the process that wrote `who` into the lock was of this host and has ended."""
     found = re.fullmatch(r"process (\d+) on (.+)", who)
-    if found is None or found[2] != socket.gethostname():
-        return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return found is not None and found[2] == socket.gethostname() and not alive(int(found[1]))
 
 
 def _version(package: str) -> str | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sivgap.errors import RunError
-from sivgap.life import birth
+from sivgap.life import alive, birth
 from sivgap.runs.files import write_json
 from sivgap.runs.read import read_json
 from sivgap.runs.sums import Damaged
@@ -199,13 +199,7 @@ def _alive(attempt: Attempt) -> bool:
     """Whether the attempt's process lives; on another host that cannot be told, and it is taken to."""
     if attempt.host != socket.gethostname():
         return True
-    try:
-        os.kill(attempt.process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return attempt.birth is None or birth(attempt.process) == attempt.birth
+    return alive(attempt.process) and (attempt.birth is None or birth(attempt.process) == attempt.birth)
 
 
 def _status(run: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 from sivgap.config.schema import ModelConfig, UpdateConfig
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
-from sivgap.models.head import output_head, token_nll
+from sivgap.models.head import output_head, padded, token_nll
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
 from sivgap.update.example import Example
@@ -186,16 +186,8 @@ class Sft:
 
     def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
         """Negative log-likelihood of the tokens of responses behind prompts, one response after the other."""
-        shape = len(texts), max(len(prompt) + len(response) for prompt, response in texts)
-        ids, mask = torch.full(shape, self._pad), torch.zeros(shape, dtype=torch.long)
-        wanted = torch.zeros(shape, dtype=torch.bool)
-        for row, (prompt, response) in enumerate(texts):
-            text = torch.tensor(prompt + response)
-            ids[row, : len(text)] = text
-            mask[row, : len(text)] = 1
-            wanted[row, len(prompt) : len(text)] = True
-        on = self._accelerator.device
-        return token_nll(self._model, self._head, ids.to(on), mask.to(on), wanted.to(on))
+        together, counted = [prompt + response for prompt, response in texts], [len(response) for _, response in texts]
+        return token_nll(self._model, self._head, *padded(together, counted, self._pad, self._accelerator.device))
 
     @torch.no_grad()
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:

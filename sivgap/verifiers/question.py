@@ -87,6 +87,12 @@ class Scores:
     each: NDArray[np.float64] | None = None
     notes: dict[str, float] = field(default_factory=dict)
 
+    def of(self, problems: Sequence[int]) -> Scores:
+        """Those of some of the problems; `notes` are about all of them."""
+        places = np.asarray(problems, dtype=np.int64)
+        each = None if self.each is None else self.each[places]
+        return Scores(self.values[places], self.unparsed[places], each)
+
 
 def neutral(verdicts: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Values of parsed verdicts, `NEUTRAL` for those that could not be, and which these are; (K,)."""
