@@ -21,7 +21,7 @@ import torch
 from study import RESULTS
 
 from sivgap.config.locate import read_prompt
-from sivgap.config.schema import ModelConfig
+from sivgap.config.model import ModelConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling

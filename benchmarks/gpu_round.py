@@ -29,7 +29,9 @@ from roofline import Roofline, measure
 from study import RESULTS
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from sivgap.config.schema import EngineConfig, ModelConfig, UpdateConfig
+from sivgap.config.engine import EngineConfig
+from sivgap.config.model import ModelConfig
+from sivgap.config.update import UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Engine, FollowUp, Prompt, Sampling

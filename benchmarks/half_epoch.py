@@ -22,7 +22,8 @@ from peft import LoraConfig
 from study import RESULTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from sivgap.config.schema import ModelConfig, UpdateConfig
+from sivgap.config.model import ModelConfig
+from sivgap.config.update import UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import Settings
+from sivgap.config.settings import Settings
 from sivgap.errors import ConfigError, RunError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import Settings
+from sivgap.config.settings import Settings
 from sivgap.errors import ConfigError, RunError
 
 if TYPE_CHECKING:

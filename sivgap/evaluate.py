@@ -177,7 +177,7 @@ def _opened(
     config: EvaluateConfig, dataset: Dataset, group: Group
 ) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
     """The solver behind its store, and the verifier with its memory beside it."""
-    from sivgap.config.schema import VerifierConfig
+    from sivgap.config.verifier import VerifierConfig
     from sivgap.engines.noise import key_of
     from sivgap.engines.rollout import Sampling
     from sivgap.grading.equal import comparer

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import Settings
+from sivgap.config.settings import Settings
 
 if TYPE_CHECKING:
     from sivgap.dynamics.bootstrap import PromptCurves

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import DatasetConfig, Settings
+from sivgap.config.dataset import DatasetConfig
+from sivgap.config.settings import Settings
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.equal import comparer
 from sivgap.grading.grade import grade

@@ -9,7 +9,9 @@ import numpy as np
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import asking
-from sivgap.config.schema import ModelSource, SolverConfig, TrainConfig, VerifierConfig
+from sivgap.config.model import ModelSource
+from sivgap.config.schema import SolverConfig, TrainConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.rollout import Engine
 from sivgap.engines.stop import StopText

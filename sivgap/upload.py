@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError, model_validator
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import Settings, WandbConfig
+from sivgap.config.schema import WandbConfig
+from sivgap.config.settings import Settings
 from sivgap.errors import RunError
 
 if TYPE_CHECKING:

@@ -11,10 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hydra import compose, initialize_config_dir
+
+from sivgap.config.app import validate
+from sivgap.config.locate import conf_dir
+from sivgap.config.schema import TrainConfig
 
 SMALL = ("experiment=smoke", "epochs=1", "tracking.wandb.mode=disabled", "engine.threads=1")
 SEEDS = ("-m", *SMALL, "seed=0,1")
 TIMES = ("seconds_generate", "seconds_verify", "seconds_train")
+
+
+def composed(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return validate(compose("train", list(overrides)), TrainConfig)
 
 
 def lines(run: Path) -> list[dict]:

@@ -19,8 +19,9 @@ from hydra import compose, initialize_config_dir
 from local_models import save_model
 
 from sivgap.config.app import validate
+from sivgap.config.cross import ApiConfig, CrossConfig
 from sivgap.config.locate import conf_dir
-from sivgap.config.schema import ApiConfig, CrossConfig, TrainConfig
+from sivgap.config.schema import TrainConfig
 from sivgap.cross.api import responses
 from sivgap.cross.external import Response
 from sivgap.errors import ConfigError, RunError

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from small_runs import composed
 
 from sivgap.allocate import AllocateConfig
 from sivgap.config.app import validate
@@ -33,11 +34,6 @@ SCHEMAS = {
     "dashboard": DashboardConfig,
     "upload": UploadConfig,
 }
-
-
-def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return validate(compose("train", list(overrides)), TrainConfig)
 
 
 def shipped(group: str) -> list[str]:

@@ -11,7 +11,8 @@ from commands import run_command
 from local_models import save_model
 from omegaconf import OmegaConf
 
-from sivgap.config.schema import CrossConfig, TrainConfig
+from sivgap.config.cross import CrossConfig
+from sivgap.config.schema import TrainConfig
 from sivgap.cross.allocation import planned
 from sivgap.cross.external import make_timetable
 from sivgap.report.cross_tables import cross_groups, pairs_table, paper_table, solver_ends

@@ -19,7 +19,8 @@ from local_models import save_model
 
 from sivgap.config.app import all_keys, explain_composition, validate
 from sivgap.config.locate import conf_dir
-from sivgap.config.schema import ModelSource, TrainConfig
+from sivgap.config.model import ModelSource
+from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.equal import acceptable
 from sivgap.grading.extract import final_number, last_boxed

@@ -5,13 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from small_runs import SMALL, lines
+from small_runs import SMALL, composed, lines
 
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir
 from sivgap.config.members import asking
-from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model, pad_token
 from sivgap.models.shape import of_parameters, shape_of
@@ -21,11 +18,6 @@ from sivgap.tasks.load import load_dataset
 from sivgap.update.sft import Sft
 
 LENGTHS = Lengths(prompt=10, response=20, question=5, verdict=3, examples=1, source="")
-
-
-def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return validate(compose("train", list(overrides)), TrainConfig)
 
 
 def plans(done) -> list[dict]:

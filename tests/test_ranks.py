@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from transformers import AutoModelForCausalLM
 
-from sivgap.config.schema import ModelConfig, UpdateConfig
+from sivgap.config.model import ModelConfig
+from sivgap.config.update import UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Rollouts, Sampling

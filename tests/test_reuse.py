@@ -1,12 +1,8 @@
 """The training curve read off the labels' own rollouts: what changes, and what must not."""
 
 import pytest
-from hydra import compose, initialize_config_dir
-from small_runs import TIMES, lines
+from small_runs import TIMES, composed, lines
 
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir
-from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError
 from sivgap.opening import open_improvement
 from sivgap.progress import Display
@@ -17,13 +13,8 @@ from sivgap.train import improve
 SMOKE = ("experiment=smoke", "epochs=1.5", "tracking.wandb.mode=disabled", "engine.threads=1", "measure.test_prompts=8")
 
 
-def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return validate(compose("train", [*SMOKE, *overrides]), TrainConfig)
-
-
 def trained(folder, *overrides: str) -> list[dict]:
-    run = Run(composed(f"runs_dir={folder}", *overrides))
+    run = Run(composed(*SMOKE, f"runs_dir={folder}", *overrides))
     with listening() as stop, open_improvement(run, Display(quiet=True), stop) as job:
         improve(job)
     run.close()
@@ -48,4 +39,4 @@ def test_the_labels_are_the_same_and_cost_nothing_where_they_were_measured(refre
 @pytest.mark.parametrize("overrides", [("refresh=step",), ("refresh=never",), ("measure.samples=8",)])
 def test_labels_of_other_weights_or_numbers_of_responses_cannot_be_measured(overrides):
     with pytest.raises(ConfigError, match=r"measure\.reuse: .* expected refresh=half_epoch or epoch"):
-        composed("measure.reuse=true", *overrides)
+        composed(*SMOKE, "measure.reuse=true", *overrides)

@@ -9,7 +9,7 @@ from commands import run_command
 from local_models import save_model
 from small_runs import lines
 
-from sivgap.config.schema import DatasetConfig
+from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
 from sivgap.grading.grade import grade
 from sivgap.grading.grids import last_grid, strict_grid

@@ -4,13 +4,9 @@ import json
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from small_runs import start, worker
+from small_runs import composed, start, worker
 
 from sivgap import threads
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir
-from sivgap.config.schema import TrainConfig
 from sivgap.models.shape import shape_of
 from sivgap.threads import fewest, measure, settle_threads
 
@@ -22,11 +18,6 @@ def four(monkeypatch):
     monkeypatch.setattr(threads, "_allowed", lambda: 4)
     yield
     torch.set_num_threads(before)
-
-
-def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return validate(compose("train", list(overrides)), TrainConfig)
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from local_models import save_model
-from small_runs import lines
+from small_runs import composed, lines
 from transformers import AutoModelForCausalLM
 
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir
-from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
 from sivgap.lab import open_lab
 from sivgap.models.head import output_head, token_nll
@@ -23,11 +19,6 @@ from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
 
 SMOKE = ("experiment=smoke", "engine.threads=1", "tracking.wandb.mode=disabled")
-
-
-def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return validate(compose("train", [*SMOKE, *overrides]), TrainConfig)
 
 
 @torch.no_grad()
@@ -49,7 +40,7 @@ def pairs() -> list[Example]:
 
 
 def trained(kind: type[Sft] = Rpo, **settings) -> Sft:
-    config = composed("update=rpo", "update.parameters=full", "update.weight_decay=0")
+    config = composed(*SMOKE, "update=rpo", "update.parameters=full", "update.weight_decay=0")
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS, dtype=torch.float32)
     return kind(model, config.model, config.update.model_copy(update=settings), 0, 1)
 
@@ -133,7 +124,7 @@ def test_logits_of_responses_alone_give_the_likelihoods_and_gradients_of_all(
 
 @pytest.mark.parametrize("update", ["sft", "rpo"])
 def test_rejection_sampling_learns_all_that_pass_and_rejects_what_does_not(update):
-    config = composed("selection.keep=all", f"update={update}", "update.replay=0", "verifier=gold", "n=8")
+    config = composed(*SMOKE, "selection.keep=all", f"update={update}", "update.replay=0", "verifier=gold", "n=8")
     dataset = load_dataset(config.dataset)
     with open_lab(config, dataset) as lab:
         problems = dataset.train[:24]

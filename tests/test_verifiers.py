@@ -9,7 +9,8 @@ from transformers import AutoTokenizer
 
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir, read_prompt
-from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.config.schema import TrainConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.rollout import Prompt, Rollouts, Sampling
 from sivgap.grading.equal import comparer
 from sivgap.grading.grade import grade

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from sivgap.config.schema import FilePath, ProcessesConfig, Settings, SolverConfig
+from sivgap.config.schema import ProcessesConfig, SolverConfig, check_processes
+from sivgap.config.settings import FilePath, Settings
 
 
 class WeightConfig(Settings):
@@ -45,6 +46,5 @@ class EvaluateConfig(SolverConfig):
 
     @model_validator(mode="after")
     def _in_processes(self) -> EvaluateConfig:
-        if self.engine.name == "vllm" and self.launch.processes > 1:
-            raise ValueError("launch.processes: engine=vllm works in one process; set 1, or use engine=hf")
+        check_processes(self.engine, self.launch)
         return self

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 import yaml
 
 from sivgap.config.locate import conf_dir, task_prompt
-from sivgap.config.schema import VerifierConfig
+from sivgap.config.verifier import VerifierConfig
 
 
 def member_config(config: VerifierConfig, name: str, dataset: str) -> VerifierConfig:

@@ -10,7 +10,7 @@ from sivgap.dynamics.schedules import schedules
 from sivgap.runs.read import read_json
 
 if TYPE_CHECKING:
-    from sivgap.config.schema import CrossConfig
+    from sivgap.config.cross import CrossConfig
 
 _SLACK = 1e-3
 """How far a schedule's sum may be off its budget, relatively: schedules are printed with four digits."""

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sivgap.config.cross import ApiConfig
 from sivgap.config.locate import read_prompt
-from sivgap.config.schema import ApiConfig, TrainConfig
+from sivgap.config.schema import TrainConfig
 from sivgap.cross.api_cache import Answer, ApiCache, key_of_request
 from sivgap.cross.external import Response
 from sivgap.errors import ConfigError, RunError

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sivgap.config.schema import EngineConfig, ModelSource
+from sivgap.config.engine import EngineConfig
+from sivgap.config.model import ModelSource
 from sivgap.errors import ConfigError, RunError
 from sivgap.tiny import located
 

@@ -15,7 +15,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from sivgap.config.schema import ModelConfig, ModelSource
+from sivgap.config.model import ModelConfig, ModelSource
 from sivgap.errors import RunError
 from sivgap.models.files import check_files
 from sivgap.tiny import located

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sivgap.config.schema import ModelConfig
+from sivgap.config.model import ModelConfig
 from sivgap.tiny import located
 
 _WIDTH_A_LAYER = 110

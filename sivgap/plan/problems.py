@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sivgap.config.schema import DatasetConfig
+from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
 from sivgap.tasks.load import Dataset, load_dataset
 from sivgap.tasks.problem import Problem

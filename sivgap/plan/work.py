@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sivgap.config.schema import TrainConfig, VerifierConfig
+from sivgap.config.schema import TrainConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.external import make_timetable
 from sivgap.models.shape import Shape
 from sivgap.schedule import make_schedule

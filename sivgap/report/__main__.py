@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, model_validator
 
 from sivgap.config.app import run_app
-from sivgap.config.schema import Settings
+from sivgap.config.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd

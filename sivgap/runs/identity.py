@@ -7,10 +7,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from sivgap.config.dataset import DatasetConfig
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.schema import DatasetConfig, ModelSource, TrainConfig, VerifierConfig
+from sivgap.config.model import ModelSource
+from sivgap.config.schema import TrainConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.allocation import planned
 from sivgap.runs.names import numbered_directory
 from sivgap.tiny import located

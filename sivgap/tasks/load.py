@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sivgap.config.schema import DatasetConfig
+from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
 from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
 from sivgap.tasks.problem import Problem

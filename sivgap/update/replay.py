@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sivgap.config.locate import read_prompt
-from sivgap.config.schema import VerifierConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.prompts import PromptWriter
 from sivgap.tasks.arithmetic import expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution

@@ -27,7 +27,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sivgap.config.schema import ModelConfig, UpdateConfig
+from sivgap.config.model import ModelConfig
+from sivgap.config.update import UpdateConfig
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
 from sivgap.models.head import output_head, padded, token_nll

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.config.schema import VerifierConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Engine, Prompt, Sampling
 from sivgap.errors import RunError

@@ -14,7 +14,7 @@ import numpy as np
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.schema import VerifierConfig
+from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.rollout import Engine, FollowUp, Rollouts
 from sivgap.grading.equal import AnswerComparer
 from sivgap.prompts import PromptWriter, is_follow_up

@@ -9,7 +9,9 @@ import torch
 from local_models import save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sivgap.config.schema import EngineConfig, ModelConfig, ModelSource, UpdateConfig
+from sivgap.config.engine import EngineConfig
+from sivgap.config.model import ModelConfig, ModelSource
+from sivgap.config.update import UpdateConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
