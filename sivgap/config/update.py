@@ -1,0 +1,44 @@
+"""Settings of the update: ``conf/update``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sivgap.config.settings import Settings
+
+
+class UpdateConfig(Settings):
+    name: Literal["sft", "rpo"] = "sft"
+    """``sft``: fine-tuning on the chosen responses, loss on response tokens only. ``rpo``: DPO on chosen against
+    rejected responses, with a likelihood term (MG)."""
+    beta: float = Field(default=0.05, gt=0)
+    """Of ``rpo``: how sharply the model may move away from the one that drew the pairs."""
+    sft_weight: float = Field(default=1.0, ge=0)
+    """Of ``rpo``: weight of the chosen response's likelihood a token."""
+    parameters: Literal["lora", "full"] = "lora"
+    """What is trained: adapters, or all weights."""
+    lora_rank: int = Field(default=16, ge=1)
+    """Rank of the adapters (SV Table 3: 16)."""
+    lora_alpha: float = Field(default=32, gt=0)
+    """Scale: the adapter's product is multiplied by alpha / rank."""
+    lora_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout on the adapters' input while training (SV Table 3: 0.5); never while sampling."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """Constant learning rate of AdamW (SV Table 3: 1e-5)."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """SV Table 3: 0.01."""
+    batch_size: int = Field(default=16, ge=1)
+    """Examples a step."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Examples in memory at once; gradients of a step are averaged by token over its micro-batches. Null: all. They
+    are halved where they do not fit a GPU's memory."""
+    checkpointing: bool | None = None
+    """Whether the backward pass computes activations again instead of keeping them: the same numbers, a third more
+    time, a fraction of the memory. Null: from the first step on that does not fit the GPU's memory otherwise."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    replay: float = Field(default=0.0, ge=0, lt=1)
+    """Share of training examples that are synthetic verification examples (a departure from the paper that keeps the
+    verifier's calibration; only tasks that can make graded solutions have it: ``arithmetic``)."""

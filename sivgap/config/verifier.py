@@ -1,0 +1,58 @@
+"""Settings of a verifier: ``conf/verifier``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from sivgap.config.model import ModelSource
+from sivgap.config.settings import FilePath, Fraction, Settings
+
+
+class VerifierConfig(Settings):
+    name: Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "ensemble", "gold"]
+    """``qe`` asks for a score in [0, 1], ``tf`` for True or False (SV); ``mc`` reads Correct against Incorrect,
+    ``cot_binary`` and ``cot_score`` justify their verdict first, ``tournament`` compares in pairs, ``ensemble`` joins
+    several, ``gold`` is ground truth (MG Appendix C)."""
+    prompt: FilePath
+    """File with the verifier's prompt; of a shipped one its variant for the dataset, ``mc_sudoku.txt`` for ``mc.txt``,
+    where there is one. It follows the response in the same conversation, or stands alone if it has
+    ``{question}`` and ``{response}`` (a tournament: ``{response_a}`` and ``{response_b}``)."""
+    answers: dict[str, Fraction] = Field(default={})
+    """Allowed answers and the score each stands for; ``readout=expected`` averages over exactly these."""
+    readout: Literal["sampled", "expected"] = "sampled"
+    """``sampled``: one answer at ``sampling.verifier_temperature``, as in the paper; unparsable is 0.5.
+    ``expected``: the mean score under the model's likelihoods of the allowed answers."""
+    max_new_tokens: int = Field(default=8, ge=1, le=4096)
+    """Longest sampled answer, justification included."""
+    heading: str | None = Field(default=None, min_length=1, max_length=80)
+    """What stands before the verdict where a justification comes first; null where the answer is the verdict."""
+    repetitions: int = Field(default=1, ge=1, le=1024)
+    """m: answers asked for about each response (or pair), of which the score is the mean."""
+    model: ModelSource = ModelSource()
+    """Another model that judges, by its ``path``, and is never trained; without one the solver judges itself."""
+    rounds: int | None = Field(default=None, ge=1)
+    """Rounds of a tournament; null plays until one response is left."""
+    both_orders: bool = True
+    """Ask about each pair both ways round: judges prefer a place."""
+    pairing: Literal["elimination", "swiss"] = "elimination"
+    """Who meets in a tournament: the winners of the last round, or (ours) always responses of like strength."""
+    members: list[Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "gold"]] = Field(default=[])
+    """Of an ensemble: its verifiers."""
+    accept: list[Fraction] = Field(default=[0.5], min_length=1)
+    """The score from which on each member accepts a response: one for all, or one each."""
+    combine: Literal["and", "mean"] = "and"
+    """An ensemble accepts what all members accept (the paper), or scores by the mean of their scores (ours)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VerifierConfig:
+        if self.name == "ensemble" and not self.members:
+            raise ValueError("members: expected verifiers, such as [mc,cot_score]")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError("members: expected each verifier once")
+        if self.members and len(self.accept) not in (1, len(self.members)):
+            raise ValueError(f"accept: expected one score, or one for each of {len(self.members)} members")
+        if self.name not in ("ensemble", "gold") and len(self.answers) < 2:
+            raise ValueError(f"answers: {self.name} needs at least two allowed answers with their scores")
+        return self
