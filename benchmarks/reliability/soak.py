@@ -2,8 +2,9 @@
 
     python benchmarks/reliability/soak.py [--minutes 180] [OVERRIDES ...]
 
-The tiny model measures and trains until the time is over, and is then stopped by a signal as a scheduler would. Flat
-means: the slope of each figure over the second half of the run, times the run's length, is below a tenth of its mean.
+The tiny model measures and trains until the time is over, or Ctrl-C, and is then stopped by a signal as a scheduler
+would. Flat means: the slope of each figure over the second half of the run, times the run's length, is below a tenth of
+its mean. Speed is in processor time, which other work on the machine changes less.
 Writes benchmarks/results/reliability/soak.json, .md and .png.
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import matplotlib
@@ -29,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "reliability"
 SMALL = ["epochs=100000", "prompts_per_epoch=64", "measure.every=0.5", "measure.train_prompts=16",
          "measure.test_prompts=16", "n=4", "tracking.wandb.mode=disabled"]  # fmt: skip
-FIGURES = ("memory (MiB)", "open files", "threads", "seconds a half epoch")
+FIGURES = ("memory (MiB)", "open files", "threads", "processor seconds a half epoch")
 ALLOWED = 0.1
 
 
@@ -37,7 +39,9 @@ def looked_at(process: int) -> list[float]:
     status = Path(f"/proc/{process}/status").read_text()
     fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     files = len(list(Path(f"/proc/{process}/fd").iterdir()))
-    return [int(fields["VmRSS"].split()[0]) / 1024, files, int(fields["Threads"])]
+    spent = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    worked = (int(spent[11]) + int(spent[12])) / os.sysconf("SC_CLK_TCK")
+    return [int(fields["VmRSS"].split()[0]) / 1024, files, int(fields["Threads"]), worked]
 
 
 def measurements(folder: Path) -> int:
@@ -64,16 +68,17 @@ def main() -> None:
         folder = Path(name)
         with (folder / "said.log").open("w") as log:
             process = subprocess.Popen([sys.executable, "-m", "sivgap.train", *SMALL, *a.overrides], cwd=folder,
-                                       env=environment, stdout=log, stderr=log)  # fmt: skip
-        started, seen, last = time.monotonic(), 0, time.monotonic()
-        while time.monotonic() - started < a.minutes * 60 and process.poll() is None:
-            time.sleep(0.2)
-            found = measurements(folder)
-            if found > seen:
-                now = time.monotonic()
-                if seen:  # the first one includes loading
-                    rows.append([now - started, *looked_at(process.pid), (now - last) / (found - seen)])
-                seen, last = found, now
+                                       env=environment, stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+        started, seen, before = time.monotonic(), 0, 0.0
+        with suppress(KeyboardInterrupt):
+            while time.monotonic() - started < a.minutes * 60 and process.poll() is None:
+                time.sleep(0.2)
+                found = measurements(folder)
+                if found > seen:
+                    *figures, worked = looked_at(process.pid)
+                    if seen:  # the first one includes loading
+                        rows.append([time.monotonic() - started, *figures, (worked - before) / (found - seen)])
+                    seen, before = found, worked
         process.send_signal(signal.SIGTERM)
         status = process.wait(300)
         said = (folder / "said.log").read_text()[-1500:]
