@@ -6,7 +6,8 @@ import torch
 from local_models import save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sivgap.engines.hf import HFEngine, draw
+from sivgap.engines.draw import draw
+from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.stop import StopText
@@ -70,6 +71,49 @@ def test_a_response_does_not_depend_on_batch_size_or_order(model, batch_size):
         assert whole.tokens[row].tolist() == other.tokens[twin].tolist()
         assert whole.verdicts[row].tolist() == other.verdicts[twin].tolist()
     assert whole.nll == pytest.approx(other.nll[::-1], abs=1e-4)
+
+
+def long_tailed(model, batch_size: int) -> HFEngine:
+    """Every twelfth token ends a response: many are short, and a few as long as they may be."""
+    return HFEngine(model, range(2, 2 + model.config.vocab_size // 12), 0, batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [3, 10, 30])
+def test_responses_that_take_the_places_of_others_are_what_they_were(model, batch_size):
+    asked = prompts(40, model.config.vocab_size)
+    sampling = Sampling(3, 2.0, 30, key_of(4))
+    for ask in (FollowUp(QUESTION, 1.5, 9), FollowUp(QUESTION, 1.0, 3, ANSWERS)):
+        alone = long_tailed(model, 10**4).rollout(asked, sampling, ask)
+        done, generated = [], []
+        found = long_tailed(model, batch_size).rollout(
+            asked, sampling, ask, lambda p, g, done=done, generated=generated: (done.append(p), generated.append(g))
+        )
+        assert [row.tolist() for row in found.tokens] == [row.tolist() for row in alone.tokens]
+        assert found.nll == pytest.approx(alone.nll, abs=1e-4)
+        assert (found.ending == alone.ending).all()
+        assert 0 < alone.ending.mean() < 1
+        if ask.answers:
+            assert found.answer_logprobs == pytest.approx(alone.answer_logprobs, abs=3e-4)
+        else:
+            assert [row.tolist() for row in found.verdicts] == [row.tolist() for row in alone.verdicts]
+        assert (sum(done), sum(generated)) == (40, found.generated)
+
+
+def test_a_place_that_became_free_is_given_to_another_response(monkeypatch):
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
+    passes = []
+    forward = HFEngine._forward
+
+    def counting(self, tokens, *rest):
+        passes.append(len(tokens))
+        return forward(self, tokens, *rest)
+
+    monkeypatch.setattr(HFEngine, "_forward", counting)
+    asked, sampling = prompts(256, model.config.vocab_size), Sampling(1, 3.0, 96, 0)
+    length = long_tailed(model, 32).rollout(asked, sampling).length[:, 0]
+    by_length = length[np.argsort([len(prompt.tokens) for prompt in asked], kind="stable")]
+    in_fixed_batches = by_length.reshape(-1, 32).max(1).sum()
+    assert len(passes) < 0.6 * in_fixed_batches
 
 
 def test_temperature_zero_is_greedy_decoding_as_transformers_does_it():

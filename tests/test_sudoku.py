@@ -239,13 +239,13 @@ HOSTILE = [
 
 @pytest.mark.parametrize("place", range(len(HOSTILE)))
 def test_hostile_text_costs_no_time_and_is_not_right(place):
-    started = time.monotonic()
+    started = time.process_time()  # the machine may be busy
     for text in (HOSTILE[place], HOSTILE[place] + "\n" + HOSTILE[place][::-1]):
         assert last_grid(text) != GRID
         assert strict_grid(text) != GRID
         assert not grade("sudoku", [text], [GRID], None)[0].correct
         assert not grade("sudoku", [text], [text[:100]], None)[0].correct_strict
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 BROKEN = {

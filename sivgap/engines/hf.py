@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from sivgap.engines.noise import key_of, row_keys, uniforms
-from sivgap.engines.nucleus import nucleus
+from sivgap.engines.decoding import Decoding, Samples, Ways, begun
+from sivgap.engines.noise import key_of, row_keys
 from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
@@ -29,6 +29,10 @@ from sivgap.models.head import OutputHead, output_head, padded, token_nll
 
 _MOST_AT_ONCE = 2**14
 """Tokens that are read at once when given responses are scored."""
+_TURN = 4
+"""Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
+leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are
+idle in it."""
 
 
 class HFEngine:
@@ -78,19 +82,37 @@ class HFEngine:
     ) -> Rollouts:
         """Sample `sampling.samples` responses to each prompt, and answer `follow_up` behind each.
 
+        Responses that ended are asked, and others take their places, as soon as leaving these idle costs more.
+
         Raises:
             RunError: If the model's likelihoods are not finite.
         """
-        by_length = np.argsort([len(p.tokens) for p in prompts], kind="stable")
-        step = max(1, self.batch_size // sampling.samples)
-        parts = []
-        for start in range(0, len(prompts), step):
-            places = by_length[start : start + step]
-            part = self._batch([prompts[i] for i in places], sampling, follow_up)
-            parts.append((places, part))
+        count, samples = len(prompts), sampling.samples
+        keys = row_keys(sampling.stream, np.array([p.key for p in prompts], np.uint64), samples, sampling.first).ravel()
+        waiting = np.argsort([len(p.tokens) for p in prompts], kind="stable")
+        room = max(1, self.batch_size // samples) * samples
+        open_ones = np.full(count, samples)
+        parts: list[tuple[NDArray[np.int64], Rollouts]] = []
+        decoding: Decoding | None = None
+        while decoding is None or len(waiting):
+            started = time.perf_counter()
+            free = room - (0 if decoding is None else len(decoding))
+            now, waiting = np.split(waiting, [free // samples])
+            decoding = self._admit(decoding, prompts, now, keys, sampling, _places(follow_up))
+            idle = 0.0
+            while len(decoding) and not (len(waiting) and idle >= _TURN and decoding.ended >= samples):
+                decoding.step()
+                idle += decoding.ended / room
+            ended = decoding.release()
+            part = _rollouts(ended, time.perf_counter() - started)
+            if follow_up is not None:
+                part = self._answer(part, follow_up, decoding.cache, ended, keys)
+            parts.append((ended.place.cpu().numpy(), part))
             if on_batch is not None:
-                on_batch(len(places), part.generated)
-        return gather(parts)
+                before = np.count_nonzero(open_ones)
+                np.subtract.at(open_ones, parts[-1][0] // samples, 1)
+                on_batch(int(before - np.count_nonzero(open_ones)), part.generated)
+        return gather(parts).shaped(count, samples)
 
     @torch.inference_mode()
     def likelihood(
@@ -118,7 +140,8 @@ class HFEngine:
         by_length = np.argsort([len(prompt.tokens) for prompt in prompts], kind="stable")
         for start in range(0, len(prompts), self.batch_size):
             places = by_length[start : start + self.batch_size]
-            logits, cache = self._prefill([prompts[i] for i in places], len(places), _tree_size(few))
+            logits, prefix, mask = self._prefill([prompts[i] for i in places])
+            cache = PrefixCache(prefix, mask, len(places), _tree_size(few))
             found[places] = self._likelihoods(logits, cache, few).cpu().numpy()
             if on_batch is not None:
                 on_batch(len(places), 0)
@@ -130,34 +153,31 @@ class HFEngine:
         each = token_nll(self.model, self._head, *batch).double()
         return np.array([float(tokens.sum()) for tokens in torch.split(each, counted)])
 
-    def _batch(self, prompts: list[Prompt], sampling: Sampling, follow_up: FollowUp | None) -> Rollouts:
-        started = time.perf_counter()
-        prompt_keys = np.array([p.key for p in prompts], dtype=np.uint64)
-        keys = row_keys(sampling.stream, prompt_keys, sampling.samples, sampling.first)
-        room = 0
-        if follow_up is not None:
-            room = 1 + len(follow_up.tokens) + max(follow_up.max_new_tokens, _tree_size(follow_up.answers))
-        logits, cache = self._prefill(prompts, keys.size, sampling.max_new_tokens + room)
-        row = torch.arange(len(prompts), device=logits.device).repeat_interleave(sampling.samples)
-        drawn = self._decode(
-            logits, cache, row, keys.ravel(), sampling.temperature, sampling.max_new_tokens, self.stop, sampling.top_p
+    def _admit(
+        self,
+        decoding: Decoding | None,
+        prompts: Sequence[Prompt],
+        places: NDArray[np.int64],
+        keys: NDArray[np.uint64],
+        sampling: Sampling,
+        more: int,
+    ) -> Decoding:
+        """Let the samples of the prompts at `places` begin, beside those under way."""
+        logits, prefix, mask = self._prefill([prompts[i] for i in places])
+        numbers = (places[:, None] * sampling.samples + np.arange(sampling.samples)).ravel()
+        row = torch.arange(len(places)).repeat_interleave(sampling.samples)
+        samples = begun(
+            torch.from_numpy(numbers).to(logits.device), row.to(logits.device), keys[numbers], sampling.max_new_tokens
         )
-        nll = drawn.nll.cpu().numpy().reshape(keys.shape)
-        if not np.isfinite(nll).all():
-            raise RunError(NOT_FINITE)
-        length = drawn.length.cpu().numpy()
-        rollouts = Rollouts(
-            tokens=_rows(drawn.tokens, length),
-            nll=nll,
-            length=length.reshape(keys.shape),
-            ending=drawn.ending.cpu().numpy().reshape(keys.shape),
-            generated=int(length.sum()),
-            seconds_generate=time.perf_counter() - started,
-        )
-        return rollouts if follow_up is None else self._answer(rollouts, follow_up, cache, drawn.row, keys)
+        if decoding is not None:
+            decoding.admit(prefix, mask, logits, samples)
+            return decoding
+        cache = PrefixCache(prefix, mask, len(numbers), sampling.max_new_tokens + more)
+        ways = Ways(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)
+        return Decoding(self._forward, ways, cache, logits, samples)
 
-    def _prefill(self, prompts: list[Prompt], rows: int, capacity: int) -> tuple[Tensor, PrefixCache]:
-        """Run the left-padded prompts once; logits (P, V) of the first response token."""
+    def _prefill(self, prompts: list[Prompt]) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
+        """Run the left-padded prompts once; logits (P, V) of the first response token, and what a cache is made of."""
         longest = max(len(p.tokens) for p in prompts)
         ids = torch.full((len(prompts), longest), self.pad_token)
         mask = torch.zeros((len(prompts), longest), dtype=torch.bool)
@@ -174,8 +194,7 @@ class HFEngine:
             use_cache=True,
             logits_to_keep=1,
         )
-        prefix = [(layer.keys, layer.values) for layer in cache.layers]
-        return out.logits[:, -1], PrefixCache(prefix, mask, rows, capacity)
+        return out.logits[:, -1], [(layer.keys, layer.values) for layer in cache.layers], mask
 
     def _forward(self, tokens: Tensor, cache: PrefixCache, depth: Tensor, tree: Tensor | None = None) -> Tensor:
         """Feed `tokens` (live rows, new) at the rows' position + `depth` (new,); logits (live rows, new, V)."""
@@ -183,80 +202,34 @@ class HFEngine:
         logits: Tensor = self.model(
             input_ids=tokens,
             attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
-            position_ids=cache.position[cache.live, None] + depth,
+            position_ids=cache.position[:, None] + depth,
             past_key_values=cache,
             prefix_cache=cache,
             use_cache=True,
         ).logits
         return logits
 
-    def _decode(
-        self,
-        logits: Tensor,
-        cache: PrefixCache,
-        row: Tensor,
-        keys: NDArray[np.uint64],
-        temperature: float,
-        max_new_tokens: int,
-        stop: StopText | None = None,
-        top_p: float = 1.0,
-    ) -> _Drawn:
-        """Sample until every sample ends. Samples start at the rows `row`, (samples,), whose logits are given; those
-        that draw the same tokens are computed once. On return the cache holds their texts, without what ended them."""
-        samples, device = len(keys), logits.device
-        noise = torch.from_numpy(uniforms(keys, max_new_tokens)).to(device)
-        tokens = torch.full((samples, max_new_tokens), self.pad_token, device=device)
-        nll = torch.zeros(samples, dtype=torch.float64, device=device)
-        length = torch.zeros(samples, dtype=torch.long, device=device)
-        ending = torch.zeros(samples, dtype=torch.long, device=device)
-        row, first_slot = row.clone(), cache.used
-        zero = torch.zeros(1, dtype=torch.long, device=device)
-        going = torch.arange(samples, device=device)
-        for t in range(max_new_tokens):
-            token, logp = draw(logits, row[going] - cache.live.start, noise[going, t], temperature, top_p)
-            tokens[going, t] = token
-            nll[going] -= logp
-            length[going] += 1
-            ending[going] = torch.isin(token, self.end_tokens).long()
-            stopped = dict(stop.ended(tokens[:, : t + 1], ending == 0)) if stop is not None else {}
-            for sample, count in stopped.items():
-                ending[sample] = count
-            row[going], feed = cache.branch(row[going], token, ending[going] > 0)
-            for ended, count in {int(row[sample]): count for sample, count in stopped.items()}.items():
-                cache.position[ended] -= count - 1  # the last of them was never fed
-                cache.valid[ended, first_slot + t + 1 - count :] = False
-            going = going[ending[going] == 0]
-            if not len(going):
-                break
-            logits = self._forward(feed[:, None], cache, zero)[:, 0]
-            cache.position[cache.live] += 1
-        return _Drawn(tokens, nll, length, ending, row)
-
     def _answer(
-        self,
-        rollouts: Rollouts,
-        follow_up: FollowUp,
-        cache: PrefixCache,
-        row: Tensor,
-        keys: NDArray[np.uint64],
+        self, rollouts: Rollouts, follow_up: FollowUp, cache: PrefixCache, samples: Samples, keys: NDArray[np.uint64]
     ) -> Rollouts:
-        """Put the question behind every response, at `row` of the cache, and read the answer."""
+        """Put the question behind every response, whose rows of the cache are all live, and read the answer."""
         started = time.perf_counter()
-        cache.revive()
-        question = torch.tensor(follow_up.tokens, device=row.device)
-        depth = torch.arange(len(question), device=row.device)
+        question = torch.tensor(follow_up.tokens, device=samples.row.device)
+        depth = torch.arange(len(question), device=question.device)
         logits = self._forward(question.expand(cache.live.stop, -1), cache, depth)[:, -1]
-        cache.position[cache.live] += len(question)
+        cache.filled[cache.live] += len(question)
         generated, verdicts, logprobs = rollouts.generated, None, None
         if follow_up.answers:
             by_row = self._likelihoods(logits, cache, follow_up.answers)
-            logprobs = by_row[row].cpu().numpy().reshape(*rollouts.nll.shape, len(follow_up.answers))
+            logprobs = by_row[samples.row].cpu().numpy()[:, None]
         else:
-            noise = row_keys(key_of("verdict"), keys.ravel(), 1).ravel()
-            said = self._decode(logits, cache, row, noise, follow_up.temperature, follow_up.max_new_tokens)
-            lengths = said.length.cpu().numpy()
-            verdicts = _rows(said.tokens, lengths - said.ending.cpu().numpy())
-            generated += int(lengths.sum())
+            noise = row_keys(key_of("verdict"), keys[samples.place.cpu().numpy()], 1).ravel()
+            asked = begun(samples.place, samples.row, noise, follow_up.max_new_tokens)
+            said = Decoding(self._forward, Ways(follow_up.temperature, self.end_tokens), cache, logits, asked)
+            while len(said):
+                said.step()
+            verdicts = said.samples.texts(said.samples.length - said.samples.ending)
+            generated += int(said.samples.length.sum())
         return replace(
             rollouts,
             verdicts=verdicts,
@@ -280,45 +253,27 @@ class HFEngine:
         return torch.stack([torch.as_tensor(s) for s in sums], dim=1)
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """Sampled tokens (samples, steps), their summed -log p, lengths, how many tokens at the end only end a sample,
-    and the row of the cache that holds each sample's text."""
-
-    tokens: Tensor
-    nll: Tensor
-    length: Tensor
-    ending: Tensor
-    row: Tensor
-
-
-def draw(logits: Tensor, row: Tensor, uniform: Tensor, temperature: float, top_p: float = 1.0) -> tuple[Tensor, Tensor]:
-    """One token a sample, by inverting the cumulative distribution at `uniform`, and its log-likelihood at temperature
-    1 among all tokens.
-
-    Args:
-        logits: Raw logits, (rows, V).
-        row: The row whose distribution each sample draws from, (samples,).
-        uniform: Numbers in [0, 1), float64 (samples,).
-        temperature: Of the sampling alone; 0 takes the likeliest token.
-        top_p: Of the sampling alone, too: below 1, tokens outside the `nucleus` that holds it are never drawn.
-    """
-    logits = logits.float()
-    logp = logits.log_softmax(-1)
-    if temperature == 0:
-        token = logits.argmax(-1)[row]
-    else:
-        tempered = logp if temperature == 1 else (logits / temperature).log_softmax(-1)
-        probability = tempered.exp() if top_p == 1 else nucleus(tempered.exp(), top_p)
-        cumulative = probability.cumsum(-1, dtype=torch.float64)[row]
-        target = uniform[:, None] * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
-    return token, logp[row, token].double()
+def _rollouts(samples: Samples, seconds: float) -> Rollouts:
+    """Samples that have ended, one a prompt."""
+    nll = samples.nll.cpu().numpy()[:, None]
+    if not np.isfinite(nll).all():
+        raise RunError(NOT_FINITE)
+    length = samples.length.cpu().numpy()[:, None]
+    return Rollouts(
+        tokens=samples.texts(samples.length),
+        nll=nll,
+        length=length,
+        ending=samples.ending.cpu().numpy()[:, None],
+        generated=int(length.sum()),
+        seconds_generate=seconds,
+    )
 
 
-def _rows(tokens: Tensor, lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    array = tokens.cpu().numpy()
-    return [array[i, :n].copy() for i, n in enumerate(lengths)]
+def _places(follow_up: FollowUp | None) -> int:
+    """Tokens that a follow-up adds to a response."""
+    if follow_up is None:
+        return 0
+    return 1 + len(follow_up.tokens) + max(follow_up.max_new_tokens, _tree_size(follow_up.answers))
 
 
 def _tree_size(answers: tuple[tuple[int, ...], ...]) -> int:

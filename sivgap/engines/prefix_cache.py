@@ -25,35 +25,38 @@ ATTENTION = "sivgap_prefix"
 class PrefixCache:
     """Keys and values of prompts (shared) and of the rows that continue them.
 
-    Rows that ended come first, then the live ones, which are fed; at first one for each prompt. Slots are filled for
-    all live rows at once; a slot that is not part of a row's text is marked invalid and never attended to.
+    Rows that ended come first, then the live ones, which are fed; at first one for each prompt. A row's tokens fill its
+    slots from the first one on; what lies behind them is never attended to.
 
     Attributes:
         live: The rows that are fed.
         prompt: The prompt that each row continues, (rows,).
-        position: Position id of each row's next token, (rows,).
-        valid: Whether a slot is part of a row's text, (rows, capacity).
-        used: Slots filled so far.
+        filled: Tokens of each row's text, (rows,).
     """
 
     def __init__(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor, rows: int, capacity: int) -> None:
         """`prefix`: per layer (keys, values) of shape (P, H_kv, L, D); `prefix_mask`: bool (P, L), True on tokens;
         `rows`: room for that many, at least the number of samples; `capacity`: tokens a row."""
-        self.prefix = prefix
+        self._take_prompts(prefix, prefix_mask)
         keys = prefix[0][0]
         prompts, heads, _, dim = keys.shape
-        self.prefix_bias = torch.zeros(prefix_mask.shape, dtype=keys.dtype, device=keys.device)
-        self.prefix_bias.masked_fill_(~prefix_mask, float("-inf"))
         shape = (rows, heads, capacity, dim)
-        self.buffers = [(keys.new_empty(shape), keys.new_empty(shape)) for _ in prefix]
-        self.valid = torch.zeros(rows, capacity, dtype=torch.bool, device=keys.device)
+        self.buffers = [(keys.new_zeros(shape), keys.new_zeros(shape)) for _ in prefix]
         self.prompt = torch.zeros(rows, dtype=torch.long, device=keys.device)
         self.prompt[:prompts] = torch.arange(prompts, device=keys.device)
-        self.position = torch.zeros_like(self.prompt)
-        self.position[:prompts] = prefix_mask.sum(1)
-        self.live, self.used = slice(0, prompts), 0
-        self._padded = not bool(prefix_mask.all())
-        self._own_bias: Tensor | None = None
+        self.filled = torch.zeros_like(self.prompt)
+        self.live = slice(0, prompts)
+        self._waiting = self.prompt[:0]
+
+    def _take_prompts(self, prefix: list[tuple[Tensor, Tensor]], mask: Tensor) -> None:
+        self.prefix, self.prefix_mask = prefix, mask
+        self._prompt_length = mask.sum(1)
+        self._prefix_bias = None if bool(mask.all()) else _bias(mask, prefix[0][0].dtype)
+
+    @property
+    def position(self) -> Tensor:
+        """Position id of the next token of each live row, (live,)."""
+        return self._prompt_length[self.prompt[self.live]] + self.filled[self.live]
 
     def branch(self, row: Tensor, token: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
         """Every sample that goes on, at live row `row` (samples,), draws `token`, and it may end there (bool `ends`).
@@ -68,15 +71,26 @@ class PrefixCache:
         parent, drawn = groups // span, groups % span  # parents in ascending order
         over = torch.zeros_like(parent, dtype=torch.bool)
         over[group] = ends
-        ended, first = int(over.sum()), self.live.start
-        self.live = slice(first + ended, first + len(groups))
-        place = torch.empty_like(parent)
-        place[over] = torch.arange(first, self.live.start, device=row.device)
-        place[~over] = self._settle(parent[~over])
-        self._copy(parent, place)
+        first = self.live.start
+        place = self._part(parent, over)
         feed = torch.empty_like(parent)
         feed[place - first] = drawn
-        return place[group], feed[ended:]
+        return place[group], feed[self.live.start - first :]
+
+    def retire(self, over: Tensor) -> Tensor:
+        """Live rows end, bool `over` (live,); the new place of each row that was live, (live,)."""
+        return self._part(torch.arange(self.live.start, self.live.stop, device=over.device), over)
+
+    def _part(self, parent: Tensor, over: Tensor) -> Tensor:
+        """Continue each row of `parent` (ascending, some of them several times); those that are `over` have ended, and
+        the others are live. Their places."""
+        first = self.live.start
+        self.live = slice(first + int(over.sum()), first + len(parent))
+        place = torch.empty_like(parent)
+        place[over] = torch.arange(first, self.live.start, device=parent.device)
+        place[~over] = self._settle(parent[~over])
+        self._copy(parent, place)
+        return place
 
     def _settle(self, parent: Tensor) -> Tensor:
         """Places in the live range for continuations of `parent` (ascending); as many as can stay where they are."""
@@ -88,41 +102,60 @@ class PrefixCache:
         place[~stays] = vacant.nonzero()[:, 0] + self.live.start
         return place
 
-    def revive(self) -> None:
-        """Feed the rows that ended, too, from now on."""
-        self.live = slice(0, self.live.stop)
-        hole = ~self.valid[self.live, None, : self.used, None]  # never written: zero, lest a NaN lie there
-        for buffer in (part for layer in self.buffers for part in layer):
-            buffer[self.live, :, : self.used].masked_fill_(hole, 0)
-
     def _copy(self, source: Tensor, target: Tensor) -> None:
         """Copy rows; all are read before one is written."""
         moving = source != target
         source, target = source[moving], target[moving]
         if len(source):
-            for state in (self.prompt, self.position, self.valid):
+            width = int(self.filled[source].max())
+            for state in (self.prompt, self.filled):
                 state[target] = state[source]
             for buffer in (part for layer in self.buffers for part in layer):
-                filled = buffer[:, :, : self.used]
-                filled.index_copy_(0, target, filled.index_select(0, source))
+                text = buffer[:, :, :width]
+                text.index_copy_(0, target, text.index_select(0, source))
+
+    def turn_to_ended(self) -> None:
+        """Feed the rows that ended, from now on, with room for as many more as all had. The others wait for `admit`."""
+        rows = torch.arange(self.live.start, self.live.stop, device=self.prompt.device)
+        self._waiting = rows + len(self.prompt) - self.live.stop  # out of the way: at the very end
+        self._copy(rows, self._waiting)
+        self.live = slice(0, self.live.start)
+
+    def admit(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor) -> None:
+        """Give up the rows that ended, and the prompts that no waiting row continues; live are the rows that wait, and
+        then one for each of the new prompts `prefix` and `prefix_mask`, which are as the constructor takes them."""
+        waiting = self._waiting
+        mine, self.prompt[waiting] = torch.unique(self.prompt[waiting], return_inverse=True)
+        self._copy(waiting, torch.arange(len(waiting), device=waiting.device))
+        length = max(self.prefix_mask.shape[1], prefix_mask.shape[1])
+
+        def joined(old: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([_longer(old[mine], length), _longer(new, length)])
+
+        for layer, (keys, values) in enumerate(prefix):  # layer by layer: the old one goes as the joined one comes
+            self.prefix[layer] = joined(self.prefix[layer][0], keys), joined(self.prefix[layer][1], values)
+        old_mask, new_mask = self.prefix_mask[:, None, :, None], prefix_mask[:, None, :, None]
+        self._take_prompts(self.prefix, joined(old_mask, new_mask)[:, 0, :, 0])
+        self.live = slice(0, len(waiting) + len(prefix_mask))
+        new = slice(len(waiting), self.live.stop)
+        self.prompt[new] = torch.arange(len(mine), len(self.prefix_mask), device=mine.device)
+        self.filled[new] = 0
 
     def open_slots(self, new: int, tree: Tensor | None = None) -> None:
         """Make room for the next `new` tokens of every live row.
 
         `tree` (new, new), where given, says which new token may attend to which; without it they are causal.
         """
-        self.valid[self.live, self.used : self.used + new] = True
-        self.used += new
-        seen = self.valid[self.live, None, : self.used].expand(-1, new, -1)
-        if new > 1:
+        start = self.filled[self.live]
+        least, most = torch.stack(torch.aminmax(start)).tolist()
+        self._width, self._alike = int(most + new), least == most
+        self._slots = start[:, None] + torch.arange(new, device=start.device)
+        self._own_bias: Tensor | None = None
+        if new > 1 or not self._alike:
+            seen = (torch.arange(self._width, device=start.device) < start[:, None])[:, None].repeat(1, new, 1)
             order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
-            past = order.new_ones(new, self.used - new)
-            seen = seen & torch.cat([past, order], dim=1)
-        if bool(seen.all()):
-            self._own_bias = None
-        else:
-            self._own_bias = torch.zeros(seen.shape, dtype=self.prefix_bias.dtype, device=seen.device)
-            self._own_bias.masked_fill_(~seen, float("-inf"))
+            seen.scatter_(2, self._slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
+            self._own_bias = _bias(seen, self.prefix[0][0].dtype)
         self._arrange()
 
     def _arrange(self) -> None:
@@ -142,26 +175,28 @@ class PrefixCache:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Called by the model's attention layers; stores the new tokens in the slots opened last."""
-        start = self.used - keys.shape[2]
-        self.buffers[layer][0][self.live, :, start : self.used] = keys
-        self.buffers[layer][1][self.live, :, start : self.used] = values
+        for buffer, states in zip(self.buffers[layer], (keys, values), strict=True):
+            if self._alike:
+                buffer[self.live, :, self._width - states.shape[2] : self._width] = states
+            else:
+                buffer[self.live].scatter_(2, self._slots[:, None, :, None].expand_as(states), states)
         return keys, values
 
     def get_seq_length(self, layer: int = 0) -> int:
-        return self.prefix[0][0].shape[2] + self.used
+        return int(self.prefix[0][0].shape[2]) + self._width
 
     def attend(self, layer: int, query: Tensor, scaling: float) -> Tensor:
         """Attention output (live, new, H, D) of `query` (live, H, new, D) over the prompt and the row's own tokens."""
         prefix_keys, prefix_values = (part.flatten(0, 1) for part in self.prefix[layer])
-        own_keys, own_values = (part[self.live, :, : self.used].flatten(0, 1) for part in self.buffers[layer])
+        own_keys, own_values = (part[self.live, :, : self._width].flatten(0, 1) for part in self.buffers[layer])
         rows, heads, new, dim = query.shape
         units, length = len(own_keys), prefix_keys.shape[1]  # a unit: a key-value head of a row
         kv_heads = units // rows
         query = (query * scaling).contiguous().view(units, -1, dim)  # the queries of a unit share its keys
 
         on_prefix = torch.bmm(self._by_prompt(query), prefix_keys.mT)
-        if self._padded:
-            on_prefix = on_prefix + self.prefix_bias.repeat_interleave(kv_heads, dim=0)[:, None]
+        if self._prefix_bias is not None:
+            on_prefix = on_prefix + self._prefix_bias.repeat_interleave(kv_heads, dim=0)[:, None]
         on_own = torch.bmm(query, own_keys.mT)
         if self._own_bias is not None:
             bias = self._own_bias[:, None, None].expand(-1, kv_heads, heads // kv_heads, -1, -1)
@@ -174,12 +209,22 @@ class PrefixCache:
 
     def _by_prompt(self, values: Tensor) -> Tensor:
         """(units, Q, X) -> (P x H_kv, width x Q, X): the units that share a prompt's keys, together."""
-        units = len(self.prefix_bias) * self.prefix[0][0].shape[1]
+        units = len(self.prefix_mask) * self.prefix[0][0].shape[1]
         return values.index_select(0, self._from).view(units, -1, values.shape[-1])
 
     def _by_unit(self, values: Tensor, last: int) -> Tensor:
         """(P x H_kv, width x Q, `last`) -> (units, Q, `last`)."""
         return values.view(len(self._from), -1, last).index_select(0, self._place)
+
+
+def _longer(states: Tensor, length: int) -> Tensor:
+    """(P, H, L, D) with empty places before, up to `length`."""
+    return torch.nn.functional.pad(states, (0, 0, length - states.shape[2], 0))
+
+
+def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """What attention scores are shifted by: nothing where `seen`, minus infinity elsewhere."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
 
 
 def _attention(

@@ -110,6 +110,17 @@ class Rollouts:
             answer_logprobs=None if self.answer_logprobs is None else self.answer_logprobs[places],
         )
 
+    def shaped(self, prompts: int, samples: int) -> Rollouts:
+        """The same responses as those to `prompts`, `samples` each."""
+        shape, logprobs = (prompts, samples), self.answer_logprobs
+        return replace(
+            self,
+            nll=self.nll.reshape(shape),
+            length=self.length.reshape(shape),
+            ending=self.ending.reshape(shape),
+            answer_logprobs=None if logprobs is None else logprobs.reshape(*shape, -1),
+        )
+
 
 def gather(batches: Sequence[tuple[NDArray[np.int64], Rollouts]]) -> Rollouts:
     """Put batches, each with the places of its prompts, into prompt order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -18,12 +19,13 @@ class StopText:
         self._tokenizer, self.stops = tokenizer, list(stops)
         self._window = max(map(len, stops)) + _MARGIN
 
-    def ended(self, tokens: Tensor, open_rows: Tensor) -> Iterator[tuple[int, int]]:
-        """Of the rows still open (bool, (rows,)), those whose last token completes a stop text in `tokens`
-        (rows, so far): the row, and how many of its last tokens hold the stop text."""
-        rows = open_rows.nonzero()[:, 0].tolist()
-        tails = tokens[rows, -self._window :].tolist()
-        for row, tail, text in zip(rows, tails, self._tokenizer.batch_decode(tails), strict=True):
+    def ended(self, tokens: Tensor, length: Tensor, rows: Tensor) -> Iterator[tuple[int, int]]:
+        """Of some `rows` those whose last token completes a stop text in the first `length` (rows,) of their `tokens`
+        (rows, longest): the row, and how many of its last tokens hold the stop text."""
+        last = (length[rows, None] + torch.arange(-self._window, 0, device=rows.device)).clamp_min(0)
+        windows = tokens[rows].gather(1, last).tolist()
+        tails = [tail[-count:] for tail, count in zip(windows, length[rows].tolist(), strict=True)]
+        for row, tail, text in zip(rows.tolist(), tails, self._tokenizer.batch_decode(tails), strict=True):
             places = [place for place in map(text.find, self.stops) if place >= 0]
             if places:
                 yield row, self._tokens_behind(tail, min(places))

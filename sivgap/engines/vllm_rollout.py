@@ -91,7 +91,8 @@ class Drawing:
             return 0
         if not isinstance(said.stop_reason, str) or self._stop is None:
             return 1
-        found = dict(self._stop.ended(torch.tensor([list(said.token_ids)]), torch.tensor([True])))
+        tokens = torch.tensor([list(said.token_ids)])
+        found = dict(self._stop.ended(tokens, torch.tensor([tokens.shape[1]]), torch.tensor([0])))
         return found.get(0, 1)
 
     def result(self, seconds_respond: float, seconds_ask: float) -> Rollouts:
