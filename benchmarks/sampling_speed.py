@@ -4,7 +4,9 @@
     python benchmarks/sampling_speed.py --check    compares the ratios with those on record, and writes nothing
 
 Random Llama models that never stop early, so that both sides make the same number of tokens, and as uncertain as can
-be: no two samples share a beginning, as many of the embedded model's (first line) do. Ours returns likelihoods, too.
+be: no two samples share a beginning, as many of the embedded model's (first line) do. Where a *mean* length is named
+any token may end a response, and eight times as many are asked for as fit at once: `generate` takes batch after batch.
+With the embedded model there are other peers, too (`peers`). Ours returns likelihoods in all of it.
 The peer gets each prompt once a sample (top_k off). Both alternate in one process; the ratio of medians counts. Beside
 the times stands what this machine could do at best: the matrices alone, at the rate measured in the same run.
 """
@@ -21,13 +23,13 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import peers
 import torch
 from roofline import matrix_flops, measure
 from study import RESULTS
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -56,11 +58,18 @@ class Case:
     samples: int
     tokens: int
     dtype: str = "float32"
+    mean: int | None = None
+    """Mean length of a response before it is cut, where they end by chance."""
 
     @property
     def name(self) -> str:
         kind = "" if self.dtype == "float32" else f", {self.dtype}"
-        return f"{self.model}, batch {self.rows}, N {self.samples}, {self.tokens} tokens{kind}"
+        tail = f", mean {self.mean}" if self.mean else ""
+        return f"{self.model}, batch {self.rows}, N {self.samples}, {self.tokens} tokens{tail}{kind}"
+
+    @property
+    def responses(self) -> int:
+        return self.rows * (8 if self.mean else 1)
 
 
 CASES = [
@@ -69,6 +78,7 @@ CASES = [
     *(Case("100 M", rows, 8, 16) for rows in (8, 64, 256)),
     *(Case("10 M", 256, samples, 32) for samples in (1, 64)),
     *(Case("10 M", 256, 8, tokens) for tokens in (8, 128)),
+    *(Case(model, 64, 8, 256, mean=64) for model in ("1 M", "10 M")),
     Case("10 M", 256, 8, 32, "bfloat16"),
     *(Case("100 M", rows, 8, 16, "bfloat16") for rows in (8, 64, 256)),
 ]
@@ -87,7 +97,7 @@ def model_of(name: str) -> PreTrainedModel:
 
 
 def prompts_of(case: Case) -> list[Prompt]:
-    count = case.rows // case.samples
+    count = case.responses // case.samples
     if case.model == "embedded":
         tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
         texts = [f"Question: {p.question}\nSolution: " for p in arithmetic.generate(count, "train", 0)]
@@ -97,17 +107,24 @@ def prompts_of(case: Case) -> list[Prompt]:
     return [Prompt(tuple(tokens), key_of(str(i))) for i, tokens in enumerate(drawn)]
 
 
+def ends_of(case: Case) -> list[int]:
+    """Tokens that end a response; of most cases none."""
+    if case.model == "embedded":
+        return [AutoTokenizer.from_pretrained(WEIGHTS).eos_token_id]
+    return list(range(2, 2 + VOCABULARY // case.mean)) if case.mean else [VOCABULARY]
+
+
 def contest(case: Case, repeats: int) -> dict[str, float]:
     """Seconds of both, tokens made, and operations of the tokens if none were shared."""
     model, prompts = model_of(case.model).to(getattr(torch, case.dtype)), prompts_of(case)
-    end = AutoTokenizer.from_pretrained(WEIGHTS).eos_token_id if case.model == "embedded" else VOCABULARY
-    engine = HFEngine(model, [end], 0, case.rows)
+    ends = ends_of(case)
+    engine = HFEngine(model, ends, 0, case.rows)
     longest = max(len(p.tokens) for p in prompts)
     ids = torch.tensor([[0] * (longest - len(p.tokens)) + list(p.tokens) for p in prompts for _ in range(case.samples)])
     mask = torch.tensor(
         [[0] * (longest - len(p.tokens)) + [1] * len(p.tokens) for p in prompts for _ in range(case.samples)]
     )
-    stop = {"eos_token_id": end} if case.model == "embedded" else {}
+    stop = {"eos_token_id": ends} if ends[0] < VOCABULARY else {}
     made = 0
 
     def ours() -> None:
@@ -117,10 +134,11 @@ def contest(case: Case, repeats: int) -> dict[str, float]:
     def theirs() -> None:
         with torch.inference_mode():
             model.set_attn_implementation("sdpa")
-            model.generate(
-                input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0,
-                max_new_tokens=case.tokens, pad_token_id=0, **stop,
-            )  # fmt: skip
+            for start in range(0, case.responses, case.rows):
+                model.generate(
+                    input_ids=ids[start : start + case.rows], attention_mask=mask[start : start + case.rows],
+                    do_sample=True, temperature=1.0, top_k=0, max_new_tokens=case.tokens, pad_token_id=0, **stop,
+                )  # fmt: skip
             model.set_attn_implementation("sivgap_prefix")
 
     mine, peer = alternate(ours, theirs, repeats)
@@ -128,18 +146,31 @@ def contest(case: Case, repeats: int) -> dict[str, float]:
     return {"sivgap": mine, "generate": peer, "tokens": made, "flops": flops}
 
 
-def continuous_batching(rows: int) -> float:
-    """Tokens a second of transformers' continuous batching on the embedded model."""
-    case = Case("embedded", rows, 8, 48)
-    model, tokenizer = model_of("embedded"), AutoTokenizer.from_pretrained(WEIGHTS)
-    settings = GenerationConfig(
-        do_sample=True, temperature=1.0, top_k=0, max_new_tokens=case.tokens, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    asked = [list(prompt.tokens) for prompt in prompts_of(case) for _ in range(case.samples)]
-    started = time.perf_counter()
-    made = model.generate_batch(inputs=asked, generation_config=settings, progress_bar=False)
-    return sum(len(one.generated_tokens) for one in made.values()) / (time.perf_counter() - started)
+def others(repeats: int) -> dict[str, dict[str, float]]:
+    """Tokens a second of the peers on the embedded model, and of ours beside each."""
+    case = Case("embedded", 256, 8, 48)
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
+    prompts, ends = prompts_of(case), ends_of(case)
+    engine = HFEngine(model_of("embedded"), ends, 0, case.rows)
+    grpo = peers.Grpo(model_of("embedded"), tokenizer, case.samples, case.tokens)
+    asked = [prompt.tokens for prompt in prompts for _ in range(case.samples)]
+    made = {"sivgap": 0, "peer": 0}
+
+    def ours() -> None:
+        made["sivgap"] = int(engine.rollout(prompts, Sampling(case.samples, 1.0, case.tokens, 0)).length.sum())
+
+    def batching() -> None:
+        pad = tokenizer.pad_token_id
+        made["peer"] = peers.continuous_batching(model_of("embedded"), asked[:64], case.tokens, ends, pad)
+
+    def rollout() -> None:
+        made["peer"] = grpo.rollout([tokenizer.decode(prompt.tokens) for prompt in prompts])
+
+    found = {}
+    for name, work in (("transformers' continuous batching, 64 responses", batching), ("TRL's GRPOTrainer", rollout)):
+        mine, theirs = alternate(ours, work, repeats)
+        found[name] = {"sivgap": made["sivgap"] / mine, "peer": made["peer"] / theirs}
+    return found
 
 
 def alternate(one: Callable[[], None], other: Callable[[], None], repeats: int) -> tuple[float, float]:
@@ -164,6 +195,7 @@ def draw(found: dict[str, dict[str, float]]) -> None:
             and c.samples == 8
             and c.tokens == (16 if model == "100 M" else 32)
             and c.dtype == "float32"
+            and c.mean is None
         ]
         for who, style in (("sivgap", "o-"), ("generate", "o--")):
             rates = [found[c.name]["tokens"] / found[c.name][who] for c in cases]
@@ -218,17 +250,26 @@ def main() -> None:
     ]
     table = markdown(["case", "tokens/s", "generate()", "ratio", "of the roofline"], rows)
     hardware = describe_hardware()
-    batching = continuous_batching(64)
+    beside = others(asked.repeats)
+    also = markdown(
+        ["embedded model, batch 256, N 8", "tokens/s", "sivgap", "ratio"],
+        [
+            [who, *(f"{r:,.0f}" for r in (it["peer"], it["sivgap"])), f"{it['sivgap'] / it['peer']:.1f}"]
+            for who, it in beside.items()
+        ],
+    )
     rates = ", ".join(f"{dtype} {rate / 1e9:.0f} GFLOP/s" for dtype, rate in machine.matrix.items())
     about = {"hardware": hardware, "torch": torch.__version__, "matrix": machine.matrix, "bandwidth": machine.bandwidth}
-    (RESULTS / "sampling_speed.json").write_text(json.dumps({**about, "cases": found}, indent=1) + "\n")
+    (RESULTS / "sampling_speed.json").write_text(
+        json.dumps({**about, "cases": found, "others": beside}, indent=1) + "\n"
+    )
     (RESULTS / "sampling_speed.md").write_text(
         f"# Sampling, beside transformers.generate\n\nfloat32 unless a line says otherwise, {hardware['cores']} cores, "
         f"{hardware['threads']} threads, torch {torch.__version__}; "
         f"measured in the same run: {rates}, memory {machine.bandwidth / 1e9:.1f} GB/s. "
         "Medians of alternating runs. *Of the roofline*: what the matrices alone would take at that rate if no token "
         "were shared, over what sampling took; above 1 where samples share beginnings.\n\n"
-        f"{table}\ntransformers' continuous batching, embedded model, batch 64: {batching:,.0f} tokens/s.\n\n"
+        f"{table}\n{also}\n"
         "![Tokens a second](sampling_speed.png)\n"
     )
     draw(found)
