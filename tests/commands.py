@@ -26,8 +26,8 @@ def run_command(
         return _forked(folder, name, arguments, environment, seconds)
     _seen.add(name)
     return subprocess.run(
-        [sys.executable, "-m", f"sivgap.{name}", *arguments], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=seconds, check=False,
+        [sys.executable, "-m", f"sivgap.{name}", *arguments], cwd=folder, env=environment, capture_output=True,
+        text=True, timeout=seconds, check=False,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def command(name: str, arguments: list[str], folder: str, environment: dict[str, str], out: str, err: str) -> None:
-    """``python -m sivgap.NAME ARGUMENTS`` in `folder`, as this process; what it prints goes to the files `out`, `err`."""
+    """``python -m sivgap.NAME ARGUMENTS`` in `folder`, as this process; its words go to the files `out` and `err`."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
