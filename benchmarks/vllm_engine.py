@@ -30,7 +30,7 @@ from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Engine, FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.vllm import VLLMEngine
-from sivgap.engines.vllm_start import require_vllm, start_vllm, vllm_version
+from sivgap.engines.vllm_start import require_vllm, start_vllm
 from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.models.load import load_model, pad_token
 from sivgap.report.tables import markdown
@@ -38,6 +38,7 @@ from sivgap.tasks import arithmetic
 from sivgap.tiny import WEIGHTS
 from sivgap.update.example import Example
 from sivgap.update.sft import Sft
+from sivgap.versions import vllm_version
 
 AGREE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.15}
 """Mean difference of a token's log-likelihood, nats."""

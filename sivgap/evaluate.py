@@ -107,10 +107,10 @@ def measure(
     """
     from sivgap.hardware import describe_hardware, keep_freed_memory
     from sivgap.runs.files import write_json, write_text
-    from sivgap.runs.run import versions
     from sivgap.tasks.load import load_dataset
     from sivgap.tasks.panel import draw_panel
     from sivgap.threads import settle_threads
+    from sivgap.versions import versions
 
     started = time.monotonic()
     keep_freed_memory()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.distributed import HashStore
 from sivgap.errors import RankDied, RunError
 from sivgap.parallel import others
 from sivgap.parallel.line import Line, interface_towards, machine
+from sivgap.parallel.neighbours import waited_for
 from sivgap.parallel.others import Following, Leading
 from sivgap.parallel.place import Place
 from sivgap.parallel.verdict import End, end_file, log_file, read_end
@@ -121,6 +123,19 @@ def test_the_processes_of_a_machine_end_as_the_first_one_does(body, status):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )  # fmt: skip
     assert done.stdout.strip() == str([status, status])
+
+
+@pytest.mark.parametrize("mode", [0o777, None])
+def test_nobody_else_can_stand_in_the_way_of_a_machines_processes(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / f"sivgap-{os.getuid()}"
+    if mode is None:
+        folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        folder.mkdir()
+        folder.chmod(mode)
+    with pytest.raises(RunError, match="this user's alone"), waited_for(1):
+        pass
 
 
 def test_the_interface_towards_this_machine_is_the_loopback():

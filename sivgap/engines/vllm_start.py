@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelSource
 from sivgap.errors import ConfigError, RunError
 from sivgap.tiny import located
+from sivgap.versions import vllm_version
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -31,16 +31,6 @@ _ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # of vLLM on a processor: training uses the same threads
     "VLLM_CPU_KVCACHE_SPACE": "1",
 }
-
-
-def vllm_version() -> str | None:
-    """The installed release, of ``vllm`` or of its build for processors; found without importing it."""
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None
 
 
 def require_vllm() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sivgap.errors import RunError
 from sivgap.signals import SIGNALS
 
 _LOOK = 0.1
@@ -76,6 +78,15 @@ def wait_for_first() -> int:
 
 
 def _meeting() -> Path:
-    """Where they meet: processes that one launcher has started have one parent."""
+    """Where they meet, in a folder that nobody else may write to: processes that one launcher has started have one
+    parent."""
+    folder = Path(tempfile.gettempdir()) / f"sivgap-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise RunError(
+            f"{folder}: expected a folder that is this user's alone; remove it, or set TMPDIR"
+        )
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return Path(tempfile.gettempdir()) / f"sivgap-{os.getuid()}-{os.getppid()}-{attempt}.sock"
+    return folder / f"{os.getppid()}-{attempt}.sock"

