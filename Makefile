@@ -47,7 +47,7 @@ test: setup
 nodes-test: setup
 	SIVGAP_TEST_NETNS=1 $(BIN)/python -m pytest -v tests/cluster/test_nodes.py
 
-# Three epochs on one and two processes, LoRA and full, replicated and sharded, resumed 2 -> 1 -> 2: six minutes.
+# Three epochs on one and two processes, LoRA, full and rpo, replicated and sharded, resumed 2 -> 1 -> 2: nine minutes.
 ranks-test: setup
 	SIVGAP_TEST_RANKS=1 $(BIN)/python -m pytest -v tests/cluster/test_three_epochs.py tests/test_launchers.py
 

@@ -85,8 +85,6 @@ def _meeting() -> Path:
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise RunError(
-            f"{folder}: expected a folder that is this user's alone; remove it, or set TMPDIR"
-        )
+        raise RunError(f"{folder}: expected a folder that is this user's alone; remove it, or set TMPDIR")
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     return folder / f"{os.getppid()}-{attempt}.sock"
