@@ -14,7 +14,7 @@ class EngineConfig(Settings):
     """What samples: ``hf``, transformers' forward pass with a shared prompt cache, or ``vllm``. Other models than the
     solver (``verifier.model``, ``cross.model``) answer with ``hf``."""
     batch_size: int = Field(default=256, ge=1)
-    """Responses sampled at once; more is faster until memory ends. Responses do not depend on it."""
+    """Responses under way at once; more is faster until memory ends. Responses do not depend on it."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of each process; null takes what is fastest when a run begins, measured in a fifth of a second, up to
     torch's choice shared out among ``launch.processes``; ``status.json`` names it, and the run keeps it."""
