@@ -50,7 +50,7 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
     ]
     tables = [("Trajectory, held out", trajectory_table(record))]
     if found is not None:
-        limits = {f"{name} limit": end for name, end in found.fit.limits.items()}
+        limits = {f"{name}_limit": end for name, end in found.fit.limits.items()}  # the gap's is a parameter itself
         shown.append(Chart(charts.linearity(found), "Change of the gap against the gap"))
         tables.insert(0, ("Fitted law", estimates_table({**found.fit.parameters, **limits})))
     if by_n:
