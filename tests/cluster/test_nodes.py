@@ -1,5 +1,6 @@
 """Two hosts at one run, each in a network of its own, with a cable between them: ``make nodes-test``, as root."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from commands import run_command
 from small_runs import SMALL, close, ranks_of
@@ -72,13 +75,15 @@ def srun(host: int, port: int) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-m", "sivgap.train"], told
 
 
-def start(folder: Path, launcher, port: int, *arguments: str) -> list[subprocess.Popen[str]]:
+def start(folder: Path, launcher, port: int, *arguments: str, name: str = "train") -> list[subprocess.Popen[str]]:
+    """``sivgap.NAME`` on both hosts; a training run has three epochs."""
     found = []
-    for host, name in enumerate(HOSTS):
+    for host, network in enumerate(HOSTS):
         command, told = launcher(host, port)
+        command = [*command[:-1], f"sivgap.{name}", *(THREE if name == "train" else ()), *arguments]
         found.append(
             subprocess.Popen(
-                ["ip", "netns", "exec", name, *command, *THREE, *arguments], cwd=folder, text=True,
+                ["ip", "netns", "exec", network, *command], cwd=folder, text=True,
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUNBUFFERED": "1", **told},
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )
@@ -119,6 +124,20 @@ def test_sharded_within_hosts_and_replicated_across_them(tmp_path, hosts, alone)
     (code, out, err), _ = finish(start(tmp_path, srun, 29707, "launch.processes=2", "launch.shard=true"), 300)
     assert code == 0, err
     close(tmp_path / out.splitlines()[-1], alone)
+
+
+@pytest.mark.parametrize(("launcher", "port"), [(torchrun, 29708), (srun, 29709)])
+def test_an_evaluation_by_two_hosts_is_that_of_one_process(tmp_path, hosts, launcher, port):
+    few = ("panel.prompts=24", "engine.threads=1", "n=4")
+    one = run_command(tmp_path, "evaluate", *few, "runs_dir=one", "store=one/store")
+    assert one.returncode == 0, one.stderr
+    (code, out, err), (other, nothing, _) = finish(start(tmp_path, launcher, port, *few, name="evaluate"), 240)
+    assert (code, other, nothing) == (0, 0, ""), err
+    ours, theirs = (pd.read_parquet(tmp_path / said.strip() / "scores.parquet") for said in (out, one.stdout))
+    rounded = ["nll", "score"]
+    pd.testing.assert_frame_equal(ours.drop(columns=rounded), theirs.drop(columns=rounded))
+    np.testing.assert_allclose(ours[rounded], theirs[rounded], atol=1e-4)
+    assert json.loads((tmp_path / out.strip() / "status.json").read_text())["hardware"]["processes"] == 2
 
 
 @pytest.mark.parametrize(("launcher", "port"), [(torchrun, 29711), (srun, 29712)])
