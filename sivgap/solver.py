@@ -48,7 +48,8 @@ def load_solver(config: SolverConfig, dataset: Dataset, group: Group = ALONE) ->
     require_vllm()
     loaded = load_model(config.model)
     writer = _writer(loaded, config.model, config, dataset)
-    return Solver(loaded, writer, _vllm_engine(loaded, writer, config, dataset))
+    engine = _vllm_engine(loaded, writer, config, dataset, group)
+    return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group))
 
 
 def make_bench(
@@ -83,7 +84,7 @@ def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset, gro
     return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group))
 
 
-def _vllm_engine(loaded: Loaded, writer: PromptWriter, config: SolverConfig, dataset: Dataset) -> Engine:
+def _vllm_engine(loaded: Loaded, writer: PromptWriter, config: SolverConfig, dataset: Dataset, group: Group) -> Engine:
     from sivgap.engines.vllm import VLLMEngine
     from sivgap.engines.vllm_start import start_vllm
 
@@ -91,7 +92,8 @@ def _vllm_engine(loaded: Loaded, writer: PromptWriter, config: SolverConfig, dat
     if isinstance(config, TrainConfig) and config.engine.handover == "adapter":
         rank = config.update.lora_rank
     stop = _stop(loaded, config.model)
-    llm = start_vllm(config.model, config.model.name, loaded.model.dtype, config.engine, rank, texts=stop is not None)
+    texts = stop is not None
+    llm = start_vllm(config.model, config.model.name, loaded.model.dtype, config.engine, rank, texts, group)
     prompt = writer.solve([*dataset.train, *dataset.test][0]).tokens
     return VLLMEngine(llm, loaded.model, loaded.end_tokens, config.engine.batch_size, prompt, rank is not None, stop)
 

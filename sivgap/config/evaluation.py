@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from sivgap.config.schema import ProcessesConfig, SolverConfig, check_processes
+from sivgap.config.schema import ProcessesConfig, SolverConfig
 from sivgap.config.settings import FilePath, Settings
 
 
@@ -43,8 +43,3 @@ class EvaluateConfig(SolverConfig):
     store: FilePath = "runs/store"
     """Where responses and verdicts are kept, for every later evaluation that can use them."""
     launch: ProcessesConfig = ProcessesConfig()
-
-    @model_validator(mode="after")
-    def _in_processes(self) -> EvaluateConfig:
-        check_processes(self.engine, self.launch)
-        return self

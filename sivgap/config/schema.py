@@ -101,12 +101,6 @@ class LaunchConfig(ProcessesConfig):
     models that no GPU holds with all of these. Numbers do not depend on it."""
 
 
-def check_processes(engine: EngineConfig, launch: ProcessesConfig) -> None:
-    """Raises ValueError where the engine cannot share the work among processes."""
-    if engine.name == "vllm" and launch.processes > 1:
-        raise ValueError("launch.processes: engine=vllm works in one process; set 1, or use engine=hf")
-
-
 class SolverConfig(Settings):
     """A model, the problems it solves, and who judges its responses: what every run has."""
 
@@ -198,7 +192,6 @@ class TrainConfig(SolverConfig):
                 "measure.every: expected at most 1 with external data, whose arrivals a fit reads from measurements, "
                 f"got {self.measure.every:g}"
             )
-        check_processes(self.engine, self.launch)
         if self.engine.name == "vllm":
             if self.launch.shard:
                 raise ValueError("launch.shard: engine=vllm takes weights from one process; set false, or engine=hf")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import torch
 from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelSource
 from sivgap.errors import ConfigError, RunError
+from sivgap.parallel.group import ALONE, Group
 from sivgap.tiny import located
 from sivgap.versions import vllm_version
 
@@ -46,7 +49,13 @@ def require_vllm() -> None:
 
 
 def start_vllm(
-    source: ModelSource, name: str, dtype: torch.dtype, config: EngineConfig, adapter_rank: int | None, texts: bool
+    source: ModelSource,
+    name: str,
+    dtype: torch.dtype,
+    config: EngineConfig,
+    adapter_rank: int | None,
+    texts: bool,
+    group: Group = ALONE,
 ) -> LLM:
     """A vLLM of the model that `source` names (the embedded `name` where it has no path).
 
@@ -57,6 +66,7 @@ def start_vllm(
         config: Its ``batch_size`` is the number of sequences at once.
         adapter_rank: Rank of the adapters that will be handed over; None where merged weights are.
         texts: Whether responses must be read as text while they are written, for stop texts.
+        group: Ranks that each start one of their own, at the same time.
 
     Raises:
         RunError: If it does not start.
@@ -73,29 +83,50 @@ def start_vllm(
         "max_cpu_loras": 1,
     }  # fmt: skip
     try:
-        return LLM(
-            model=located(source.path or name),
-            revision=source.revision,
-            tokenizer_revision=source.revision,
-            dtype=str(dtype).removeprefix("torch."),
-            max_model_len=-1,  # the model's own, or what memory has room for
-            max_num_seqs=config.batch_size,
-            gpu_memory_utilization=config.memory,
-            enable_sleep_mode=gpu,
-            enforce_eager=not gpu,  # CUDA graphs; on a processor it would compile for minutes
-            enable_prefix_caching=True,
-            enable_chunked_prefill=gpu,  # on a processor vLLM fails at a seed whose prompt is read in two parts
-            skip_tokenizer_init=not texts,
-            generation_config="vllm",  # not the sampling defaults that come with the model
-            logprobs_mode=LOGPROBS_MODE,
-            max_logprobs=-1,
-            use_tqdm_on_load=False,
-            seed=0,
-            **adapters,
-        )
+        with _told(group) as together:
+            return LLM(
+                model=located(source.path or name),
+                revision=source.revision,
+                tokenizer_revision=source.revision,
+                dtype=str(dtype).removeprefix("torch."),
+                max_model_len=-1,  # the model's own, or what memory has room for
+                max_num_seqs=config.batch_size,
+                gpu_memory_utilization=config.memory,
+                enable_sleep_mode=gpu,
+                enforce_eager=not gpu,  # CUDA graphs; on a processor it would compile for minutes
+                enable_prefix_caching=True,
+                enable_chunked_prefill=gpu,  # on a processor vLLM fails at a seed whose prompt is read in two parts
+                skip_tokenizer_init=not texts,
+                generation_config="vllm",  # not the sampling defaults that come with the model
+                logprobs_mode=LOGPROBS_MODE,
+                max_logprobs=-1,
+                use_tqdm_on_load=False,
+                seed=0,
+                **adapters,
+                **together,
+            )
     except (ValueError, RuntimeError, AssertionError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RunError(
             f"vLLM did not start ({reason}); with too little memory lower engine.memory or engine.batch_size; "
             "engine=hf runs every model that transformers has"
         ) from error
+
+
+@contextmanager
+def _told(group: Group) -> Iterator[dict[str, str]]:
+    """Within, vLLM finds its rank where a launcher would have put it, and no other library does later; yields settings
+    by which it joins the process group that is there. Each rank's engine is whole."""
+    if group.size == 1:
+        yield {}
+        return
+    told = {"RANK": str(group.rank), "LOCAL_RANK": str(group.rank % group.here)}
+    before = {key: os.environ.get(key) for key in told}
+    os.environ |= told
+    try:
+        yield {"distributed_executor_backend": "external_launcher"}
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key)
+            if value is not None:
+                os.environ[key] = value
