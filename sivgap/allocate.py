@@ -60,7 +60,7 @@ def allocate(config: AllocateConfig) -> None:
         advance(1, 0)
     out = path.parent / "allocation.json"
     write_json(out, {"budget": config.budget, "horizon": config.horizon, "gamma": gamma, "form": form,
-                     "plans": [_plan_json(plan) for plan in plans]})  # fmt: skip
+                     "plans": [_plan_json(plan) for plan in plans]}, out.parent)  # fmt: skip
     picture = path.parent / "figures" / "allocation.png"
     draw_allocation(plans, law, gamma, form, picture)  # type: ignore[arg-type]
     _print(plans, display)

@@ -4,7 +4,8 @@
 
 Each block of 2,000 inputs runs in a process of its own with a deadline for every input, so that a crash of the
 interpreter and a hang are counted like any other. Resumable: finished blocks are kept in a JSON file and not repeated.
-Writes benchmarks/results/reliability/fuzz_text.md and .json; ends with status 1 if anything crashed or hung.
+Writes benchmarks/results/reliability/fuzz_text.md and .json; ends with status 1 if anything crashed or hung, or if
+a target read all of its inputs or none.
 """
 
 import argparse
@@ -95,7 +96,7 @@ def main() -> None:
         if number % 10 == 9 or number == len(left) - 1:
             file.write_text(json.dumps(done, indent=0) + "\n")
     shutil.rmtree(FOLDER, ignore_errors=True)
-    rows, wrong = [], []
+    rows, wrong, one_sided = [], [], []
     for name in TARGETS:
         blocks = [block for key, block in done.items() if key.startswith(f"{name} ")]
         if not blocks:
@@ -103,17 +104,19 @@ def main() -> None:
         wrong += [w for block in blocks for w in block["wrong"]]
         count = len(blocks) * BLOCK
         bad = sum(len(block["wrong"]) for block in blocks)
-        rows.append([name, f"{count:,}", f"{sum(b['read'] for b in blocks) / count:.0%}", str(bad),
+        read = sum(block["read"] for block in blocks)
+        one_sided += [name] * (not 0 < read < count - bad)
+        rows.append([name, f"{count:,}", f"{read:,}", f"{count - read - bad:,}", str(bad),
                      f"{max(b['slowest'] for b in blocks):.2f}", f"{max(b['peak'] for b in blocks):.0f}"])  # fmt: skip
-    head = ["what", "inputs", "read (the others refused)", "crashes and hangs", "slowest (s)", "peak memory (MiB)"]
+    head = ["what", "inputs", "read", "refused", "crashes and hangs", "slowest (s)", "peak memory (MiB)"]
     total = len(done) * BLOCK
     verdict = f"{total:,} inputs, {len(wrong)} crashes and hangs; deadline {DEADLINE:g} s of processor time each."
     (RESULTS / "fuzz_text.md").write_text(f"# Hostile texts and files\n\n{verdict}\n\n{markdown(head, rows)}")
     print(verdict, markdown(head, rows), sep="\n\n")
     for key, kind, trace in wrong[:20]:
         print(key, kind, trace, sep="\n")
-    print(f"{time.monotonic() - started:.0f} s")
-    sys.exit(bool(wrong))
+    print(f"{time.monotonic() - started:.0f} s", *[f"{name}: all read, or all refused" for name in one_sided], sep="\n")
+    sys.exit(bool(wrong or one_sided))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What is fuzzed: functions that read texts of strangers, and what must hold of whatever they return.
 
 Each target takes a source of randomness, makes one input, and gives it to the code. It returns whether the input was
-read; refusing it with one of sivgap's sentences is as good. Anything else that is raised is a crash.
+read to its end; refusing it with one of sivgap's sentences is as good. Anything else that is raised is a crash. Where
+all inputs are read, or all refused, only one half of a reader is tested, and the campaign says so.
 """
 
 import json
@@ -11,20 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hostile
+import pyarrow
+from pyarrow import parquet
 
 from sivgap.cross import collect
 from sivgap.cross.allocation import read_schedule
+from sivgap.dynamics.curves import SOLVER, VERIFIER
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.equal import acceptable, normalise
 from sivgap.grading.extract import final_number, last_boxed, strict_arithmetic, strict_gsm8k
 from sivgap.grading.grade import grade
 from sivgap.grading.grids import last_grid, strict_grid
 from sivgap.grading.number import to_fraction
-from sivgap.grading.short_answer import accepted_answers, matches, readings
+from sivgap.grading.short_answer import accepted_answers, matches, readings, strict_answer
 from sivgap.plain import no_formula, visible
 from sivgap.runs.load_curves import from_csv, from_run
-from sivgap.runs.sums import SUMS
-from sivgap.runs.trajectory import Trajectory
+from sivgap.runs.sums import SUMS, digest, note
+from sivgap.runs.trajectory import Trajectory, final_accuracy
 from sivgap.sweep.manifest import Sweep
 from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
 from sivgap.tasks.source import read_problems
@@ -33,6 +37,8 @@ from sivgap.verifiers.verifier import PARSERS
 Target = Callable[[random.Random], bool]
 FOLDER = Path(tempfile.mkdtemp(prefix="sivgap-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
+NAMES = ["The Beatles", "J. R. R. Tolkien", "1969", "A+", "The The", "Köln", "Washington, D.C."]
+MARKS = ["\nThe answer is ", " answer: ", "\nFinal answer is: ", " \\boxed{", "Answer to the question is "]
 ODD = ["nan", "inf", "1e999", "", "x", "1" * 500, "1_0", "0x10", "True"]
 
 RECORDS = {
@@ -45,6 +51,7 @@ RECORDS = {
 LINE = {
     "epoch": 0.5, "step": 4, "split": "test", "n_prompts": 8, "n_samples": 4, "solver_uncertainty": 1.5, "gap": 0.5,
     "verifier_uncertainty": 1.0, "solver_uncertainty_se": 0.1, "pass_at_k": {"1": 0.5}, "train_loss": None,
+    "solver_accuracy": 0.5,
 }  # fmt: skip
 
 
@@ -71,9 +78,17 @@ def grades(random_: random.Random) -> bool:
 
 
 def short_answers(random_: random.Random) -> bool:
-    found = readings(hostile.text(random_))
-    accepted = accepted_answers(json.dumps(hostile.value(random_)) if random_.random() < 0.5 else hostile.text(random_))
-    return any(matches(answer, accepted) for answer in found)
+    """Whether a response gives one of the answers that count; in half of them it does, more or less well written."""
+    right = random_.choice([*NAMES, hostile.text(random_)[:80]])
+    kind = random_.random()
+    odd = json.dumps(hostile.value(random_)) if kind < 0.2 else hostile.text(random_)
+    accepted = accepted_answers(odd if kind < 0.4 else json.dumps([hostile.text(random_)[:80], right]))
+    said = hostile.text(random_)
+    if random_.random() < 0.7:
+        written = random_.choice([str, str.upper, str.lower, lambda t: f"the {t}.", lambda t: f"**{t}**"])(right)
+        said += random_.choice(MARKS) + written + (random_.choice(["\n", ". ", ""]) + hostile.text(random_))[:200]
+    strict_answer(said)
+    return any(matches(answer, accepted) for answer in readings(said))
 
 
 def expressions(random_: random.Random) -> bool:
@@ -92,13 +107,14 @@ def verdicts(random_: random.Random) -> bool:
 
 
 def shown(random_: random.Random) -> bool:
-    """What a terminal, a page or a spreadsheet is given."""
-    found = visible(hostile.text(random_))
+    """What a terminal, a page or a spreadsheet is given; whether it could be shown as it was."""
+    said = hostile.text(random_)
+    found = visible(said)
     found.encode()
     assert not any((ord(c) < 32 and c not in "\t\n") or 0x7F <= ord(c) < 0xA0 for c in found)
     assert not set(found) & {"\u202e", "\u2066", "\u2028", "\ud800"}
     assert not no_formula(found).lstrip().startswith(("=", "+", "-", "@"))
-    return True
+    return found == said
 
 
 def _refused(read: Callable[[], object]) -> bool:
@@ -131,28 +147,44 @@ def datasets(random_: random.Random) -> bool:
 
 
 def parquets(random_: random.Random) -> bool:
-    import pandas as pd
-
+    """Damaged files, and whole ones with odd records in them."""
     name = random_.choice(list(RECORDS))
     to_problem, record = RECORDS[name]
-    path, clean = FOLDER / "data.parquet", FOLDER / f"{name}.parquet"
+    path = FOLDER / "data.parquet"
+    clean = FOLDER / f"{name}.parquet"
     if not clean.exists():
-        pd.DataFrame([{**record, "id": str(i)} for i in range(20)]).to_parquet(clean)
-    path.write_bytes(hostile.damaged(random_, clean.read_bytes()))
+        parquet.write_table(pyarrow.Table.from_pylist([{**record, "id": str(i)} for i in range(20)]), clean)
+    odd = [hostile.changed(random_, record) if random_.random() < 0.3 else record for _ in range(4)]
+    try:
+        if random_.random() < 0.5:
+            raise ValueError("damaged instead")
+        parquet.write_table(pyarrow.Table.from_pylist(odd), path)
+    except (ValueError, OverflowError, pyarrow.ArrowException):  # no such table can be written, either
+        path.write_bytes(hostile.damaged(random_, clean.read_bytes()))
     return _refused(lambda: read_problems(path, to_problem))
 
 
 def trajectories(random_: random.Random) -> bool:
-    lines = [{**LINE, "epoch": i / 2, "solver_uncertainty": 2 * 0.7**i} for i in range(random_.randint(1, 7))]
-    lines = [hostile.changed(random_, line) if random_.random() < 0.15 else line for line in lines]
+    """Read, fitted, gone on with and gone back in; half of them have checksums."""
+    lines = [{**LINE, "epoch": i / 2, SOLVER: 2 * 0.7**i, VERIFIER: 0.7**i} for i in range(random_.randint(2, 9))]
+    lines = [hostile.changed(random_, line) if random_.random() < 0.07 else line for line in lines]
     data = "".join(json.dumps(line) + "\n" for line in lines).encode()
     (FOLDER / SUMS).unlink(missing_ok=True)
-    path = _written("trajectory.jsonl", hostile.damaged(random_, data) if random_.random() < 0.5 else data)
+    path = _written("trajectory.jsonl", data)
+    if random_.random() < 0.5:
+        note(FOLDER, path, digest(data))
+    if random_.random() < 0.4:
+        path.write_bytes(hostile.damaged(random_, data))
 
     def read() -> None:
-        json.dumps(Trajectory(path).read(), allow_nan=False)
-        Trajectory(path).rewind(1.0, inclusive=True)
+        found = Trajectory(path).read()
+        json.dumps(found, allow_nan=False)
         from_run(FOLDER, "test", "response", "first")
+        final_accuracy(FOLDER)
+        Trajectory(path).rewind(1.0, inclusive=True)  # as a run does that goes on from there
+        Trajectory(path).append({**LINE, "epoch": 1.5})
+        kept = [line for line in found if line["epoch"] <= 1]
+        assert [*kept, {**LINE, "epoch": 1.5}] == Trajectory(path).read()
 
     return _refused(read)
 

@@ -21,9 +21,10 @@ def read_schedule(path: Path) -> list[float]:
 
     Raises:
         ValueError: If there is none.
+        Damaged: If it is not what was written.
     """
     try:
-        plans = read_json(path)["plans"]
+        plans = read_json(path, path.parent)["plans"]
         return [float(share) for share in next(plan["eta"] for plan in plans if plan["name"] == "best")]
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise ValueError(

@@ -110,6 +110,16 @@ def _line(text: bytes) -> Line:
 
 
 def final_accuracy(run: Path) -> float | None:
-    """The solver's accuracy at the last measurement of the held-out panel: what a sweeper that searches maximises."""
-    held_out = [line for line in Trajectory(run / "trajectory.jsonl").read() if line["split"] == "test"]
-    return held_out[-1]["solver_accuracy"] if held_out else None
+    """The solver's accuracy at the last measurement of the held-out panel: what a sweeper that searches maximises.
+
+    Raises:
+        RunError: If the trajectory is broken.
+    """
+    path = run / "trajectory.jsonl"
+    held_out = [line for line in Trajectory(path).read() if line["split"] == "test"]
+    if not held_out:
+        return None
+    found = held_out[-1].get("solver_accuracy")
+    if found is not None and not isinstance(found, int | float):
+        raise RunError(f"{path}: its last solver_accuracy is no number; the file was changed by hand?")
+    return found
