@@ -1,17 +1,21 @@
-"""Random bits of a run's files are flipped, one at a time: no reader takes another number for what was measured.
+"""Random bits of everything that sivgap keeps are flipped: no reader takes another number for what was written.
 
-    python benchmarks/reliability/flips.py [--flips 5000] [--seed 0]
+    python benchmarks/reliability/flips.py [--flips 5000] [--seed 0] [--work FOLDER]
 
-One small run and one small evaluation are made; then a bit of a random file (or in one case of ten the file's end) is
-changed, and everything that reads the directory does so: trajectory, report, fit, checkpoint, stored responses. Each
-must give what it gave before, or a sentence. Writes benchmarks/results/reliability/flips.md and .json.
+Runs, a stopped run, an evaluation with its store, fits, a sweep and caches are made once (`subjects`). Then one file
+is changed at a time: a bit (three times of four), its end cut off, or 512 bytes of zeros. All that reads it does so in
+this process, by the functions of the commands; every `WHOLE`-th time a whole command is run on it, too. What comes out
+must be what came out before, a sentence that refuses it, or, of a run that goes on, one of its earlier sound states.
+
+Resumable: FOLDER holds what was made, and a line for each flip. Flips that went wrong are tried again. Writes
+benchmarks/results/reliability/flips.md and .json.
 """
 
 import argparse
 import json
 import os
 import random
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
@@ -19,145 +23,185 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from forked import ready
 from rich.progress import track
+from study import keep, kept
+from subjects import Subject, command, make, subjects
 
-from sivgap.errors import RunError
-from sivgap.report.evaluation_record import read_evaluation
-from sivgap.report.record import read_record
+from sivgap.errors import SivgapError
 from sivgap.report.tables import markdown
-from sivgap.runs.checkpoint import load_newest
-from sivgap.runs.load_curves import from_run, prompt_curves
-from sivgap.runs.sums import check
-from sivgap.runs.trajectory import final_accuracy
-from sivgap.store.parts import Parts
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "reliability"
-SKIPPED = (".png", ".pdf", ".html", ".md", ".csv", ".log", ".lock", ".svg")
+RESULTS = Path(__file__).parents[1] / "results" / "reliability"
+SKIPPED = (".png", ".pdf", ".html", ".md", ".csv", ".log", ".svg")
 """What is made for people from the rest, and made again by a command."""
+WHOLE = 80
+SECTOR = 512
+OUTCOMES = ("refused", "as before", "sound state", "wrong")
 
 
-def make(folder: Path) -> tuple[Path, Path, Path]:
-    """A run, an evaluation and the evaluation's store."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+class Shelf:
+    """The files under a folder as they were, and how to have them so again."""
 
-    def command(*words: str) -> Path:
-        done = subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True,
-                              text=True, check=True)  # fmt: skip
-        return folder / done.stdout.splitlines()[-1]
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = {path: path.read_bytes() for path in self._files()}
+        self.stat = {path: self._look(path) for path in self.data}
 
-    run = command("sivgap.train", "experiment=smoke", "epochs=2", "tracking.wandb.mode=disabled", "engine.threads=1")
-    command("sivgap.fit", f"runs={run}", "bootstrap=0")
-    made = command("sivgap.evaluate", "dataset.test_size=16", "n=4", "engine.threads=1")
-    return run, made, next((folder / "runs" / "store").iterdir())
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
 
+    def _look(self, path: Path) -> tuple[int, int]:
+        found = path.stat()
+        return found.st_size, found.st_mtime_ns
 
-def plain(value: object) -> str:
-    """A value as text, equal where every number in it is."""
-    return repr(value) if not hasattr(value, "to_json") else value.to_json()
-
-
-def readers(run: Path, made: Path, store: Path) -> dict[str, Callable[[], str]]:
-    def record() -> str:
-        found = read_record(run)
-        samples = {epoch: plain(frame) for epoch, frame in found.samples.items()}
-        return plain((found.lines, found.status, found.config, samples))
-
-    def curves() -> str:
-        found = prompt_curves(run, [0.0, 0.5, 1.0], "test", "first")
-        return plain(None if found is None else [np.asarray(part).tolist() for part in vars(found).values()])
-
-    def checkpoint() -> str:
-        found, said = load_newest(run / "checkpoints")
-        if said or found is None:
-            raise RunError("; ".join(said) or "no checkpoint")  # an earlier one is gone on from, and that is said
-        tensors = {**found.weights, **found.optimizer}
-        return plain((found.progress, {k: v.tolist() for k, v in tensors.items()}, found.labels, found.queue,
-                      found.trajectory))  # fmt: skip
-
-    def stored() -> str:
-        parts = Parts(store, {})
-        return plain(parts.read(list(parts._holding), ["sample"]).sort_values(["prompt", "sample"]))
-
-    def evaluation() -> str:
-        found = vars(read_evaluation(made))
-        return plain({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()})
-
-    def fit_file() -> str:
-        check(run, run / "fit.json")
-        return plain(json.loads((run / "fit.json").read_text()))
-
-    return {
-        "record": record,
-        "fit": lambda: plain([p.tolist() for p in (from_run(run, "test", "response", "first").solver,)]),
-        "curves": curves,
-        "fit.json": fit_file,
-        "accuracy": lambda: plain(final_accuracy(run)),
-        "checkpoint": checkpoint,
-        "stored": stored,
-        "evaluation": evaluation,
-    }
+    def restore(self, touched: Path) -> None:
+        now = self._files()
+        for path in set(now) - self.data.keys():
+            path.unlink()
+        for path, data in self.data.items():
+            if path == touched or not path.is_file() or self._look(path) != self.stat[path]:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                self.stat[path] = self._look(path)
+        for folder in sorted((p for p in self.folder.rglob("*") if p.is_dir()), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
-def damage(random_: random.Random, path: Path, data: bytes) -> str:
+def damaged(random_: random.Random, data: bytes) -> tuple[str, bytes]:
+    """What a disk did to a file, and what it holds then."""
     found = bytearray(data)
-    if random_.random() < 0.1:
-        del found[random_.randrange(len(found)) :]
-        kind = "cut"
-    else:
-        place = random_.randrange(len(found))
+    place = random_.randrange(len(found))
+    kind = random_.choices(["bit", "cut", "zeros"], (6, 1, 1))[0]
+    if kind == "bit":
         found[place] ^= 1 << random_.randrange(8)
-        kind = "flip"
-    path.write_bytes(bytes(found))
-    return kind
+    elif kind == "cut":
+        del found[place:]
+    else:
+        place -= place % SECTOR
+        found[place : place + SECTOR] = bytes(len(found[place : place + SECTOR]))
+    return kind, bytes(found)
 
 
 def answer(read: Callable[[], str]) -> str:
     try:
         return read()
-    except RunError:
-        return "refused"
+    except SivgapError as error:
+        return "refused" if 0 < len(str(error)) < 1000 else f"!a sentence of {len(str(error))} characters"
     except Exception as error:
         return f"!{type(error).__name__}: {error}"
+
+
+def whole(top: Path, subject: Subject) -> str:
+    """What a whole command leaves behind."""
+    status, said = command(top, *subject.command)
+    sentences = [line for line in said.splitlines() if line.startswith("sivgap: ")]
+    if "Traceback" in said or "unexpected" in said or status not in (0, 1):
+        return f"!status {status}: {said[-600:]}"
+    return answer(subject.result) if status == 0 else ("refused" if len(sentences) == 1 else f"!{said[-600:]}")
+
+
+def states(found: dict[str, Subject]) -> dict[str, list[str]]:
+    """What runs may go on from instead: without their status, and without their newest checkpoint."""
+    sound: dict[str, list[str]] = {}
+    for name, subject in found.items():
+        checkpoints = sorted(subject.folder.glob("checkpoints/epoch=*/state.json"))
+        for path in [subject.folder / "status.json", *checkpoints[-1:]] if checkpoints else []:
+            shelf = Shelf(subject.folder)
+            path.write_bytes(b"x")
+            sound.setdefault(name, []).append(answer(subject.read["train"]))
+            shelf.restore(path)
+    return sound
+
+
+def judge(said: str, right: str, sound: list[str]) -> str:
+    if said == "refused":
+        return "refused"
+    return "as before" if said == right else "sound state" if said in sound else "wrong"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--flips", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "sivgap-flips")
     a = parser.parse_args()
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    ready()
+    made, log = a.work / "made", a.work / "flips.jsonl"
+    if not made.exists():
+        shutil.rmtree(a.work / "making", ignore_errors=True)
+        make(a.work / "making")
+        (a.work / "making").rename(made)
+    done = {row["flip"]: row for row in kept(log) if "wrong" not in row["said"].values()}
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run, made, store = make(folder)
-        asked = readers(run, made, store)
-        right = {key: read() for key, read in asked.items()}
-        files = [p for root in (run, made, store) for p in root.rglob("*") if p.is_file() and p.stat().st_size]
-        files = sorted(p for p in files if p.suffix not in SKIPPED)
-        counts: dict[str, Counter] = defaultdict(Counter)
-        wrong = []
-        for number in track(range(a.flips), "flipping"):
+    fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="sivgap-flips-", dir=fast) as name:
+        top = Path(shutil.copytree(made, Path(name) / "made"))
+        found = subjects(top)
+        shelf, shelves = Shelf(top), {key: Shelf(subject.folder) for key, subject in found.items()}
+        right = {key: {k: read() for k, read in subject.read.items()} for key, subject in found.items()}
+        results = {key: subject.result() for key, subject in found.items()}
+        results["stopped run"] = results["run"]  # what it would have come to
+        sound = states(found)
+        shelf.restore(top)
+        files = {key: [p for p in kept_.data if p.suffix not in SKIPPED and kept_.data[p]]
+                 for key, kept_ in shelves.items()}  # fmt: skip
+        for number in track([i for i in range(a.flips) if i not in done], "flipping"):
             random_ = random.Random(f"{a.seed} {number}")
-            path = random_.choice(files)
-            data = path.read_bytes()
-            damage(random_, path, data)
-            said = {key: answer(read) for key, read in asked.items()}
-            path.write_bytes(data)
-            kind = path.name if path.suffix != ".parquet" else f"{path.parent.name[:7]}/*.parquet"
-            silent = [key for key, text in said.items() if text not in ("refused", right[key])]
-            counts[kind]["refused" if "refused" in said.values() else "read as before"] += 1
-            if silent:
-                counts[kind]["other numbers, or a crash"] += 1
-                wrong.append([str(path.relative_to(folder)), number, {k: said[k][:200] for k in silent}])
-    columns = ["refused", "read as before", "other numbers, or a crash"]
-    rows = [[kind, *(str(found[c]) for c in columns)] for kind, found in sorted(counts.items())]
-    verdict = f"{a.flips} flips and cuts, {len(wrong)} of them taken for other numbers or a crash."
-    (RESULTS / "flips.md").write_text(f"# Flipped bits\n\n{verdict}\n\n{markdown(['file', *columns], rows)}")
-    result = {"flips": a.flips, "counts": counts, "wrong": wrong}
+            key = random_.choice(list(found))
+            path = random_.choice(files[key])
+            subject = found[key]
+            kind, changed = damaged(random_, shelves[key].data[path])
+            path.write_bytes(changed)
+            said = {k: answer(read) for k, read in subject.read.items()}
+            judged = {k: judge(text, right[key][k], sound.get(key, [])) for k, text in said.items()}
+            if number % WHOLE == 0 and subject.command:
+                shelves[key].restore(path)
+                path.write_bytes(changed)
+                said["command"] = whole(top, subject)
+                judged["command"] = judge(said["command"], results[key], [])
+                shelf.restore(path)
+            shelves[key].restore(path)
+            row = {"flip": number, "subject": key, "file": str(path.relative_to(top)), "kind": kind, "said": judged}
+            wrong = {k: said[k][:300] for k, outcome in judged.items() if outcome == "wrong"}
+            done[number] = row | ({"wrong": wrong} if wrong else {})
+            keep(log, done[number])
+    print(f"{time.monotonic() - started:.0f} s")
+    report(list(done.values()))
+
+
+def report(rows: list[dict]) -> None:
+    """Tables by file and by kind of damage; a flip counts where the worst that a reader made of it is."""
+    counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
+    kinds: dict[str, Counter] = defaultdict(Counter)
+    commands: Counter = Counter()
+    for row in rows:
+        path = Path(row["file"])
+        name = path.name if path.suffix != ".parquet" else "*.parquet"
+        outcomes = set(row["said"].values())
+        worst = next(o for o in ("wrong", "refused", "sound state", "as before") if o in outcomes)
+        counts[row["subject"], name if not name.endswith(".json") or len(name) < 20 else "JOB.json"][worst] += 1
+        kinds[row["kind"]][worst] += 1
+        if "command" in row["said"]:
+            commands[row["said"]["command"]] += 1
+    table = [[*key, *(str(found[o]) for o in OUTCOMES)] for key, found in sorted(counts.items())]
+    by_kind = [[kind, *(str(found[o]) for o in OUTCOMES)] for kind, found in sorted(kinds.items())]
+    wrong = [row for row in rows if "wrong" in row["said"].values()]
+    verdict = (f"{len(rows):,} files changed by a disk, one at a time; {len(wrong)} of them taken for other numbers, "
+               f"or a crash. {sum(commands.values())} of them were given to a whole command as well: "
+               + ", ".join(f"{n} {o}" for o, n in commands.most_common()) + ".")  # fmt: skip
+    head = ["refused", "as before", "an earlier sound state", "wrong"]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "flips.md").write_text(
+        f"# Flipped bits\n\n{verdict}\n\n{markdown(['', *head], by_kind)}\n{markdown(['of', 'file', *head], table)}"
+    )
+    result = {"flips": len(rows), "kinds": kinds, "files": {" ".join(k): v for k, v in sorted(counts.items())},
+              "commands": commands, "wrong": wrong}  # fmt: skip
     (RESULTS / "flips.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(verdict, markdown(["file", *columns], rows), *wrong[:12], f"{time.monotonic() - started:.0f} s", sep="\n\n")
+    print(verdict, markdown(["", *head], by_kind), markdown(["of", "file", *head], table), *wrong[:12], sep="\n\n")
     sys.exit(bool(wrong))
 
 

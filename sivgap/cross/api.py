@@ -81,12 +81,14 @@ def responses(
 def _client(api: ApiConfig) -> AsyncOpenAI:
     try:
         from openai import AsyncOpenAI
+
+        from sivgap.cross.short_replies import client
     except ImportError as error:
         raise ConfigError("cross.source=api needs the openai library: pip install 'sivgap[api]'") from error
     key = os.environ.get(api.key_env)
     if not key:
         raise ConfigError(f"cross.source=api: expected the key in the environment variable {api.key_env}")
-    return AsyncOpenAI(api_key=key, base_url=api.base_url, timeout=api.timeout, max_retries=0)
+    return AsyncOpenAI(api_key=key, base_url=api.base_url, timeout=api.timeout, max_retries=0, http_client=client())
 
 
 @dataclass
@@ -166,7 +168,8 @@ class _Collection:
         await self._reserve(most)
         billed = most  # until the endpoint has said otherwise
         try:
-            reply = await self.client.chat.completions.create(**request)
+            async with asyncio.timeout(self.api.timeout):  # the client's own one begins anew with every byte
+                reply = await self.client.chat.completions.create(**request)
             answer = _read(reply, request)
             billed = self.ledger.cost(answer.input_tokens, answer.output_tokens)
             self.ledger.input_tokens += answer.input_tokens
@@ -181,7 +184,9 @@ class _Collection:
                 ) from None
             after = error.response.headers.get("retry-after", "")
             return f"status {error.status_code}" + (f", retry after {after}" if after else "")
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError, IndexError) as error:
+        except TimeoutError:
+            return f"no whole answer within {self.api.timeout:g} s"
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError, IndexError, ArithmeticError) as error:
             return self._safe(error)
         finally:
             async with self._settled:
@@ -203,7 +208,8 @@ class _Collection:
     def _pause(self, attempt: int, reason: str) -> float:
         """Seconds: what the endpoint asked for, or doubling from attempt to attempt; never all at once again."""
         _, _, after = reason.partition("retry after ")
-        asked = float(after) if after.replace(".", "", 1).isdigit() else _FIRST_WAIT * 2 ** (attempt - 1)
+        number = after.isascii() and after.replace(".", "", 1).isdigit()
+        asked = float(after) if number else _FIRST_WAIT * 2 ** (attempt - 1)
         return min(asked, _LONGEST_WAIT) * random.uniform(1.0, 1.25)  # noqa: S311 - spreads attempts, decides nothing
 
     def _safe(self, error: Exception) -> str:
@@ -223,10 +229,16 @@ def _read(reply: Any, request: Request) -> Answer:
     text = choice.message.content
     if not isinstance(text, str) or not text.strip():
         raise ValueError("the reply holds no text")
+    text.encode()  # half a character is a ValueError, too
     usage = getattr(reply, "usage", None)
     return Answer(
         text.strip(),
         choice.finish_reason != "length",
-        int(getattr(usage, "prompt_tokens", None) or _most_sent(request)),
-        int(getattr(usage, "completion_tokens", None) or request["max_completion_tokens"]),
+        _tokens(getattr(usage, "prompt_tokens", None), _most_sent(request)),
+        _tokens(getattr(usage, "completion_tokens", None), request["max_completion_tokens"]),
     )
+
+
+def _tokens(said: Any, most: int) -> int:
+    """Tokens as stated, or the most possible: an answer that cost less than nothing would make room for others."""
+    return said if isinstance(said, int) and not isinstance(said, bool) and said > 0 else most

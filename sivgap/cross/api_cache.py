@@ -66,7 +66,7 @@ class ApiCache:
                 return None
             kept = json.loads(row[0])
             said = kept.pop("checksum", None)
-            if said is not None and said != _checksum(kept):
+            if said is not None and said != _checksum(key, kept):
                 self._say(f"{self._folder}: an answer is damaged; it is asked for again")
                 return None
             return Answer(**kept)
@@ -77,12 +77,13 @@ class ApiCache:
 
     def put(self, key: str, answer: Answer) -> None:
         """Kept once this returns, whatever happens next."""
-        kept = json.dumps({**answer.__dict__, "checksum": _checksum(answer.__dict__)})
+        kept = json.dumps({**answer.__dict__, "checksum": _checksum(key, answer.__dict__)})
         try:
             self._base.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, kept))
         except sqlite3.Error as error:
             raise RunError(f"{self._folder}: an answer cannot be kept ({error}); see to the disk") from error
 
 
-def _checksum(answer: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(answer, sort_keys=True).encode()).hexdigest()[:16]
+def _checksum(key: str, answer: dict[str, Any]) -> str:
+    """Of an answer and what it answers: a damaged index may lead to another one, which is sound in itself."""
+    return hashlib.sha256(json.dumps([key, answer], sort_keys=True).encode()).hexdigest()[:16]

@@ -58,7 +58,7 @@ def read_parquet(
         check(root, path)
         found: pd.DataFrame = parquet.read_table(path, columns=columns, filters=filters).to_pandas()
         return found
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
         raise RunError(f"{path}: cannot be read ({' '.join(str(error).split())[:100]})") from error
 
 

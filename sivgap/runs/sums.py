@@ -41,14 +41,14 @@ def note(root: Path, path: Path, found: str) -> None:
         os.fsync(file.fileno())
 
 
-def noted(root: Path, path: Path) -> set[str]:
-    """Digests that `path` may have; none if nothing was noted."""
+def noted(root: Path, path: Path) -> list[str]:
+    """Digests that `path` may have, in the order in which they were noted; none if nothing was."""
     try:
         lines = (root / SUMS).read_bytes().decode("utf-8", "replace").split("\n")
     except FileNotFoundError:
-        return set()
+        return []
     name = path.relative_to(root).as_posix()
-    return {line[:64] for line in lines if line[64:66] == "  " and line[66:] == name}
+    return [line[:64] for line in lines if line[64:66] == "  " and line[66:] == name]
 
 
 def check(root: Path, path: Path) -> None:

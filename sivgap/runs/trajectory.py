@@ -70,14 +70,22 @@ class Trajectory:
             self.text()
         except (Damaged, OSError, UnicodeDecodeError):
             broken = True
-        if broken or not self.path.exists() or self.path.read_bytes() != text.encode():
+        wanted = text.encode()
+        if broken or not self.path.exists() or self.path.read_bytes() != wanted:
             write_text(self.path, text, self.path.parent)
+        elif noted(self.path.parent, self.path)[-1:] not in ([], [digest(wanted)]):
+            note(self.path.parent, self.path, digest(wanted))  # a kill came before the line that was announced last
         return broken
 
     def _sound(self) -> bytes:
-        """The file's whole lines, checked; what a crash left behind the last one is cut off."""
+        """The file's whole lines, checked; what a crash left behind the last one is cut off.
+
+        A file that only grows has had all its beginnings, and their digests are noted. Sound is the last one noted, and
+        the one before, in case a kill came between the note and the line; a shorter beginning is a file cut short.
+        """
+        first = _last_but_one(noted(self.path.parent, self.path))
         data = self.path.read_bytes()
-        known = noted(self.path.parent, self.path)
+        known = noted(self.path.parent, self.path)[first:]  # and what a process that works on the run adds meanwhile
         whole = data[: data.rfind(b"\n") + 1]
         if not known or digest(data) in known:
             return data
@@ -90,6 +98,11 @@ class Trajectory:
         lines = [line for line in self.read() if line["epoch"] < epoch or (inclusive and line["epoch"] == epoch)]
         kept = [json.dumps(line, allow_nan=False) for line in lines]
         write_text(self.path, "".join(text + "\n" for text in kept), self.path.parent)
+
+
+def _last_but_one(digests: list[str]) -> int:
+    """The place of the last digest that is not the newest one; 0 if there is none."""
+    return max((place for place, found in enumerate(digests) if found != digests[-1]), default=0)
 
 
 def _line(text: bytes) -> Line:

@@ -23,6 +23,9 @@ from sivgap.runs.sums import digest, digest_of
 _DIGITS = 16
 """Of the checksum in a file's name: a folder that several processes add to has no list of them."""
 
+_UNREADABLE = (pyarrow.ArrowException, OSError, KeyError, ValueError, TypeError)
+"""What is raised of a damaged file: a TypeError where it says that its columns are of a kind that does not exist."""
+
 
 class Parts:
     """The files ``part-....parquet`` of `folder`, which ``about.json`` describes.
@@ -41,7 +44,7 @@ class Parts:
         self._holding: dict[str, list[Path]] = {}
         self._checked: set[Path] = set()
         for part in sorted(folder.glob("part-*.parquet")):
-            self._note(part, _read(part, columns=["prompt"])["prompt"].unique())
+            self._note(part, _prompts(part))
 
     def read(self, prompts: Iterable[str], key: list[str]) -> pd.DataFrame:
         """All rows of `prompts`, each `key` once; an empty frame without columns where there are none."""
@@ -83,7 +86,16 @@ def _fill(path: Path, data: bytes) -> None:
 def _read(part: Path, **options: Any) -> pd.DataFrame:
     try:
         return parquet.read_table(part, **options).to_pandas()  # type: ignore[no-any-return]
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+    except _UNREADABLE as error:
+        raise _damaged(part, " ".join(str(error).split())[:100]) from error
+
+
+def _prompts(part: Path) -> list[str]:
+    """The prompts in a file, whose checksum is looked at only once its rows are wanted."""
+    column = _read(part, columns=["prompt"])["prompt"]
+    try:
+        return list(column.unique())  # here texts are decoded
+    except _UNREADABLE as error:
         raise _damaged(part, " ".join(str(error).split())[:100]) from error
 
 

@@ -25,11 +25,14 @@ from sivgap.errors import RunError
 from sivgap.life import alive, birth
 from sivgap.runs.files import write_json
 from sivgap.runs.read import read_json
-from sivgap.runs.sums import Damaged
+from sivgap.runs.sums import Damaged, digest
 
 State = Literal["waiting", "running", "complete", "failed", "stopped", "killed", "lost", "elsewhere"]
 """``killed``: a signal ended its process. ``lost``: its host or launcher died with it. ``elsewhere``: another sweep or
 command is working on the same run."""
+
+_CHECKSUM, _DIGITS = "checksum", 16
+"""In each attempt, and not in a list of the folder's: jobs on many hosts never write to the same file."""
 
 FINAL: tuple[State, ...] = ("complete", "failed")
 """States that another pass over the sweep does not change."""
@@ -141,17 +144,18 @@ class Sweep:
         self._write(job, [*before, replace(last, ended=time.time(), outcome=outcome, reason=reason)])
 
     def _write(self, job: Job, attempts: Sequence[Attempt]) -> None:
-        write_json(self._file(job), [asdict(attempt) for attempt in attempts])
+        entries = [asdict(attempt) for attempt in attempts]
+        write_json(self._file(job), [{**entry, _CHECKSUM: _checksum(entry)} for entry in entries])
 
     def _file(self, job: Job) -> Path:
         return self.path / "jobs" / f"{job.identity}.json"
 
     def _attempts(self, job: Job) -> list[Attempt]:
         try:
-            return [Attempt(**entry) for entry in read_json(self._file(job))]
+            return [_attempt(entry) for entry in read_json(self._file(job))]
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise RunError(f"{self._file(job)}: cannot be read; delete it, its run keeps everything") from error
 
     def _read(self, job: Job) -> Progress:
@@ -181,6 +185,18 @@ def _job(stored: dict[str, Any]) -> Job:
     if not re.fullmatch(r"[0-9a-f]{16}", job.identity) or not re.fullmatch(r"\w[\w.-]{0,250}", job.run):
         raise ValueError(f"no identity and run: {job.identity[:20]!r}, {job.run[:60]!r}")
     return job
+
+
+def _attempt(stored: dict[str, Any]) -> Attempt:
+    """ValueError if it is not what was written; those of older versions do not say."""
+    said = stored.pop(_CHECKSUM, None)
+    if said is not None and said != _checksum(stored):
+        raise ValueError("it does not have the checksum of what was written")
+    return Attempt(**stored)
+
+
+def _checksum(entry: dict[str, Any]) -> str:
+    return digest(json.dumps(entry, sort_keys=True).encode())[:_DIGITS]
 
 
 def is_worked_on(run: Path) -> bool:

@@ -35,10 +35,12 @@ def watching(sweep: Sweep, display: Display) -> Iterator[None]:
     live = Live(console=display.console, transient=True, auto_refresh=False) if display.console.is_terminal else None
 
     def look() -> None:
-        known: dict[str, State] = {p.job.identity: p.state for p in sweep.progress()}
+        known: dict[str, State] = {}
+        with suppress(SivgapError):  # a file that cannot be read: whoever works on it will say so
+            known = {p.job.identity: p.state for p in sweep.progress()}
         while True:
             last = stop.wait(_EVERY)
-            with suppress(SivgapError):  # a file that cannot be read: whoever works on it will say so
+            with suppress(SivgapError):
                 known = _look(sweep, display, live, known)
             if last:
                 return
@@ -59,7 +61,8 @@ def watching(sweep: Sweep, display: Display) -> Iterator[None]:
 def _look(sweep: Sweep, display: Display, live: Live | None, known: dict[str, State]) -> dict[str, State]:
     found = sweep.progress()
     for progress in found:
-        if progress.state != known[progress.job.identity] and progress.state not in ("running", "waiting"):
+        before = known.get(progress.job.identity, progress.state)
+        if progress.state != before and progress.state not in ("running", "waiting"):
             reason = "" if progress.reason is None or progress.state == "complete" else f" ({progress.reason})"
             display.say(f"{progress.job.name}: {progress.state} after {duration(progress.seconds)}{reason}")
     if live is not None:
