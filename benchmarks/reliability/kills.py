@@ -2,7 +2,9 @@
 
     python benchmarks/reliability/kills.py [--kills 200] [--minutes 60] [--work FOLDER] [--kinds kill,term,memory,power]
 
-Commands: train, evaluate, sweep, fit. Kinds of end, at a moment drawn uniformly from the command's length:
+Commands: train, evaluate, sweep, fit, each forked from this process, which has the imports done (`forked`): so ends
+fall in the work, not in the start of Python. Kinds of end, at a moment drawn uniformly from the processor time of the
+whole command, which no other load on the machine moves:
 
     kill    SIGKILL to all its processes
     term    SIGTERM to the command; it may end by itself
@@ -11,11 +13,13 @@ Commands: train, evaluate, sweep, fit. Kinds of end, at a moment drawn uniformly
             but not synced is not in the copy, and the run goes on from the copy. Needs root; skipped without
 
 A chain is one run, ended up to four times and then left to finish; then it is held against an undisturbed one: every
-number but the clock, every stored sample. Resumable: finished chains are in the JSON file. Writes
-benchmarks/results/reliability/kills.md and .json; ends with status 1 if anything was lost.
+number but the clock, every stored sample. Deep is an end after which there is something to go on from (of a fit: in its
+second half). Resumable: finished chains are in the JSON file. Writes benchmarks/results/reliability/kills.md and .json;
+ends with status 1 if anything was lost.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -28,9 +32,15 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 import pandas as pd
+from disk import Disk
+from forked import forked, ready
+from rich.progress import Progress
 
 from sivgap.report.tables import markdown
 
@@ -38,6 +48,12 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "reliability"
 MOST = 4
 """Ends of one chain."""
+SWEEPS_EVERY = 3
+"""Rounds between two of sweeps, each of which starts a server of processes that imports all by itself."""
+LOOK = 0.01
+"""Seconds between two looks at what a command has spent."""
+PATIENCE = 600.0
+"""Seconds after which a command hangs."""
 CLOCK = ("seconds_generate", "seconds_verify", "seconds_train", "seconds")
 SMALL = ["experiment=smoke", "tracking.wandb.mode=disabled", "engine.threads=1"]
 PANEL = ["dataset.test_size=48", "n=8", "engine.threads=1", "engine.batch_size=32", "runs_dir=runs"]
@@ -48,7 +64,6 @@ COMMANDS = {
     "fit": ["fit", "csv=curves.csv", "bootstrap=400"],
 }
 ALLOWED = {"kill": (-9,), "power": (-9,), "term": (75, -15, 0), "memory": (1, 0, -6, -9, -11, 134, 139)}
-IMAGE_MIB = 64
 
 
 def prepare(folder: Path) -> None:
@@ -57,26 +72,53 @@ def prepare(folder: Path) -> None:
     (folder / "curves.csv").write_text("\n".join(["epoch,solver_uncertainty,verifier_uncertainty", *rows]) + "\n")
 
 
-def start(name: str, folder: Path) -> subprocess.Popen:
-    command, *arguments = COMMANDS[name]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with (folder / "said.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", f"sivgap.{command}", *arguments], cwd=folder, env=environment,
-                                stdout=log, stderr=log, start_new_session=True)  # fmt: skip
+def start(name: str, folder: Path) -> BaseProcess:
+    return forked(folder, folder / "said.log", *COMMANDS[name])
 
 
-def finish(name: str, folder: Path) -> int:
+def work(process: int, seen: dict[int, int]) -> float:
+    """Processor seconds that it and its children have spent; `seen` keeps those of children that are gone."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+        seen[process] = int(fields[11]) + int(fields[12])
+        for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+            work(int(child), seen)
+    return sum(seen.values()) / os.sysconf("SC_CLK_TCK")
+
+
+def follow(process: BaseProcess, until: float) -> float:
+    """Wait until it has spent `until` processor seconds, or has ended; what it has spent."""
+    seen: dict[int, int] = {}
+    started, spent = time.monotonic(), 0.0
+    assert process.pid is not None
+    while process.exitcode is None and spent < until and time.monotonic() - started < PATIENCE:
+        process.join(LOOK)
+        spent = work(process.pid, seen)
+    return spent
+
+
+def finish(name: str, folder: Path) -> tuple[int, float]:
+    """Its status, and the processor seconds it took."""
     process = start(name, folder)
-    try:
-        return process.wait(600)
-    finally:
-        end_all(process)
+    spent = follow(process, float("inf"))
+    end_all(process)
+    return int(process.exitcode or 0), spent
 
 
-def end_all(process: subprocess.Popen) -> None:
+def end_all(process: BaseProcess) -> None:
+    assert process.pid is not None
+    process.kill()  # before it has a session of its own, too
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
+
+
+def deep(name: str, folder: Path, share: float) -> bool:
+    """Whether there is something to go on from."""
+    if name == "fit":
+        return share > 0.5
+    pattern = "part-*.parquet" if name == "evaluate" else "trajectory.jsonl"
+    return any(folder.rglob(pattern))
 
 
 def numbers(folder: Path) -> dict:
@@ -99,89 +141,48 @@ def left_behind(folder: Path) -> list[str]:
     return [str(p.relative_to(folder)) for p in folder.rglob(".*.tmp") if "wandb" not in p.parts]
 
 
-class Disk:
-    """A small ext4 file system in a file, of which a copy can be taken at any moment."""
-
-    def __init__(self, work: Path) -> None:
-        self.image, self.mounted = work / "disk.img", work / "disk"
-        self.mounted.mkdir(exist_ok=True)
-        with self.image.open("wb") as file:
-            file.truncate(IMAGE_MIB * 2**20)
-        self._run("mkfs.ext4", "-q", "-F", str(self.image))
-        self._mount()
-
-    def cut(self) -> None:
-        """Lose what is not on the disk."""
-        copy = self.image.with_suffix(".copy")
-        shutil.copyfile(self.image, copy)
-        self.close()
-        os.replace(copy, self.image)
-        self._mount()
-
-    def close(self) -> None:
-        for _ in range(20):
-            if subprocess.run(["umount", str(self.mounted)], capture_output=True, check=False).returncode == 0:
-                return
-            time.sleep(0.2)
-        self._run("umount", "-l", str(self.mounted))
-
-    def _mount(self) -> None:
-        # The journal is not to be written by the clock: all that survives was synced by the run.
-        self._run("mount", "-o", "loop,commit=600", str(self.image), str(self.mounted))
-
-    def _run(self, *command: str) -> None:
-        subprocess.run(command, capture_output=True, check=True)
-
-
-def end(kind: str, process: subprocess.Popen, wait: float, disk: Disk | None) -> int | None:
-    """Let it run for `wait` seconds, then end it; its status, None if it had come to its end before."""
-    try:
-        process.wait(wait)
-        end_all(process)
-        return None
-    except subprocess.TimeoutExpired:
-        pass
-    if kind in ("kill", "power"):
-        end_all(process)
-        if disk is not None:
-            disk.cut()
-        return int(process.returncode)
+def end(kind: str, process: BaseProcess) -> int:
+    """End it; its status."""
+    assert process.pid is not None
     if kind == "term":
         process.terminate()
-    else:
-        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + 4 * 2**20
-        resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
-    try:
-        process.wait(120)
-    except subprocess.TimeoutExpired:
-        return -99  # neither went on nor ended
-    finally:
+    elif kind == "memory":
+        with suppress(OSError):  # it has just ended by itself
+            pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
+            limit = pages * resource.getpagesize() + 4 * 2**20
+            resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
+    if kind in ("term", "memory"):
+        process.join(120)
+        hangs = process.exitcode is None
         end_all(process)
-    return int(process.returncode)
+        return -99 if hangs else int(process.exitcode or 0)  # neither went on nor ended
+    end_all(process)
+    return int(process.exitcode or 0)
 
 
-def chain(name: str, kind: str, random_: random.Random, work: Path, whole: dict, length: float) -> dict:
+def chain(name: str, kind: str, random_: random.Random, work_: Path, whole: dict, length: float) -> dict:
     """One run, ended again and again; what became of it."""
-    disk = Disk(work) if kind == "power" else None
-    folder = disk.mounted / "here" if disk else Path(tempfile.mkdtemp(prefix="chain-", dir=work))
+    disk = Disk(work_) if kind == "power" else None
+    folder = disk.mounted / "here" if disk else Path(tempfile.mkdtemp(prefix="chain-", dir=work_))
     prepare(folder)
     if disk:
         subprocess.run(["sync", "-f", str(folder)], check=True)
     ends: list[list] = []
-    said = ""
     try:
         for _ in range(MOST):
-            wait = random_.uniform(0.2, 0.95) * length
             process = start(name, folder)
-            status = end(kind, process, wait, disk)
-            if status is None:
+            share = follow(process, random_.uniform(0.02, 0.98) * length) / length
+            if process.exitcode is not None:
+                end_all(process)
                 break
-            ends.append([round(wait, 2), status])
-        status = finish(name, folder)
+            status = end(kind, process)
+            ends.append([round(share, 3), status, deep(name, folder, share)])
+            if disk is not None:
+                disk.cut()
+        status, _ = finish(name, folder)
         said = (folder / "said.log").read_text(errors="replace") if (folder / "said.log").exists() else ""
         found = numbers(folder)
-        odd = [s for _, s in ends if s not in ALLOWED[kind]]
+        odd = [s for _, s, _ in ends if s not in ALLOWED[kind]]
         return {"ends": ends, "same": found == whole, "status": status, "odd": odd, "left": left_behind(folder),
                 "traceback": "Traceback" in said, "said": said[-1500:] if found != whole or odd else ""}  # fmt: skip
     finally:
@@ -204,28 +205,29 @@ def main() -> None:
     kinds = [k for k in a.kinds.split(",") if k != "power" or os.geteuid() == 0]
     file = RESULTS / "kills.json"
     done: dict[str, dict] = json.loads(file.read_text()) if file.exists() else {}
+    ready()
     whole, lengths = {}, {}
     for name in COMMANDS:
         folder = Path(tempfile.mkdtemp(prefix=f"whole-{name}-", dir=a.work))
         prepare(folder)
-        began = time.monotonic()
-        assert finish(name, folder) == 0, (folder / "said.log").read_text()[-2000:]
-        whole[name], lengths[name] = numbers(folder), time.monotonic() - began
+        status, lengths[name] = finish(name, folder)
+        assert status == 0, (folder / "said.log").read_text()[-2000:]
+        whole[name] = numbers(folder)
         shutil.rmtree(folder)
-        print(f"undisturbed {name}: {lengths[name]:.0f} s", flush=True)
-    number = 0
-    while sum(len(c["ends"]) for c in done.values()) < a.kills and time.monotonic() - started < a.minutes * 60:
-        for name in COMMANDS:
-            for kind in kinds:
-                key = f"{name} {kind} {number}"
-                if key in done or time.monotonic() - started > a.minutes * 60:
-                    continue
+        print(f"undisturbed {name}: {lengths[name]:.1f} processor seconds", flush=True)
+    planned = ((number, name, kind) for number in itertools.count() for name in COMMANDS for kind in kinds
+               if name != "sweep" or number % SWEEPS_EVERY == 0)  # fmt: skip
+    with Progress() as bar:
+        task = bar.add_task("killing", total=a.kills)
+        while (count := sum(len(c["ends"]) for c in done.values())) < a.kills:
+            bar.update(task, completed=count)
+            number, name, kind = next(planned)
+            key = f"{name} {kind} {number}"
+            if time.monotonic() - started > a.minutes * 60:
+                break
+            if key not in done:
                 done[key] = chain(name, kind, random.Random(key), a.work, whole[name], lengths[name])
-                file.write_text(json.dumps(done, indent=0) + "\n")
-                kept = done[key]
-                count = sum(len(c["ends"]) for c in done.values())
-                print(f"{count} of {a.kills}: {key}: {kept['ends']} same={kept['same']}", flush=True)
-        number += 1
+                file.write_text(json.dumps(done) + "\n")
     report(done, lengths)
 
 
@@ -235,15 +237,23 @@ def report(done: dict[str, dict], lengths: dict[str, float]) -> None:
         for kind in ALLOWED:
             chains = [c for key, c in done.items() if key.startswith(f"{name} {kind} ")]
             if chains:
-                ends = Counter(status for c in chains for _, status in c["ends"])
+                ends = Counter(status for c in chains for _, status, _ in c["ends"])
+                below = sum(deep_ for c in chains for _, _, deep_ in c["ends"])
                 statuses = ", ".join(f"{s} ({n})" for s, n in sorted(ends.items()))
-                rows.append([name, kind, str(sum(ends.values())), str(len(chains)), str(sum(c["same"] for c in chains)),
-                             statuses, str(sum(c["traceback"] for c in chains))])  # fmt: skip
+                counts = (sum(ends.values()), below, len(chains), sum(c["same"] for c in chains))
+                rows.append([name, kind, *map(str, counts), statuses, str(sum(c["traceback"] for c in chains))])
     kills = sum(len(c["ends"]) for c in done.values())
     lost = [key for key, c in done.items() if not c["same"] or c["odd"] or c["status"]]
-    head = ["command", "end", "ends", "runs", "runs with the undisturbed numbers", "exit status", "with a traceback"]
-    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in lengths.items())
-    verdict = f"{kills} ends in {len(done)} runs; {len(lost)} lost or corrupt. Undisturbed: {took}."
+    shares = sorted(share for c in done.values() for share, _, _ in c["ends"])
+    below = sum(deep_ for c in done.values() for _, _, deep_ in c["ends"])
+    quarters = [sum(q / 4 <= min(share, 0.99) < (q + 1) / 4 for share in shares) for q in range(4)]
+    head = ["command", "end", "ends", "deep in the run", "runs", "the undisturbed numbers", "exit status", "tracebacks"]
+    took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in lengths.items())
+    verdict = (
+        f"{kills} ends in {len(done)} runs; {len(lost)} lost or corrupt. {below} of the ends ({below / kills:.0%}) "
+        f"fell deep in a run; by quarters of the processor time of the whole command: {', '.join(map(str, quarters))}. "
+        f"Undisturbed, in processor time without imports: {took}."
+    )
     (RESULTS / "kills.md").write_text(f"# Ended and started again\n\n{verdict}\n\n{markdown(head, rows)}")
     print(verdict, markdown(head, rows), *lost, sep="\n\n")
     sys.exit(bool(lost))
