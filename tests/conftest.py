@@ -43,6 +43,16 @@ def undisturbed(tmp_path_factory) -> Path:
     return folder / done.stdout.splitlines()[-1]
 
 
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory) -> list[dict]:
+    """The numbers of `test_resume.config` when nothing happens to the run."""
+    from test_resume import attempt, config
+
+    from sivgap.signals import StopRequest
+
+    return attempt(config(tmp_path_factory.mktemp("whole")), StopRequest())[1]
+
+
 @pytest.fixture
 def command(tmp_path):
     """Run ``python -m sivgap.COMMAND ...`` in an empty folder, as a user does."""

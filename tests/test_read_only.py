@@ -132,11 +132,10 @@ class Cut(StopRequest):
         return False
 
 
-def test_a_disk_that_the_kernel_makes_read_only_under_a_run_ends_it_and_the_next_command_goes_on(tmp_path, monkeypatch):
+def test_a_disk_that_becomes_read_only_under_a_run_ends_it_and_the_next_command_goes_on(tmp_path, monkeypatch, whole):
     """As ext4 does on an error of the device (errors=remount-ro)."""
     if os.geteuid():
         pytest.skip("needs root, to mount a disk and make it fail")
-    _, whole = attempt(config(tmp_path / "whole"), StopRequest())
     image, disk = tmp_path / "disk.img", tmp_path / "disk"
     disk.mkdir()
     with image.open("wb") as file:

@@ -117,12 +117,6 @@ def test_a_paid_answer_that_is_damaged_is_asked_for_again(tmp_path):
     assert "damaged" in said[0]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that nothing happened to, in half a minute's miniature."""
-    return attempt(config(tmp_path_factory.mktemp("whole")), StopRequest())[1]
-
-
 def test_a_run_whose_files_a_disk_changed_ends_with_the_same_numbers(tmp_path, whole):
     settings = config(tmp_path)
     attempt(settings, StopAt(9))

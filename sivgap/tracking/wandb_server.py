@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +16,9 @@ _QUERY = """query RunResumeStatus($project: String, $entity: String, $name: Stri
     bucket(name: $name, missingOk: true) { historyLineCount summaryMetrics }
   }
 }"""
+
+_LONGEST = 2**24
+"""Bytes of an answer: one row of a summary, which holds some hundred numbers."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,29 @@ def ask(run: Any, timeout: float) -> Held:
     address = f"{run.settings.base_url.rstrip('/')}/graphql"
     request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310 - wandb checks that it is http
     request.add_unredirected_header("Authorization", f"Basic {base64.b64encode(f'api:{key}'.encode()).decode()}")
-    with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
-        model = (json.load(answer).get("data") or {}).get("model") or {}
+
+    def answered() -> Any:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            return json.loads(answer.read(_LONGEST))  # half of one that is longer is no JSON
+
+    model = (_within(timeout, answered).get("data") or {}).get("model") or {}
     bucket = model.get("bucket") or {}
     summary = json.loads(bucket.get("summaryMetrics") or "{}")
     epoch = summary.get("epoch")
     rows = max(int(bucket.get("historyLineCount") or 0), run.starting_step)
     return Held(rows, float(epoch) if isinstance(epoch, int | float) else -1.0)
+
+
+def _within(seconds: float, question: Callable[[], Any]) -> Any:
+    """What `question` returns or raises; a TimeoutError after `seconds`, though bytes may still trickle in, each of
+    which begins the time-out of a connection anew."""
+    found: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(question())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return found.result(seconds)
