@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from commands import run_command
+from services import Lie, liar
 from small_runs import TIMES, lines, numbers, start, worker
 
 from sivgap.tracking.wandb_run import flatten
@@ -274,6 +275,22 @@ def test_a_server_that_ends_during_a_run_changes_nothing_and_is_sent_the_rest_la
     upload(tmp_path, plain)
     assert plain.rows(identity(run)) == expected(run)
     assert holds_no_key(tmp_path)
+
+
+@pytest.mark.parametrize("lie", [Lie(b"<html>it works</html>", kind="text/html"), Lie(b" " * 2**16, endless=True)])
+def test_a_run_that_was_lied_to_from_beginning_to_end_is_sent_whole_later(tmp_path, plain, undisturbed, lie):
+    with liar(lie) as address:
+        env = {**plain.env, "WANDB_BASE_URL": address}
+        done = run_command(tmp_path, "train", *RUN, ONLINE, "tracking.wandb.timeout=5", **env)
+        refused = run_command(tmp_path, "upload", "runs=runs/tiny-*", "timeout=5", **env)
+    assert done.returncode == 0, done.stderr
+    assert "W&B failed" in done.stderr
+    assert refused.returncode == 1
+    assert "Traceback" not in done.stderr + refused.stderr
+    run = tmp_path / done.stdout.strip()
+    assert numbers(run) == undisturbed
+    upload(tmp_path, plain)
+    assert plain.rows(identity(run)) == expected(run)
 
 
 @pytest.fixture
