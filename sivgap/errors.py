@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -40,12 +41,13 @@ _STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 def unexpected(error: Exception, log: Path) -> SivgapError:
     """What is told of an error that nobody saw coming: the machine's, or one that is nobody's but ours."""
-    number = _storage(error)
-    if number is not None:
-        what = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+    found = next((each for each in _chain(error) if _storage(each) is not None), None)
+    if found is not None:
+        what = f"{found.filename}: " if isinstance(found, OSError) and found.filename else ""
+        why = os.strerror(_storage(found) or 0)
         return RunError(
-            f"{what}cannot be read or written ({os.strerror(number)}); nothing that was kept before is lost: see to "
-            "the disk, and run the same command to go on"
+            f"{what}cannot be read or written ({why}); nothing that was kept before is lost: see to the disk, and run "
+            "the same command to go on"
         )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return RunError(
@@ -54,7 +56,14 @@ def unexpected(error: Exception, log: Path) -> SivgapError:
     return SivgapError(f"unexpected {type(error).__name__}: {str(error)[:200]}; please report it with {log}")
 
 
-def _storage(error: Exception) -> int | None:
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those it was raised upon: closing what a full disk cut short, a library may trip over itself."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _storage(error: BaseException) -> int | None:
     """The number of a storage error; safetensors has it in its words alone."""
     said = re.search(r"\(os error (\d+)\)", str(error))
     number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None

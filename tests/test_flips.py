@@ -1,6 +1,7 @@
-"""What the campaign of flipped bits found (benchmarks/reliability/flips.py): each is a sentence, or changes nothing."""
+"""What the campaigns of flipped bits and full disks found (benchmarks/reliability): a sentence, or nothing changed."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from test_storage import LINE, flip
 from sivgap.allocate import AllocateConfig, allocate
 from sivgap.cross.allocation import read_schedule
 from sivgap.cross.api_cache import Answer, ApiCache
-from sivgap.errors import RunError
+from sivgap.errors import RunError, unexpected
 from sivgap.progress import Display
 from sivgap.runs.files import write_json
 from sivgap.runs.sums import Damaged, note, noted
@@ -138,3 +139,20 @@ def test_an_answer_to_something_else_is_not_taken_though_it_is_sound(tmp_path):
         assert cache.get("a") is None
         assert cache.get("b") == Answer("two", True, 3, 4)
     assert "damaged" in said[0]
+
+
+def test_a_full_disk_is_told_of_though_a_library_trips_over_it():
+    def draw() -> None:
+        page = os.open("/dev/full", os.O_WRONLY)
+        try:
+            os.write(page, b"a page")
+        finally:  # as matplotlib does, which ends the stream of a page that it could not begin
+            os.close(page)
+            raise AttributeError("'Stream' object has no attribute 'pos'")
+
+    with pytest.raises(AttributeError) as found:
+        draw()
+    told = unexpected(found.value, Path("a.log"))
+    assert isinstance(told, RunError)
+    assert "No space left on device" in str(told)
+    assert "please report" in str(unexpected(AttributeError("ours"), Path("a.log")))
