@@ -106,7 +106,7 @@ def measure(
     others help to generate.
     """
     from sivgap.hardware import describe_hardware, keep_freed_memory
-    from sivgap.runs.files import write_json, write_text
+    from sivgap.runs.files import tidied, write_json, write_text
     from sivgap.tasks.load import load_dataset
     from sivgap.tasks.panel import draw_panel
     from sivgap.threads import settle_threads
@@ -127,7 +127,7 @@ def measure(
     about = {"versions": versions(), "hardware": describe_hardware(group.size, threads_from)}
     write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
-        with stop.deferred(), _opened(config, dataset, group) as (store, verifier, comparer):
+        with tidied(folder), stop.deferred(), _opened(config, dataset, group) as (store, verifier, comparer):
             notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
     except SivgapError as error:
         state = "stopped" if isinstance(error, Stopped) else "failed"

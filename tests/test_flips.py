@@ -1,5 +1,6 @@
 """What the campaigns of flipped bits and full disks found (benchmarks/reliability): a sentence, or nothing changed."""
 
+import fcntl
 import json
 import os
 import threading
@@ -16,7 +17,7 @@ from sivgap.cross.allocation import read_schedule
 from sivgap.cross.api_cache import Answer, ApiCache
 from sivgap.errors import RunError, unexpected
 from sivgap.progress import Display
-from sivgap.runs.files import write_json
+from sivgap.runs.files import tidied, write_json
 from sivgap.runs.sums import Damaged, note, noted
 from sivgap.runs.trajectory import Trajectory, final_accuracy
 from sivgap.store.parts import Parts
@@ -156,3 +157,17 @@ def test_a_full_disk_is_told_of_though_a_library_trips_over_it():
     assert isinstance(told, RunError)
     assert "No space left on device" in str(told)
     assert "please report" in str(unexpected(AttributeError("ours"), Path("a.log")))
+
+
+def test_what_a_killed_writer_left_aside_is_deleted_once_nobody_else_writes_there(tmp_path):
+    left = tmp_path / ".scores.parquet.1.tmp"
+    left.write_text("half of it")
+    with (tmp_path / ".lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        with tidied(tmp_path):
+            assert left.exists()
+    with tidied(tmp_path):
+        assert not left.exists()
+        left.write_text("mine")
+        with tidied(tmp_path):
+            assert left.exists()

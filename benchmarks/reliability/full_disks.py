@@ -24,13 +24,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from forked import forked, ready
-from kills import COMMANDS, PATIENCE, RESULTS, SWEEPS_EVERY, end_all, left_behind, numbers, prepare
+from kills import COMMANDS, PATIENCE, RESULTS, end_all, left_behind, numbers, prepare
 from rich.progress import track
 
 from sivgap.report.tables import markdown
 
 SIZES = 3
 """Disks of one run that are too small."""
+SWEEPS_EVERY = 3
+"""Rounds between two of sweeps, which take longest."""
 ROOM = 256 * 2**20
 BLOCK = 4096
 

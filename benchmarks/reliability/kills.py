@@ -48,8 +48,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "reliability"
 MOST = 4
 """Ends of one chain."""
-SWEEPS_EVERY = 3
-"""Rounds between two of sweeps, each of which starts a server of processes that imports all by itself."""
+SHARES = {"train": 0.3, "evaluate": 0.3, "sweep": 0.15, "fit": 0.25}
+"""Of all ends; a sweep takes longest, since it starts a server of processes that imports all by itself."""
 LOOK = 0.01
 """Seconds between two looks at what a command has spent."""
 PATIENCE = 600.0
@@ -63,7 +63,7 @@ COMMANDS = {
     "sweep": ["train", "-m", *SMALL, "epochs=0.5", "seed=0,1"],
     "fit": ["fit", "csv=curves.csv", "bootstrap=400"],
 }
-ALLOWED = {"kill": (-9,), "power": (-9,), "term": (75, -15, 0), "memory": (1, 0, -6, -9, -11, 134, 139)}
+ALLOWED = {"kill": (-9,), "power": (-9,), "term": (75, -15), "memory": (1, -6, -9, -11, 134, 139)}
 
 
 def prepare(folder: Path) -> None:
@@ -176,6 +176,8 @@ def chain(name: str, kind: str, random_: random.Random, work_: Path, whole: dict
                 end_all(process)
                 break
             status = end(kind, process)
+            if status == 0:  # it came to its own end first
+                break
             ends.append([round(share, 3), status, deep(name, folder, share)])
             if disk is not None:
                 disk.cut()
@@ -215,20 +217,28 @@ def main() -> None:
         whole[name] = numbers(folder)
         shutil.rmtree(folder)
         print(f"undisturbed {name}: {lengths[name]:.1f} processor seconds", flush=True)
-    planned = ((number, name, kind) for number in itertools.count() for name in COMMANDS for kind in kinds
-               if name != "sweep" or number % SWEEPS_EVERY == 0)  # fmt: skip
     with Progress() as bar:
         task = bar.add_task("killing", total=a.kills)
-        while (count := sum(len(c["ends"]) for c in done.values())) < a.kills:
-            bar.update(task, completed=count)
-            number, name, kind = next(planned)
-            key = f"{name} {kind} {number}"
-            if time.monotonic() - started > a.minutes * 60:
-                break
-            if key not in done:
-                done[key] = chain(name, kind, random.Random(key), a.work, whole[name], lengths[name])
-                file.write_text(json.dumps(done) + "\n")
+        while (key := following(done, kinds, a.kills)) and time.monotonic() - started < a.minutes * 60:
+            name, kind, _ = key.split(" ")
+            done[key] = chain(name, kind, random.Random(key), a.work, whole[name], lengths[name])
+            file.write_text(json.dumps(done) + "\n")
+            bar.update(task, completed=sum(len(c["ends"]) for c in done.values()))
     report(done, lengths)
+
+
+def following(done: dict[str, dict], kinds: list[str], kills: int) -> str | None:
+    """The run to begin next: of the command, and the kind of end, that lack most; None if none does."""
+    made: Counter = Counter()
+    for key, found in done.items():
+        name, kind, _ = key.split(" ")
+        made[name] += len(found["ends"])
+        made[name, kind] += len(found["ends"])
+    name = min(SHARES, key=lambda name: made[name] / SHARES[name])
+    if made[name] >= SHARES[name] * kills:
+        return None
+    kind = min(kinds, key=lambda kind: made[name, kind])
+    return next(key for number in itertools.count() if (key := f"{name} {kind} {number}") not in done)
 
 
 def report(done: dict[str, dict], lengths: dict[str, float]) -> None:
@@ -243,15 +253,15 @@ def report(done: dict[str, dict], lengths: dict[str, float]) -> None:
                 counts = (sum(ends.values()), below, len(chains), sum(c["same"] for c in chains))
                 rows.append([name, kind, *map(str, counts), statuses, str(sum(c["traceback"] for c in chains))])
     kills = sum(len(c["ends"]) for c in done.values())
-    lost = [key for key, c in done.items() if not c["same"] or c["odd"] or c["status"]]
+    lost = [key for key, c in done.items() if not c["same"] or c["odd"] or c["status"] or c["left"]]
     shares = sorted(share for c in done.values() for share, _, _ in c["ends"])
     below = sum(deep_ for c in done.values() for _, _, deep_ in c["ends"])
     quarters = [sum(q / 4 <= min(share, 0.99) < (q + 1) / 4 for share in shares) for q in range(4)]
     head = ["command", "end", "ends", "deep in the run", "runs", "the undisturbed numbers", "exit status", "tracebacks"]
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in lengths.items())
     verdict = (
-        f"{kills} ends in {len(done)} runs; {len(lost)} lost or corrupt. {below} of the ends ({below / kills:.0%}) "
-        f"fell deep in a run; by quarters of the processor time of the whole command: {', '.join(map(str, quarters))}. "
+        f"{kills} ends in {len(done)} runs; {len(lost)} lost, corrupt or with files left over. {below} of the ends "
+        f"({below / kills:.0%}) fell deep in a run; by quarters of the processor time of the whole command: {', '.join(map(str, quarters))}. "
         f"Undisturbed, in processor time without imports: {took}."
     )
     (RESULTS / "kills.md").write_text(f"# Ended and started again\n\n{verdict}\n\n{markdown(head, rows)}")

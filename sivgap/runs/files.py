@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ def drop_unfinished(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+@contextmanager
+def tidied(folder: Path) -> Iterator[None]:
+    """What was left aside in `folder` is deleted, unless another process is within such a block, too."""
+    with (folder / ".lock").open("a") as lock:
+        with suppress(OSError):  # another one is, or the file system knows no locks
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            drop_unfinished(folder)
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
 
 
 def finite(value: Any) -> Any:
