@@ -261,8 +261,8 @@ def report(done: dict[str, dict], lengths: dict[str, float]) -> None:
     took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in lengths.items())
     verdict = (
         f"{kills} ends in {len(done)} runs; {len(lost)} lost, corrupt or with files left over. {below} of the ends "
-        f"({below / kills:.0%}) fell deep in a run; by quarters of the processor time of the whole command: {', '.join(map(str, quarters))}. "
-        f"Undisturbed, in processor time without imports: {took}."
+        f"({below / kills:.0%}) fell deep in a run; by quarters of the processor time of the whole command: "
+        f"{', '.join(map(str, quarters))}. Undisturbed, in processor time without imports: {took}."
     )
     (RESULTS / "kills.md").write_text(f"# Ended and started again\n\n{verdict}\n\n{markdown(head, rows)}")
     print(verdict, markdown(head, rows), *lost, sep="\n\n")
