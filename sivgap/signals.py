@@ -14,6 +14,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 """What asks a run to stop. SIGUSR1 and SIGUSR2 are what schedulers send ahead of the end of a job's time."""
 
 
+class _AtOnce(BaseException):
+    """Ends what is under way. No Exception: whoever opens a model or a service would take it for their failure."""
+
+
 class StopRequest:
     """Whether a signal asked the run to stop. A second SIGINT interrupts wherever it finds the program."""
 
@@ -46,16 +50,22 @@ class StopRequest:
         self._signal = signal.Signals(number).name
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if not self._deferred:
-            raise self.stopped("before the run was under way")
+            raise _AtOnce
 
 
 @contextmanager
 def listening() -> Iterator[StopRequest]:
-    """Listen for these signals; earlier handlers return at the end."""
+    """Listen for these signals; earlier handlers return at the end.
+
+    Raises:
+        Stopped: If one came while nothing was at stake.
+    """
     request = StopRequest()
     before = {number: signal.signal(number, request._handle) for number in SIGNALS}
     try:
         yield request
+    except _AtOnce:
+        raise request.stopped("before the run was under way") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

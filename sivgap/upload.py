@@ -114,7 +114,7 @@ def _upload_run(folder: Path, wandb: WandbConfig, display: Display) -> str:
     status = _mapping(folder / "status.json")
     if "id" not in status:
         raise RunError(f"{folder / 'status.json'}: has no id; this is no run of sivgap.train")
-    lines = Trajectory(folder / "trajectory.jsonl").read()
+    lines = whole_measurements(Trajectory(folder / "trajectory.jsonl").read())
     if not lines:
         raise RunError(f"{folder}: nothing is measured yet")
     source = Source(str(status["id"]), folder.name, folder, _mapping(folder / "config.yaml"))
@@ -132,6 +132,14 @@ def _upload_run(folder: Path, wandb: WandbConfig, display: Display) -> str:
         raise RunError(f"{folder}: W&B took only some of the measurements")
     display.say(f"{folder}: {run.sent} measurements sent" if run.sent else f"{folder}: W&B has all of it")
     return run.url or ""
+
+
+def whole_measurements(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`lines` without a last measurement that a kill cut in two: a row on W&B cannot be completed later, and the run
+    makes this one again. The held-out panel's line is written last."""
+    if not lines or lines[-1]["split"] == "test":
+        return lines
+    return [line for line in lines if line["epoch"] != lines[-1]["epoch"]]
 
 
 def _wandb_config(folder: Path) -> WandbConfig:

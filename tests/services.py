@@ -43,6 +43,7 @@ def liar(lie: Lie) -> Iterator[str]:
                         time.sleep(lie.pause)
                     if not lie.pause:
                         handler.wfile.write(lie.body)
+                        time.sleep(0.001)
                     if not lie.endless:
                         break
 

@@ -1,8 +1,9 @@
-"""What the campaigns of flipped bits and full disks found (benchmarks/reliability): a sentence, or nothing changed."""
+"""What the campaigns of benchmarks/reliability found: each is a sentence now, or changes nothing."""
 
 import fcntl
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from test_resume import config
 from test_storage import LINE, flip
 
 from sivgap.allocate import AllocateConfig, allocate
 from sivgap.cross.allocation import read_schedule
 from sivgap.cross.api_cache import Answer, ApiCache
-from sivgap.errors import RunError, unexpected
+from sivgap.errors import RunError, Stopped, unexpected
 from sivgap.progress import Display
 from sivgap.runs.files import tidied, write_json
 from sivgap.runs.sums import Damaged, note, noted
@@ -23,6 +25,8 @@ from sivgap.runs.trajectory import Trajectory, final_accuracy
 from sivgap.store.parts import Parts
 from sivgap.sweep.manifest import Job, Sweep
 from sivgap.sweep.watch import watching
+from sivgap.train import train
+from sivgap.upload import whole_measurements
 
 
 def outcome(read: Callable[[], object]) -> str:
@@ -171,3 +175,21 @@ def test_what_a_killed_writer_left_aside_is_deleted_once_nobody_else_writes_ther
         left.write_text("mine")
         with tidied(tmp_path):
             assert left.exists()
+
+
+def test_half_a_measurement_is_not_sent_since_a_row_cannot_be_completed():
+    lines = [{"epoch": epoch, "split": split} for epoch in (0.0, 0.5) for split in ("train", "test")]
+    assert whole_measurements(lines) == lines
+    assert whole_measurements(lines[:3]) == lines[:2]
+    assert whole_measurements(lines[:1]) == whole_measurements([]) == []
+
+
+def test_a_signal_while_a_model_is_loaded_stops_the_run_and_is_no_failure_of_the_model(tmp_path, monkeypatch):
+    def signalled(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("sivgap.models.load.AutoModelForCausalLM.from_pretrained", signalled)
+    with pytest.raises(Stopped, match="SIGTERM before the run was under way"):
+        train(config(tmp_path))
+    (status,) = tmp_path.glob("*/status.json")
+    assert json.loads(status.read_text())["state"] == "stopped"
