@@ -115,7 +115,7 @@ def test_every_command_on_a_read_only_disk_ends_in_a_sentence_and_changes_nothin
         assert "please report" not in said, (name, said)
     assert contents(here) == before
     shelf.set(writable=True)
-    assert told(commands["train"]) == told(commands["fit"]) == told(commands["report"]) == "done"
+    assert told(commands["train"]) == "done"
 
 
 class Cut(StopRequest):

@@ -60,7 +60,7 @@ def test_an_endpoint_that_says_nothing_else_ends_in_a_sentence_and_a_sound_one_g
     started = time.monotonic()
     with liar(GARBAGE[lie]) as address, pytest.raises(RunError, match="after 2 attempts"):
         collect(address, concurrency=1)
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     with liar(Lie(GOOD)) as address:
         assert set(collect(address).values()) == {Response("four")}
 
@@ -99,7 +99,7 @@ def test_a_wandb_that_talks_nonsense_about_what_it_holds_takes_no_longer_than_al
         started = time.monotonic()
         with pytest.raises(Exception):  # noqa: B017 - of whatever kind: who asks is prepared for any
             ask(run, 1.0)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_wandb_that_talks_nonsense_on_opening_is_off_and_says_so_once(tmp_path
         tracker.finish([line], failed=False)
     assert len(said) == 1
     assert "sivgap.upload sends it later" in said[0]
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 def test_a_run_whose_wandb_never_ends_its_answer_has_the_same_numbers(tmp_path, as_wandb, capfd, whole):
