@@ -130,6 +130,7 @@ reliability: setup
 	$(BIN)/python benchmarks/reliability/fuzz_text.py
 	$(BIN)/python benchmarks/reliability/fuzz_config.py
 	$(BIN)/python benchmarks/reliability/flips.py
+	$(BIN)/python benchmarks/reliability/full_disks.py
 	$(BIN)/python benchmarks/reliability/kills.py --minutes 240
 	$(BIN)/python benchmarks/reliability/soak.py
 

@@ -29,7 +29,6 @@ def test_how_weights_are_handed_over_is_no_part_of_a_runs_identity_and_the_engin
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (("launch.processes=2",), "launch.processes: engine=vllm works in one process"),
         (("engine.handover=adapter", "update.parameters=full"), "update.parameters=full has no adapters"),
         (("engine.memory=0",), "engine.memory"),
     ],

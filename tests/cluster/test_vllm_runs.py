@@ -45,6 +45,15 @@ def test_both_hand_overs_are_the_same_run_but_for_rounding(merged, tmp_path):
         assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=0.05)
 
 
+@pytest.mark.parametrize("handover", ["merged", "adapter"])
+def test_two_processes_have_the_numbers_of_one(merged, tmp_path, handover):
+    """Each has a vLLM of its own, whose kernels round by what it works on."""
+    shared = train(tmp_path, "launch.processes=2", f"engine.handover={handover}")
+    for one, other in zip(lines(merged), lines(shared), strict=True):
+        assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=1e-4)
+    assert json.loads((shared / "status.json").read_text())["hardware"]["processes"] == 2
+
+
 def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(merged, tmp_path):
     process = start(tmp_path, *RUN, OMP_NUM_THREADS="1")
     os.kill(worker(tmp_path), signal.SIGTERM)
