@@ -15,13 +15,10 @@ from pathlib import Path
 
 import pytest
 from commands import run_command
-from hydra import compose, initialize_config_dir
 from local_models import save_model
+from small_runs import composed
 
-from sivgap.config.app import validate
 from sivgap.config.cross import ApiConfig, CrossConfig
-from sivgap.config.locate import conf_dir
-from sivgap.config.schema import TrainConfig
 from sivgap.cross.api import responses
 from sivgap.cross.external import Response
 from sivgap.errors import ConfigError, RunError
@@ -173,8 +170,7 @@ def test_every_fault_is_survived_nothing_is_paid_twice_and_the_key_stays_hidden(
     assert len(proxy.seen) == 41
 
 
-with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-    SMALL = validate(compose("train", ["experiment=smoke", "sampling.max_new_tokens=8"]), TrainConfig)
+SMALL = composed("experiment=smoke", "sampling.max_new_tokens=8")
 
 
 def collect(folder: Path, proxy: Proxy, **api) -> dict[str, Response]:

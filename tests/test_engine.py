@@ -99,16 +99,22 @@ def test_responses_that_take_the_places_of_others_are_what_they_were(model, batc
         assert (sum(done), sum(generated)) == (40, found.generated)
 
 
-def test_a_place_that_became_free_is_given_to_another_response(monkeypatch):
-    model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
-    passes = []
+@pytest.fixture
+def passes(monkeypatch) -> list[int]:
+    """How many rows each pass of a model behind the prompts is fed."""
+    fed = []
     forward = HFEngine._forward
 
     def counting(self, tokens, *rest):
-        passes.append(len(tokens))
+        fed.append(len(tokens))
         return forward(self, tokens, *rest)
 
     monkeypatch.setattr(HFEngine, "_forward", counting)
+    return fed
+
+
+def test_a_place_that_became_free_is_given_to_another_response(passes):
+    model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
     asked, sampling = prompts(256, model.config.vocab_size), Sampling(1, 3.0, 96, 0)
     length = long_tailed(model, 32).rollout(asked, sampling).length[:, 0]
     by_length = length[np.argsort([len(prompt.tokens) for prompt in asked], kind="stable")]
@@ -201,25 +207,17 @@ def test_a_stop_text_ends_a_response_and_is_not_part_of_what_the_verifier_sees()
             assert stopped.answer_logprobs[p, n, a] == pytest.approx(direct, abs=3e-4)
 
 
-def test_samples_that_agree_so_far_are_computed_once(monkeypatch):
+def test_samples_that_agree_so_far_are_computed_once(passes):
     tokenizer, model = AutoTokenizer.from_pretrained(WEIGHTS), AutoModelForCausalLM.from_pretrained(WEIGHTS)
-    fed = []
-    forward = HFEngine._forward
-
-    def counting(self, tokens, *rest):
-        fed.append(len(tokens))
-        return forward(self, tokens, *rest)
-
-    monkeypatch.setattr(HFEngine, "_forward", counting)
     asked = [
         Prompt(tuple(tokenizer(f"Question: {q}\nSolution: ")["input_ids"]), i)
         for i, q in enumerate(("34+9*3", "9*9-12"))
     ]
     engine(model, 64).rollout(asked, Sampling(16, 0.0, 40, 0), FollowUp(QUESTION, 0.1, 3, ANSWERS))
-    assert set(fed) <= {1, 2}  # greedy samples never part: a row for each prompt until it ends
-    fed.clear()
+    assert set(passes) <= {1, 2}  # greedy samples never part: a row for each prompt until it ends
+    passes.clear()
     rollouts = engine(model, 64).rollout(asked, Sampling(16, 1.0, 40, 0))
     beginnings = {
         (p, *row[:i]) for j, row in enumerate(rollouts.tokens) for p in (j // 16,) for i in range(1, len(row))
     }
-    assert sum(fed) == len(beginnings) < rollouts.length.sum() / 2
+    assert sum(passes) == len(beginnings) < rollouts.length.sum() / 2

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from small_runs import SMALL, composed
 
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir
-from sivgap.config.schema import TrainConfig
 from sivgap.opening import open_improvement
 from sivgap.progress import Display
 from sivgap.runs.run import Run
@@ -63,10 +60,7 @@ def test_an_evaluation_needs_what_it_judges_at_once_and_gives_that_back(tmp_path
 
 
 def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):
-    overrides = ["experiment=smoke", "epochs=3", f"runs_dir={tmp_path}", "tracking.wandb.mode=disabled"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = validate(compose("train", [*overrides, "engine.threads=1"]), TrainConfig)
-    run, held = Run(config), []
+    run, held = Run(composed(*SMALL, "epochs=3", f"runs_dir={tmp_path}")), []
     with listening() as stop, open_improvement(run, Display(quiet=True), stop) as job:
         job.resume()
         while not job.finished:

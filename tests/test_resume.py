@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from hydra import compose, initialize_config_dir
+from small_runs import TIMES, composed
 
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
 from sivgap.opening import open_improvement
@@ -14,8 +12,6 @@ from sivgap.progress import Display
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
 from sivgap.train import improve
-
-CLOCK = ("seconds_generate", "seconds_verify", "seconds_train")
 
 
 class StopAt(StopRequest):
@@ -33,8 +29,7 @@ class StopAt(StopRequest):
 def config(folder, *overrides: str) -> TrainConfig:
     small = ("experiment=smoke", "prompts_per_epoch=24", "update.batch_size=4", "n=2", "measure.test_prompts=8",
              "measure.train_prompts=8", "tracking.wandb.mode=disabled", f"runs_dir={folder}")  # fmt: skip
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return validate(compose("train", [*small, *overrides]), TrainConfig)
+    return composed(*small, *overrides)
 
 
 def attempt(settings: TrainConfig, stop: StopRequest) -> tuple[bool, list[dict]]:
@@ -48,7 +43,7 @@ def attempt(settings: TrainConfig, stop: StopRequest) -> tuple[bool, list[dict]]
         done = False
     finally:
         run.close()
-    return done, [{k: v for k, v in line.items() if k not in CLOCK} for line in run.trajectory.read()]
+    return done, [{k: v for k, v in line.items() if k not in TIMES} for line in run.trajectory.read()]
 
 
 @pytest.mark.parametrize("refresh", ["half_epoch", "epoch", "step", "never"])

@@ -3,13 +3,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from local_models import save_model
+from small_runs import composed
 from transformers import AutoTokenizer
 
-from sivgap.config.app import validate
-from sivgap.config.locate import conf_dir, read_prompt
-from sivgap.config.schema import TrainConfig
+from sivgap.config.locate import read_prompt
 from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.rollout import Prompt, Rollouts, Sampling
 from sivgap.grading.equal import comparer
@@ -74,9 +72,7 @@ def test_the_expected_score_is_the_mean_over_the_allowed_answers_alone():
 
 @pytest.mark.parametrize("verifier", ["qe", "tf"])
 def test_a_verdict_asked_for_behind_the_text_is_the_one_read_in_the_sampling_pass(verifier):
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        raw = compose("train", ["experiment=smoke", f"verifier={verifier}", "engine.batch_size=64"])
-    config = validate(raw, TrainConfig)
+    config = composed("experiment=smoke", f"verifier={verifier}", "engine.batch_size=64")
     dataset = load_dataset(config.dataset)
     with open_lab(config, dataset) as lab:
         problems = dataset.test[:8]
@@ -128,9 +124,7 @@ def test_the_examples_of_a_few_shot_prompt_are_marked_as_the_exact_checker_marks
 @pytest.fixture(scope="module")
 def judged_by_tiny_l():
     """A lab of the embedded model that writes justifications, with eight problems and four responses to each."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        raw = compose("train", ["experiment=smoke", "model=tiny_l", "verifier=cot_binary", "update.replay=0"])
-    config = validate(raw, TrainConfig)
+    config = composed("experiment=smoke", "model=tiny_l", "verifier=cot_binary", "update.replay=0")
     dataset = load_dataset(config.dataset)
     with open_lab(config, dataset) as lab:
         problems = dataset.test[:8]

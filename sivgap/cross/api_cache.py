@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sivgap.errors import RunError
+from sivgap.runs.sums import short_digest
 
 
 @dataclass(frozen=True)
@@ -86,4 +87,4 @@ class ApiCache:
 
 def _checksum(key: str, answer: dict[str, Any]) -> str:
     """Of an answer and what it answers: a damaged index may lead to another one, which is sound in itself."""
-    return hashlib.sha256(json.dumps([key, answer], sort_keys=True).encode()).hexdigest()[:16]
+    return short_digest([key, answer])

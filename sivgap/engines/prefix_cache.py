@@ -148,13 +148,15 @@ class PrefixCache:
         """
         start = self.filled[self.live]
         least, most = torch.stack(torch.aminmax(start)).tolist()
-        self._width, self._alike = int(most + new), least == most
-        self._slots = start[:, None] + torch.arange(new, device=start.device)
+        self._width = int(most + new)
+        self._slots: Tensor | None = None  # the last ones of the width, in every row
         self._own_bias: Tensor | None = None
-        if new > 1 or not self._alike:
+        if new > 1 or least < most:
+            slots = start[:, None] + torch.arange(new, device=start.device)
+            self._slots = slots if least < most else None
             seen = (torch.arange(self._width, device=start.device) < start[:, None])[:, None].repeat(1, new, 1)
             order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
-            seen.scatter_(2, self._slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
+            seen.scatter_(2, slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
             self._own_bias = _bias(seen, self.prefix[0][0].dtype)
         self._arrange()
 
@@ -176,7 +178,7 @@ class PrefixCache:
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Called by the model's attention layers; stores the new tokens in the slots opened last."""
         for buffer, states in zip(self.buffers[layer], (keys, values), strict=True):
-            if self._alike:
+            if self._slots is None:
                 buffer[self.live, :, self._width - states.shape[2] : self._width] = states
             else:
                 buffer[self.live].scatter_(2, self._slots[:, None, :, None].expand_as(states), states)

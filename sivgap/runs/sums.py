@@ -9,8 +9,10 @@ were checksums, or by hand) is taken as it is; a file that one has changed on pu
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from sivgap.errors import RunError
 
@@ -23,6 +25,11 @@ class Damaged(RunError):  # noqa: N818 - named as RunBusy is
 
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def short_digest(value: Any) -> str:
+    """Of anything that JSON can hold, for a record that keeps its own checksum."""
+    return digest(json.dumps(value, sort_keys=True).encode())[:16]
 
 
 def digest_of(path: Path) -> str:

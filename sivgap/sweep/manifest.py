@@ -25,13 +25,13 @@ from sivgap.errors import RunError
 from sivgap.life import alive, birth
 from sivgap.runs.files import write_json
 from sivgap.runs.read import read_json
-from sivgap.runs.sums import Damaged, digest
+from sivgap.runs.sums import Damaged, short_digest
 
 State = Literal["waiting", "running", "complete", "failed", "stopped", "killed", "lost", "elsewhere"]
 """``killed``: a signal ended its process. ``lost``: its host or launcher died with it. ``elsewhere``: another sweep or
 command is working on the same run."""
 
-_CHECKSUM, _DIGITS = "checksum", 16
+_CHECKSUM = "checksum"
 """In each attempt, and not in a list of the folder's: jobs on many hosts never write to the same file."""
 
 FINAL: tuple[State, ...] = ("complete", "failed")
@@ -145,7 +145,7 @@ class Sweep:
 
     def _write(self, job: Job, attempts: Sequence[Attempt]) -> None:
         entries = [asdict(attempt) for attempt in attempts]
-        write_json(self._file(job), [{**entry, _CHECKSUM: _checksum(entry)} for entry in entries])
+        write_json(self._file(job), [{**entry, _CHECKSUM: short_digest(entry)} for entry in entries])
 
     def _file(self, job: Job) -> Path:
         return self.path / "jobs" / f"{job.identity}.json"
@@ -190,13 +190,9 @@ def _job(stored: dict[str, Any]) -> Job:
 def _attempt(stored: dict[str, Any]) -> Attempt:
     """ValueError if it is not what was written; those of older versions do not say."""
     said = stored.pop(_CHECKSUM, None)
-    if said is not None and said != _checksum(stored):
+    if said is not None and said != short_digest(stored):
         raise ValueError("it does not have the checksum of what was written")
     return Attempt(**stored)
-
-
-def _checksum(entry: dict[str, Any]) -> str:
-    return digest(json.dumps(entry, sort_keys=True).encode())[:_DIGITS]
 
 
 def is_worked_on(run: Path) -> bool:
