@@ -131,7 +131,8 @@ def test_dimensions_of_a_model_that_is_here_are_its_own():
         heads = loaded.model.config.num_key_value_heads
         prefix = [(torch.zeros(2, heads, 3, shape.keys // heads),) * 2] * shape.layers
         cache = PrefixCache(prefix, torch.ones(2, 3, dtype=torch.bool), 8, 7)
-        held = sum(buffer.nbytes for layer in cache.buffers for buffer in layer)
+        cache.open_slots(7)
+        held = cache.texts.nbytes
         assert cache_bytes(shape, 4, 8 * 7) == held
 
 

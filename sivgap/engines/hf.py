@@ -25,6 +25,7 @@ from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
+from sivgap.models.decoder import decoder_of
 from sivgap.models.head import OutputHead, output_head, padded, token_nll
 
 _MOST_AT_ONCE = 2**14
@@ -54,8 +55,9 @@ class HFEngine:
         batch_size: int,
         stop: StopText | None = None,
     ) -> None:
-        use_prefix_attention(model)
         self.model = model.eval().requires_grad_(False)
+        self._decoder = decoder_of(model)
+        use_prefix_attention(model)
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
 
@@ -199,10 +201,13 @@ class HFEngine:
     def _forward(self, tokens: Tensor, cache: PrefixCache, depth: Tensor, tree: Tensor | None = None) -> Tensor:
         """Feed `tokens` (live rows, new) at the rows' position + `depth` (new,); logits (live rows, new, V)."""
         cache.open_slots(tokens.shape[1], tree)
+        position = cache.position[:, None] + depth
+        if self._decoder is not None:
+            return self._decoder(tokens, position, cache.attention)
         logits: Tensor = self.model(
             input_ids=tokens,
             attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
-            position_ids=cache.position[:, None] + depth,
+            position_ids=position,
             past_key_values=cache,
             prefix_cache=cache,
             use_cache=True,

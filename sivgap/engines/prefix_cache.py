@@ -19,6 +19,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from sivgap.engines.text_blocks import TextBlocks
+
 ATTENTION = "sivgap_prefix"
 
 
@@ -39,9 +41,8 @@ class PrefixCache:
         `rows`: room for that many, at least the number of samples; `capacity`: tokens a row."""
         self._take_prompts(prefix, prefix_mask)
         keys = prefix[0][0]
-        prompts, heads, _, dim = keys.shape
-        shape = (rows, heads, capacity, dim)
-        self.buffers = [(keys.new_zeros(shape), keys.new_zeros(shape)) for _ in prefix]
+        self.texts = TextBlocks([keys for keys, _ in prefix], rows, capacity)
+        prompts = len(keys)
         self.prompt = torch.zeros(rows, dtype=torch.long, device=keys.device)
         self.prompt[:prompts] = torch.arange(prompts, device=keys.device)
         self.filled = torch.zeros_like(self.prompt)
@@ -51,7 +52,7 @@ class PrefixCache:
     def _take_prompts(self, prefix: list[tuple[Tensor, Tensor]], mask: Tensor) -> None:
         self.prefix, self.prefix_mask = prefix, mask
         self._prompt_length = mask.sum(1)
-        self._prefix_bias = None if bool(mask.all()) else _bias(mask, prefix[0][0].dtype)
+        self._padded = not bool(mask.all())
 
     @property
     def position(self) -> Tensor:
@@ -107,12 +108,9 @@ class PrefixCache:
         moving = source != target
         source, target = source[moving], target[moving]
         if len(source):
-            width = int(self.filled[source].max())
+            self.texts.copy(source, target, int(self.filled[source].max()))
             for state in (self.prompt, self.filled):
                 state[target] = state[source]
-            for buffer in (part for layer in self.buffers for part in layer):
-                text = buffer[:, :, :width]
-                text.index_copy_(0, target, text.index_select(0, source))
 
     def turn_to_ended(self) -> None:
         """Feed the rows that ended, from now on, with room for as many more as all had. The others wait for `admit`."""
@@ -149,15 +147,15 @@ class PrefixCache:
         start = self.filled[self.live]
         least, most = torch.stack(torch.aminmax(start)).tolist()
         self._width = int(most + new)
-        self._slots: Tensor | None = None  # the last ones of the width, in every row
-        self._own_bias: Tensor | None = None
-        if new > 1 or least < most:
-            slots = start[:, None] + torch.arange(new, device=start.device)
-            self._slots = slots if least < most else None
+        self._parts = self.texts.parts(self.live, start, int(least), int(most), new)
+        self._bias: Tensor | None = None
+        if self._padded or new > 1 or least < most:
             seen = (torch.arange(self._width, device=start.device) < start[:, None])[:, None].repeat(1, new, 1)
             order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
+            slots = start[:, None] + torch.arange(new, device=start.device)
             seen.scatter_(2, slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
-            self._own_bias = _bias(seen, self.prefix[0][0].dtype)
+            before = self.prefix_mask[self.prompt[self.live], None].expand(-1, new, -1)
+            self._bias = _bias(torch.cat([before, seen], -1), self.prefix[0][0].dtype)[:, None]
         self._arrange()
 
     def _arrange(self) -> None:
@@ -177,12 +175,13 @@ class PrefixCache:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Called by the model's attention layers; stores the new tokens in the slots opened last."""
-        for buffer, states in zip(self.buffers[layer], (keys, values), strict=True):
-            if self._slots is None:
-                buffer[self.live, :, self._width - states.shape[2] : self._width] = states
-            else:
-                buffer[self.live].scatter_(2, self._slots[:, None, :, None].expand_as(states), states)
+        self.texts.write(layer, self._parts, keys, values)
         return keys, values
+
+    def attention(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """`models.decoder.Attention` over prompt, own tokens and the new ones, which are stored."""
+        self.update(key.transpose(1, 2), value.transpose(1, 2), layer)
+        return self.attend(layer, query.transpose(1, 2), query.shape[-1] ** -0.5)
 
     def get_seq_length(self, layer: int = 0) -> int:
         return int(self.prefix[0][0].shape[2]) + self._width
@@ -190,23 +189,20 @@ class PrefixCache:
     def attend(self, layer: int, query: Tensor, scaling: float) -> Tensor:
         """Attention output (live, new, H, D) of `query` (live, H, new, D) over the prompt and the row's own tokens."""
         prefix_keys, prefix_values = (part.flatten(0, 1) for part in self.prefix[layer])
-        own_keys, own_values = (part[self.live, :, : self._width].flatten(0, 1) for part in self.buffers[layer])
         rows, heads, new, dim = query.shape
-        units, length = len(own_keys), prefix_keys.shape[1]  # a unit: a key-value head of a row
-        kv_heads = units // rows
+        units, length = rows * self.prefix[layer][0].shape[1], prefix_keys.shape[1]  # a unit: a key-value head of a row
         query = (query * scaling).contiguous().view(units, -1, dim)  # the queries of a unit share its keys
 
-        on_prefix = torch.bmm(self._by_prompt(query), prefix_keys.mT)
-        if self._prefix_bias is not None:
-            on_prefix = on_prefix + self._prefix_bias.repeat_interleave(kv_heads, dim=0)[:, None]
-        on_own = torch.bmm(query, own_keys.mT)
-        if self._own_bias is not None:
-            bias = self._own_bias[:, None, None].expand(-1, kv_heads, heads // kv_heads, -1, -1)
-            on_own = on_own + bias.reshape(on_own.shape)
-        weights = torch.cat([self._by_unit(on_prefix, length), on_own], dim=-1)
-        weights = weights.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-        out = self._by_unit(torch.bmm(self._by_prompt(weights[..., :length]), prefix_values), dim)
-        out = out + torch.bmm(weights[..., length:], own_values)
+        texts = list(self.texts.read(layer, self.live, self._width))
+        on_prefix = self._by_unit(torch.bmm(self._by_prompt(query), prefix_keys.mT), length)
+        scores = torch.cat([on_prefix, *(torch.bmm(query, keys.mT) for keys, _ in texts)], dim=-1)
+        if self._bias is not None:
+            scores.view(rows, heads, new, -1).add_(self._bias)
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+        on_prefix, *on_texts = torch.split(weights, [length, *(keys.shape[1] for keys, _ in texts)], dim=-1)
+        out = self._by_unit(torch.bmm(self._by_prompt(on_prefix), prefix_values), dim)
+        for part, (_, values) in zip(on_texts, texts, strict=True):
+            out.baddbmm_(part, values)
         return out.view(rows, heads, new, dim).transpose(1, 2)
 
     def _by_prompt(self, values: Tensor) -> Tensor:

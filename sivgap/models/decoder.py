@@ -1,0 +1,175 @@
+"""One pass of a decoder of Llama's kind, in few and large operations.
+
+transformers runs a layer in some sixty operations; where few rows are under way, or the model is small, a step takes
+as long as they are many. Here queries, keys and values are one matrix product, gate and up another, and the rotation of
+queries and keys one as well. The weights stay the model's parameters: they come to lie side by side in memory, so
+whoever copies new values into a parameter changes both, and nothing is kept twice.
+
+A model is taken for one of this kind by its modules' names (Llama, Mistral, Qwen 2 and 3, Phi 3 have them), and by the
+logits that both ways make of the same tokens: what scales or caps something elsewhere keeps transformers' own pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Of a layer, by its number: of new queries (rows, new, H, D), keys and values (rows, new, H_kv, D), with scores scaled
+by D^-1/2, an output of the queries' shape."""
+
+_AGREES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest difference between the logits of both ways, beside the largest logit."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Weight (outputs, inputs) and bias of the linear modules of one input, side by side."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """x / rms(x), times a weight."""
+
+    weight: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a layer multiplies with, in the order of use; `heads` are the numbers of those of queries and of keys."""
+
+    before_attention: Norm
+    qkv: Linear
+    heads: tuple[int, int]
+    query_norm: Norm | None
+    key_norm: Norm | None
+    out: Linear
+    before_block: Norm
+    gate_up: Linear
+    activation: Callable[[Tensor], Tensor]
+    down: Linear
+
+    def attention(self, number: int, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attention) -> Tensor:
+        queries, keys = self.heads
+        qkv = self.qkv(x).view(*x.shape[:2], queries + 2 * keys, -1)
+        query_key, value = qkv[:, :, : queries + keys], qkv[:, :, queries + keys :]
+        if self.query_norm is not None and self.key_norm is not None:
+            query_key = torch.cat([self.query_norm(qkv[:, :, :queries]), self.key_norm(query_key[:, :, queries:])], 2)
+        query_key = _turned(query_key, *turn)
+        return self.out(attend(number, query_key[:, :, :queries], query_key[:, :, queries:], value).flatten(2))
+
+    def block(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, -1)
+        return self.down(self.activation(gate).mul_(up))
+
+
+class Decoder:
+    """The pass of `model`.
+
+    Raises:
+        AttributeError, TypeError, ValueError: If it is made of other modules.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        core: Any = model.model
+        self._embed, self._rotary, self._norm = core.embed_tokens, core.rotary_emb, _norm(core.norm)
+        heads = model.config.num_attention_heads, model.config.num_key_value_heads
+        self._layers = [_layer(layer, heads) for layer in core.layers]
+        self._head = model.get_output_embeddings()
+
+    def __call__(self, tokens: Tensor, position: Tensor, attend: Attention) -> Tensor:
+        """Logits (rows, new, V) of `tokens` (rows, new) at the positions `position`, (rows, new)."""
+        x = self._embed(tokens)
+        cos, sin = self._rotary(x, position)
+        low, high = sin.chunk(2, -1)
+        turn = cos[:, :, None], torch.cat([-low, high], -1)[:, :, None]
+        for number, layer in enumerate(self._layers):
+            x = x + layer.attention(number, layer.before_attention(x), turn, attend)
+            x = x + layer.block(layer.before_block(x))
+        logits: Tensor = self._head(self._norm(x))
+        return logits
+
+
+def _turned(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+    """Rotary position embeddings of as much of each head as `cos` is wide."""
+    width = cos.shape[-1]
+    part = x[..., :width]
+    turned = torch.addcmul(part * cos, part.roll(width // 2, -1), signed_sin)
+    return turned if width == x.shape[-1] else torch.cat([turned, x[..., width:]], -1)
+
+
+def _layer(layer: Any, heads: tuple[int, int]) -> Layer:
+    attention, block = layer.self_attn, layer.mlp
+    apart, normed = hasattr(attention, "q_proj"), hasattr(attention, "q_norm")
+    return Layer(
+        before_attention=_norm(layer.input_layernorm),
+        qkv=_joined([attention.q_proj, attention.k_proj, attention.v_proj] if apart else [attention.qkv_proj]),
+        heads=heads,
+        query_norm=_norm(attention.q_norm) if normed else None,
+        key_norm=_norm(attention.k_norm) if normed else None,
+        out=_joined([attention.o_proj]),
+        before_block=_norm(layer.post_attention_layernorm),
+        gate_up=_joined([block.gate_proj, block.up_proj] if apart else [block.gate_up_proj]),
+        activation=block.act_fn if apart else block.activation_fn,
+        down=_joined([block.down_proj]),
+    )
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(module.weight, module.variance_epsilon)
+
+
+def _joined(modules: Sequence[nn.Module]) -> Linear:
+    """One module in place of several, whose parameters become parts of its own."""
+    linear = [module for module in modules if type(module) is nn.Linear]
+    biases = [module.bias for module in linear if module.bias is not None]
+    if len(linear) < len(modules) or len(biases) not in (0, len(modules)):
+        raise TypeError("modules that do not lie side by side")
+    return Linear(_side_by_side([m.weight for m in linear]), _side_by_side(biases) if biases else None)
+
+
+@torch.no_grad()
+def _side_by_side(parameters: Sequence[Tensor]) -> Tensor:
+    if len(parameters) == 1:
+        return parameters[0]
+    whole = torch.cat(list(parameters))
+    start = 0
+    for parameter in parameters:
+        parameter.data = whole[start : start + len(parameter)]
+        start += len(parameter)
+    return whole
+
+
+@torch.inference_mode()
+def decoder_of(model: PreTrainedModel) -> Decoder | None:
+    """The pass of `model`, where it is of this kind, and both ways make the same logits of a few tokens."""
+    try:
+        decoder = Decoder(model)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    few = torch.arange(8, device=model.device)[None]
+    expected = model(input_ids=few, use_cache=False).logits.float()
+    difference = (decoder(few, few, _causal).float() - expected).abs().max()
+    return decoder if bool(difference <= _AGREES.get(model.dtype, 0.0) * expected.abs().max()) else None
+
+
+def _causal(_: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+    out = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+    return out.transpose(1, 2)
