@@ -14,6 +14,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 CHAT = (
@@ -43,7 +45,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_model(folder: Path, architecture: str, **changed: int) -> Path:
-    """A random model of `architecture` (llama, phi3, gemma2, qwen2) in `folder`, in the transformers layout."""
+    """A random model of `architecture` (llama, phi3, gemma2, qwen2, qwen3) in `folder`, in the transformers layout."""
     tokenizer = byte_tokenizer()
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
     sizes = {**SIZES, "vocab_size": len(tokenizer), **ids, **changed}
@@ -54,6 +56,8 @@ def save_model(folder: Path, architecture: str, **changed: int) -> Path:
         model = Phi3ForCausalLM(Phi3Config(**sizes, partial_rotary_factor=0.75))
     elif architecture == "gemma2":
         model = Gemma2ForCausalLM(Gemma2Config(**sizes, head_dim=8))
+    elif architecture == "qwen3":
+        model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=16))
     else:
         model = Qwen2ForCausalLM(Qwen2Config(**sizes))
     for parameter in model.parameters():  # far from uniform, so that a mistake shows

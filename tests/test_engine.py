@@ -11,13 +11,15 @@ from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.stop import StopText
+from sivgap.engines.text_blocks import TextBlocks
+from sivgap.models.decoder import Kept, decoder_of
 from sivgap.tiny import WEIGHTS
 
 QUESTION = (7, 8, 9)
 ANSWERS = ((5,), (6, 7), (6, 8, 9), (6, 8, 10))
 
 
-@pytest.fixture(scope="module", params=["tiny", "llama", "phi3", "qwen2"])
+@pytest.fixture(scope="module", params=["tiny", "llama", "phi3", "qwen2", "qwen3"])
 def model(request, tmp_path_factory):
     if request.param == "tiny":
         return AutoModelForCausalLM.from_pretrained(WEIGHTS)
@@ -105,9 +107,9 @@ def passes(monkeypatch) -> list[int]:
     fed = []
     forward = HFEngine._forward
 
-    def counting(self, tokens, *rest):
+    def counting(self, tokens, *rest, **more):
         fed.append(len(tokens))
-        return forward(self, tokens, *rest)
+        return forward(self, tokens, *rest, **more)
 
     monkeypatch.setattr(HFEngine, "_forward", counting)
     return fed
@@ -221,3 +223,59 @@ def test_samples_that_agree_so_far_are_computed_once(passes):
         (p, *row[:i]) for j, row in enumerate(rollouts.tokens) for p in (j // 16,) for i in range(1, len(row))
     }
     assert sum(passes) == len(beginnings) < rollouts.length.sum() / 2
+
+
+def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_handed_over(model):
+    plain, served = copy.deepcopy(model), copy.deepcopy(model)
+    hf, lean = engine(served, 64), decoder_of(served)
+    torch.manual_seed(0)
+    weights = {name: weight + 0.05 * torch.randn_like(weight) for name, weight in plain.named_parameters()}
+    ids = torch.randint(4, min(model.config.vocab_size, 27), (3, 11))
+    mask = torch.arange(11) >= torch.tensor([[0], [4], [9]])
+    position = (mask.cumsum(1) - 1).clamp_min(0)
+    for _ in range(2):
+        with torch.inference_mode():
+            expected = plain(input_ids=ids, attention_mask=mask, position_ids=position).logits
+            found, last = (lean(ids, position, Kept(mask).attention, last) for last in (False, True))
+        assert torch.allclose(found[mask], expected[mask], rtol=1e-4, atol=1e-4)
+        assert torch.allclose(last[:, 0], found[:, -1], atol=1e-5)
+        plain.load_state_dict(weights, strict=False)
+        hf.load(weights)
+
+
+def test_a_model_of_another_kind_keeps_its_own_pass(tmp_path):
+    llama = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "llama", "llama"))
+    assert decoder_of(llama) is not None
+    llama.model.layers[0].self_attn.scaling = 1.0
+    assert decoder_of(llama) is None  # by its logits
+    gemma = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "gemma2", "gemma2"))
+    assert decoder_of(gemma) is None  # by its modules
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_texts_in_blocks_are_what_was_written(ragged):
+    generator = torch.Generator().manual_seed(0)
+    rows, capacity = 6, 75
+    blocks = TextBlocks([torch.zeros(1, 2, 1, 3)] * 2, rows, capacity)
+    dense = torch.zeros(2, 2, rows, 2, capacity, 3)  # layers, keys or values, rows, heads, positions, dim
+    filled = torch.tensor([14, 15, 31, 40, 0, 0]) if ragged else torch.zeros(rows, dtype=torch.long)
+    live = slice(1, 6)
+    for new in (1, 15, 3, 1, 9, 1):
+        start = filled[live]
+        parts = blocks.parts(live, start, int(start.min()), int(start.max()), new)
+        for layer in range(2):
+            states = torch.randn(2, 5, 2, new, 3, generator=generator)
+            blocks.write(layer, parts, *states)
+            for row in range(5):
+                dense[layer, :, row + 1, :, start[row] : start[row] + new] = states[:, row]
+        filled[live] += new
+        blocks.copy(torch.tensor([2, 5]), torch.tensor([5, 3]), int(filled.max()))
+        dense[:, :, [5, 3]] = dense[:, :, [2, 5]]
+        filled[[5, 3]] = filled[[2, 5]]
+        width = int(filled.max())
+        for layer in range(2):
+            texts = zip(*blocks.read(layer, live, width), strict=True)
+            for kind, states in enumerate(texts):
+                assert torch.equal(torch.cat(states, 1), dense[layer, kind, live, :, :width].flatten(0, 1))
+    written = -(-width // 16) if width <= 32 else 4 if width <= 64 else 75 / 16
+    assert blocks.nbytes == 2 * 2 * rows * 2 * 3 * 4 * 16 * written

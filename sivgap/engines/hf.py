@@ -25,7 +25,7 @@ from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
-from sivgap.models.decoder import decoder_of
+from sivgap.models.decoder import Kept, decoder_of
 from sivgap.models.head import OutputHead, output_head, padded, token_nll
 
 _MOST_AT_ONCE = 2**14
@@ -187,23 +187,30 @@ class HFEngine:
             ids[row, longest - len(prompt.tokens) :] = torch.tensor(prompt.tokens)
             mask[row, longest - len(prompt.tokens) :] = True
         ids, mask = ids.to(self.model.device), mask.to(self.model.device)
+        position = (mask.cumsum(1) - 1).clamp_min(0)
+        if self._decoder is not None:
+            kept = Kept(mask)
+            return self._decoder(ids, position, kept.attention, last=True)[:, 0], kept.states, mask
         cache = DynamicCache()
         out = self.model(
             input_ids=ids,
             attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp_min(0),
+            position_ids=position,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
         return out.logits[:, -1], [(layer.keys, layer.values) for layer in cache.layers], mask
 
-    def _forward(self, tokens: Tensor, cache: PrefixCache, depth: Tensor, tree: Tensor | None = None) -> Tensor:
-        """Feed `tokens` (live rows, new) at the rows' position + `depth` (new,); logits (live rows, new, V)."""
+    def _forward(
+        self, tokens: Tensor, cache: PrefixCache, depth: Tensor, tree: Tensor | None = None, last: bool = False
+    ) -> Tensor:
+        """Feed `tokens` (live rows, new) at the rows' position + `depth` (new,); logits (live rows, new, V), with
+        `last` only of what follows them, (live rows, 1, V)."""
         cache.open_slots(tokens.shape[1], tree)
         position = cache.position[:, None] + depth
         if self._decoder is not None:
-            return self._decoder(tokens, position, cache.attention)
+            return self._decoder(tokens, position, cache.attention, last)
         logits: Tensor = self.model(
             input_ids=tokens,
             attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
@@ -211,6 +218,7 @@ class HFEngine:
             past_key_values=cache,
             prefix_cache=cache,
             use_cache=True,
+            logits_to_keep=int(last),
         ).logits
         return logits
 
@@ -221,7 +229,7 @@ class HFEngine:
         started = time.perf_counter()
         question = torch.tensor(follow_up.tokens, device=samples.row.device)
         depth = torch.arange(len(question), device=question.device)
-        logits = self._forward(question.expand(cache.live.stop, -1), cache, depth)[:, -1]
+        logits = self._forward(question.expand(cache.live.stop, -1), cache, depth, last=True)[:, 0]
         cache.filled[cache.live] += len(question)
         generated, verdicts, logprobs = rollouts.generated, None, None
         if follow_up.answers:

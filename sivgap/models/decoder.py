@@ -28,6 +28,29 @@ _AGREES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference between the logits of both ways, beside the largest logit."""
 
 
+class Kept:
+    """Causal attention over texts padded on the left, which keeps what was attended to.
+
+    Attributes:
+        states: Keys and values of each layer so far, (rows, H_kv, L, D).
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        """`mask`: bool (rows, L), False on padding."""
+        order = torch.ones(mask.shape[1:] * 2, dtype=torch.bool, device=mask.device)
+        seen = mask[:, None, None] & order.tril()
+        self._mask = None if bool(mask.all()) else seen | torch.eye(len(order), dtype=torch.bool, device=mask.device)
+        self.states: list[tuple[Tensor, Tensor]] = []
+
+    def attention(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        self.states.append((key, value))
+        shared = query.shape[1] // key.shape[1]
+        key, value = (states.repeat_interleave(shared, 1) if shared > 1 else states for states in (key, value))
+        out = functional.scaled_dot_product_attention(query, key, value, self._mask, is_causal=self._mask is None)
+        return out.transpose(1, 2)
+
+
 @dataclass(frozen=True)
 class Linear:
     """Weight (outputs, inputs) and bias of the linear modules of one input, side by side."""
@@ -93,8 +116,9 @@ class Decoder:
         self._layers = [_layer(layer, heads) for layer in core.layers]
         self._head = model.get_output_embeddings()
 
-    def __call__(self, tokens: Tensor, position: Tensor, attend: Attention) -> Tensor:
-        """Logits (rows, new, V) of `tokens` (rows, new) at the positions `position`, (rows, new)."""
+    def __call__(self, tokens: Tensor, position: Tensor, attend: Attention, last: bool = False) -> Tensor:
+        """Logits (rows, new, V) of `tokens` (rows, new) at the positions `position`, (rows, new); with `last` only of
+        what follows the last one, (rows, 1, V)."""
         x = self._embed(tokens)
         cos, sin = self._rotary(x, position)
         low, high = sin.chunk(2, -1)
@@ -102,7 +126,7 @@ class Decoder:
         for number, layer in enumerate(self._layers):
             x = x + layer.attention(number, layer.before_attention(x), turn, attend)
             x = x + layer.block(layer.before_block(x))
-        logits: Tensor = self._head(self._norm(x))
+        logits: Tensor = self._head(self._norm(x[:, -1:] if last else x))
         return logits
 
 
@@ -165,11 +189,6 @@ def decoder_of(model: PreTrainedModel) -> Decoder | None:
         return None
     few = torch.arange(8, device=model.device)[None]
     expected = model(input_ids=few, use_cache=False).logits.float()
-    difference = (decoder(few, few, _causal).float() - expected).abs().max()
-    return decoder if bool(difference <= _AGREES.get(model.dtype, 0.0) * expected.abs().max()) else None
-
-
-def _causal(_: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-    out = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
-    return out.transpose(1, 2)
+    found = decoder(few, few, Kept(torch.ones_like(few, dtype=torch.bool)).attention).float()
+    allowed = _AGREES.get(model.dtype, 0.0) * expected.abs().max()
+    return decoder if bool((found - expected).abs().max() <= allowed) else None
