@@ -102,6 +102,7 @@ bench: setup
 	$(BIN)/pip install --quiet -e ".[bench]"
 	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_epoch.py
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/confirm.py
 

@@ -5,6 +5,8 @@
 Same model, prompts, temperatures, lengths, adapters and examples; both alternate in one process, and the ratio of the
 medians counts. The peer samples with `generate` (top_k off), asks for verdicts with a second `generate` over the whole
 text, computes the likelihoods with a forward pass, and trains with SFTTrainer (completion-only loss).
+Beside them stands what the matrices alone would take at the rate measured in the same run: every token once where no
+two responses shared a beginning, and in training forward and the gradient of what goes in (adapters need no other).
 Writes benchmarks/results/half_epoch.json and .md.
 """
 
@@ -19,6 +21,7 @@ import warnings
 import torch
 from datasets import Dataset
 from peft import LoraConfig
+from roofline import matrix_flops, measure
 from study import RESULTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -46,7 +49,8 @@ class Clock(dict):
         return time.perf_counter()
 
 
-def ours(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Clock:
+def ours(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> tuple[Clock, dict[str, float]]:
+    """Seconds and matrix FLOPs by phase."""
     clock = Clock()
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
     update = UpdateConfig(lora_dropout=0.0, learning_rate=3e-4)
@@ -70,8 +74,11 @@ def ours(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizer
     for step in range(0, a.examples, 16):
         learner.step(examples[step : step + 16], step)
     clock.lap("training", now)
-    clock["tokens"] = int(rollouts.length.sum())
-    return clock
+    tokens, read = int(rollouts.length.sum()), sum(len(prompt.tokens) for prompt in prompts)
+    answers = len(texts) * a.samples * len(ask.tokens) + rollouts.generated - tokens
+    trained = 2 * sum(example.tokens for example in examples)
+    work = {"sampling": tokens + read, "verifying": answers, "scoring": 0, "training": trained}
+    return clock, {phase: matrix_flops(model, count) for phase, count in work.items()}
 
 
 def peer(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> Clock:
@@ -158,34 +165,48 @@ def main() -> None:
     texts = [f"Question: {p.question}\nSolution: " for p in arithmetic.generate(a.prompts, "train", 0)]
     runs = {"sivgap": [], "transformers + TRL": []}
     for _ in range(a.repeats):
-        runs["sivgap"].append(ours(texts, a, tokenizer))
+        clock, flops = ours(texts, a, tokenizer)
+        runs["sivgap"].append(clock)
         runs["transformers + TRL"].append(peer(texts, a, tokenizer))
     phases = ("sampling", "verifying", "scoring", "training")
     median = {who: {p: statistics.median(r[p] for r in rs) for p in phases} for who, rs in runs.items()}
     total = {who: statistics.median(sum(r[p] for p in phases) for r in rs) for who, rs in runs.items()}
     mine, theirs = runs
+    machine = measure()
+    least = {phase: machine.seconds(flops[phase]) for phase in phases}
     rows = [
         [
             p,
             *(f"{median[w][p]:.2f}" for w in runs),
             f"{median[theirs][p] / median[mine][p]:.1f}" if median[mine][p] else "",
+            f"{least[p]:.2f}",
         ]
         for p in phases
     ]
     rows.append(["whole", *(f"{total[w]:.2f}" for w in runs), f"{total[theirs] / total[mine]:.1f}"])
-    table = markdown(["seconds", *runs, "ratio"], rows)
+    rows[-1].append(f"{sum(least.values()):.2f}")
+    table = markdown(["seconds", *runs, "ratio", "matrices alone"], rows)
     hardware = describe_hardware()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "half_epoch.json").write_text(
         json.dumps(
-            {"arguments": vars(a), "hardware": hardware, "runs": runs, "ratio": total[theirs] / total[mine]}, indent=2
+            {
+                "arguments": vars(a),
+                "hardware": hardware,
+                "runs": runs,
+                "ratio": total[theirs] / total[mine],
+                "matrix_flops": flops,
+                "float32_flops_a_second": machine.matrix["float32"],
+            },
+            indent=2,
         )
         + "\n"
     )
     (RESULTS / "half_epoch.md").write_text(
         f"# Half an epoch, beside transformers and TRL\n\n{a.prompts} prompts x {a.samples} samples, verified and "
         f"scored, {a.examples} examples trained; median of {a.repeats}, {hardware['cores']} cores, "
-        f"{hardware['threads']} threads, torch {torch.__version__}.\n\n{table}"
+        f"{hardware['threads']} threads, torch {torch.__version__}. *Matrices alone*: every token once, none shared, "
+        f"at {machine.matrix['float32'] / 1e9:.0f} GFLOP/s, measured in the same run.\n\n{table}"
     )
     print(table)
 
