@@ -113,7 +113,7 @@ def updates(model: LlamaForCausalLM, limits: Roofline, a: argparse.Namespace) ->
             continue
         config = UpdateConfig(parameters=kind, lora_dropout=0.0, micro_batch_size=a.micro_batch, checkpointing=twice)
         AcceleratorState._reset_state()  # which keeps the precision of the first of a process
-        learner = Sft(model, source, config, 0, 0)
+        learner = Sft(model, source, config, 0)
         seconds, peak = clocked(lambda it=learner: it.step(batch, 0), a.repeats)
         tokens = sum(example.tokens for example in batch)
         trained = sum(p.numel() for p in learner._raw.parameters() if p.requires_grad) if kind == "lora" else 0
@@ -130,7 +130,7 @@ def updates(model: LlamaForCausalLM, limits: Roofline, a: argparse.Namespace) ->
 def whole_round(name: str, engine: Engine, model: LlamaForCausalLM, a: argparse.Namespace) -> Row:
     """Seconds by phase of 64 prompts x 8 (fewer where the largest batch is smaller)."""
     source = ModelConfig(name="measured", lora_targets=["all-linear"], parameters=1, licence="")
-    learner = Sft(model, source, UpdateConfig(lora_dropout=0.0, micro_batch_size=a.micro_batch), 0, 0)
+    learner = Sft(model, source, UpdateConfig(lora_dropout=0.0, micro_batch_size=a.micro_batch), 0)
     prompts = random_prompts(model, min(64, max(a.batches) // SAMPLES), a.prompt)
     found: list[Row] = []
     for repeat in range(a.repeats + 1):

@@ -55,7 +55,7 @@ def ours(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizer
     model = AutoModelForCausalLM.from_pretrained(WEIGHTS)
     update = UpdateConfig(lora_dropout=0.0, learning_rate=3e-4)
     config = ModelConfig(name="tiny", lora_targets=TARGETS, parameters=857e3, licence="MIT")
-    learner = Sft(model, config, update, 0, tokenizer.pad_token_id)
+    learner = Sft(model, config, update, 0)
     engine = HFEngine(model, [tokenizer.eos_token_id], tokenizer.pad_token_id, batch_size=2048)
     now = time.perf_counter()
     prompts = [Prompt(tuple(tokenizer(t)["input_ids"]), key_of(t)) for t in texts]

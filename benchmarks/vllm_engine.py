@@ -69,7 +69,7 @@ def compare(path: str, kind: str, a: argparse.Namespace) -> ROW:
     update = UpdateConfig(learning_rate=1e-4, lora_dropout=0.0)
     rank = update.lora_rank if kind == "adapter" else None
     loaded = load_model(source.model_copy(update={"chat_template": False}))
-    learner = Sft(loaded.model, source, update, 0, pad_token(loaded))
+    learner = Sft(loaded.model, source, update, 0)
     tokens = [loaded.tokenizer(text)["input_ids"] for text in questions(a.prompts)]
     prompts = [Prompt(tuple(ids), key_of(i)) for i, ids in enumerate(tokens)]
     config = EngineConfig(name="vllm", batch_size=a.batch_size, memory=a.memory)

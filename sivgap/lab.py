@@ -18,7 +18,7 @@ from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade_samples
 from sivgap.measure import External, Panel
-from sivgap.models.load import Loaded, check_targets, context_length, pad_token
+from sivgap.models.load import Loaded, check_targets, context_length
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
@@ -196,9 +196,7 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
     loaded = solver.loaded
     check_targets(config.model, loaded.model)
     kind = Rpo if config.update.name == "rpo" else Sft
-    learner = kind(
-        loaded.model, config.model, config.update, config.seed, pad_token(loaded), group, config.launch.shard
-    )
+    learner = kind(loaded.model, config.model, config.update, config.seed, group, config.launch.shard)
     with comparer() as answers:
         bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)

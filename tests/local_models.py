@@ -55,7 +55,7 @@ def save_model(folder: Path, architecture: str, **changed: int) -> Path:
     elif architecture == "phi3":
         model = Phi3ForCausalLM(Phi3Config(**sizes, partial_rotary_factor=0.75))
     elif architecture == "gemma2":
-        model = Gemma2ForCausalLM(Gemma2Config(**sizes, head_dim=8))
+        model = Gemma2ForCausalLM(Gemma2Config(**sizes, head_dim=8, attn_logit_softcapping=None))
     elif architecture == "qwen3":
         model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=16))
     else:

@@ -10,7 +10,7 @@ from small_runs import SMALL, composed, lines
 from sivgap.config.members import asking
 from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
-from sivgap.models.load import load_model, pad_token
+from sivgap.models.load import load_model
 from sivgap.models.shape import of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
 from sivgap.plan.work import Lengths, asked, measurements, phases
@@ -126,7 +126,7 @@ def test_dimensions_of_a_model_that_is_here_are_its_own():
         assert not shape.assumed
         norms = sum(p.numel() for n, p in loaded.model.named_parameters() if "norm" in n)
         assert shape.parameters == loaded.model.num_parameters() - norms
-        learner = Sft(loaded.model, config.model, config.update, 0, pad_token(loaded))
+        learner = Sft(loaded.model, config.model, config.update, 0)
         assert adapters(config, shape) == sum(tensor.numel() for tensor in learner.trained().values())
         heads = loaded.model.config.num_key_value_heads
         prefix = [(torch.zeros(2, heads, 3, shape.keys // heads),) * 2] * shape.layers

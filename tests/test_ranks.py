@@ -144,7 +144,7 @@ def test_what_ends_one_rank_ends_all(model, kind):
 def learner(model, group: Group, **settings: object) -> Sft:
     config = UpdateConfig(lora_dropout=0.0, learning_rate=1e-6, max_grad_norm=1e9, **settings)
     names = ModelConfig(name="tiny", lora_targets=["q_proj", "v_proj"], parameters=1, licence="none")
-    return Sft(model, names, config, 0, 0, group)
+    return Sft(model, names, config, 0, group)
 
 
 @pytest.mark.parametrize("lengths", [[30, 2, 1, 9, 4], [3], [17, 17]], ids=str)

@@ -26,7 +26,8 @@ from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollou
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.models.decoder import Kept, decoder_of
-from sivgap.models.head import OutputHead, output_head, padded, token_nll
+from sivgap.models.head import OutputHead, output_head, token_nll
+from sivgap.models.packing import packed
 
 _MOST_AT_ONCE = 2**14
 """Tokens that are read at once when given responses are scored."""
@@ -151,8 +152,7 @@ class HFEngine:
 
     def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
         """Minus the log-likelihood of the last `counted` tokens of each text."""
-        batch = padded(texts, counted, self.pad_token, self.model.device)
-        each = token_nll(self.model, self._head, *batch).double()
+        each = token_nll(self.model, self._head, packed(texts, counted, self.model.device)).double()
         return np.array([float(tokens.sum()) for tokens in torch.split(each, counted)])
 
     def _admit(

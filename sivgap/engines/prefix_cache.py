@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from sivgap.engines.text_blocks import TextBlocks
+from sivgap.models import packing
 
 ATTENTION = "sivgap_prefix"
 
@@ -235,9 +235,8 @@ def _attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    if prefix_cache is None:  # the prompt itself: ordinary attention
-        out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-        return out, None
+    if prefix_cache is None:  # the prompt itself, or texts in one row
+        return packing.attention(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     return prefix_cache.attend(int(module.layer_idx), query, scale), None  # type: ignore[arg-type]
 

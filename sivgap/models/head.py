@@ -6,7 +6,7 @@ again for each function of them. Prompts and padding need none, and those of man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+
+from sivgap.models.packing import Packed
 
 MOST_LOGITS = 2**27
 """Logits in memory at once: half a GiB in float32."""
@@ -48,30 +50,15 @@ def output_head(model: PreTrainedModel) -> OutputHead:
     return OutputHead(module, logits.shape[-1], torch.equal(logits, made[0]))
 
 
-def padded(
-    texts: Sequence[Sequence[int]], counted: Sequence[int], pad: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What `token_nll` takes: `texts`, of each of which the last `counted` tokens are wanted, as one batch."""
-    shape = len(texts), max(map(len, texts))
-    ids, mask = torch.full(shape, pad), torch.zeros(shape, dtype=torch.long)
-    wanted = torch.zeros(shape, dtype=torch.bool)
-    for row, (text, count) in enumerate(zip(texts, counted, strict=True)):
-        ids[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = 1
-        wanted[row, len(text) - count : len(text)] = True
-    return ids.to(device), mask.to(device), wanted.to(device)
-
-
-def token_nll(model: nn.Module, head: OutputHead, ids: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-    """Negative log-likelihood in nats of the `wanted` tokens of `ids`, each given those before it: (wanted.sum(),).
+def token_nll(model: nn.Module, head: OutputHead, texts: Packed) -> Tensor:
+    """Negative log-likelihood in nats of the wanted tokens of `texts`, never the first of a text, each given those
+    before it: (texts.wanted.sum(),).
 
     Args:
-        model: Makes its logits by way of `head`; it may be wrapped.
-        ids: Tokens, padded on the right, (B, L).
-        mask: Which of them are no padding, (B, L).
-        wanted: Bool, (B, L); never the first token of a text.
+        model: Reads packed texts, and makes its logits by way of `head`; it may be wrapped.
     """
-    before, targets = wanted[:, 1:], ids[wanted]
+    before, targets = texts.wanted[:, 1:], texts.ids[texts.wanted]
+    inputs = texts.inputs()
     if head.last and len(targets) * head.vocabulary > MOST_LOGITS:
         rows = max(1, MOST_LOGITS // head.vocabulary)
 
@@ -80,11 +67,11 @@ def token_nll(model: nn.Module, head: OutputHead, ids: Tensor, mask: Tensor, wan
             return torch.cat([checkpoint(_part, forward, *part, use_reentrant=False) for part in parts])
 
         with _instead(head.module, by_parts):
-            found: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            found: Tensor = model(**inputs, use_cache=False).logits
         return found
     chosen = head.module.register_forward_pre_hook(lambda _, given: (given[0][:, :-1][before][None],))
     try:
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[0]
+        logits = model(**inputs, use_cache=False).logits[0]
     finally:
         chosen.remove()
     return functional.cross_entropy(logits.float(), targets, reduction="none")

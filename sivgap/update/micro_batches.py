@@ -8,7 +8,7 @@ from sivgap.update.example import Example
 
 
 def micro_batches(examples: Sequence[Example], size: int) -> list[list[Example]]:
-    """Portions of at most `size`, the longest examples first: little padding, and what does not fit shows at once.
+    """Portions of at most `size`, the longest examples first: what does not fit shows at once.
 
     A step that fits as a whole keeps its order.
     """

@@ -31,7 +31,8 @@ from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
-from sivgap.models.head import output_head, padded, token_nll
+from sivgap.models.head import output_head, token_nll
+from sivgap.models.packing import packed, read_packed
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
 from sivgap.update.example import Example
@@ -50,7 +51,6 @@ class Sft:
         model_config: Names the modules that get adapters.
         config: Learning rate, rank, batch size and so on.
         seed: Of the adapters' initial weights and of dropout.
-        pad_token: Any valid token id.
         group: The processes that share every step.
         sharded: Whether they share the weights in training, too.
     """
@@ -61,14 +61,13 @@ class Sft:
         model_config: ModelConfig,
         config: UpdateConfig,
         seed: int,
-        pad_token: int,
         group: Group = ALONE,
         sharded: bool = False,
     ) -> None:
-        self._config, self._seed, self._pad, self._group = config, seed, pad_token, group
+        self._config, self._seed, self._group = config, seed, group
         self.sharded = sharded
         own = without_weights(model) if sharded else copy.deepcopy(model)
-        own.set_attn_implementation("sdpa")
+        read_packed(own)
         torch.manual_seed(key_of(seed, "adapter") % 2**63)
         if config.parameters == "lora":
             own = get_peft_model(own, _lora(model_config, config))  # type: ignore[assignment]
@@ -188,7 +187,7 @@ class Sft:
     def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
         """Negative log-likelihood of the tokens of responses behind prompts, one response after the other."""
         together, counted = [prompt + response for prompt, response in texts], [len(response) for _, response in texts]
-        return token_nll(self._model, self._head, *padded(together, counted, self._pad, self._accelerator.device))
+        return token_nll(self._model, self._head, packed(together, counted, self._accelerator.device))
 
     @torch.no_grad()
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:

@@ -178,7 +178,7 @@ def test_a_stop_text_ends_a_response_where_it_does_with_hf():
 def learner(parameters: str, rate: float) -> Sft:
     model = ModelConfig(name="tiny", lora_targets=TARGETS, parameters=857e3, licence="MIT")
     update = UpdateConfig(parameters=parameters, lora_rank=RANK, learning_rate=rate)
-    return Sft(fresh(WEIGHTS), model, update, 0, 0)
+    return Sft(fresh(WEIGHTS), model, update, 0)
 
 
 def examples(number: int) -> list[Example]:
