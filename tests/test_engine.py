@@ -246,6 +246,7 @@ def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_hand
 def test_a_model_of_another_kind_keeps_its_own_pass(tmp_path):
     llama = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "llama", "llama"))
     assert decoder_of(llama) is not None
+    assert not any(weight.is_inference() for weight in llama.parameters())  # they may be trained
     llama.model.layers[0].self_attn.scaling = 1.0
     assert decoder_of(llama) is None  # by its logits
     gemma = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "gemma2", "gemma2"))

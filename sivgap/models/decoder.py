@@ -180,7 +180,6 @@ def _side_by_side(parameters: Sequence[Tensor]) -> Tensor:
     return whole
 
 
-@torch.inference_mode()
 def decoder_of(model: PreTrainedModel) -> Decoder | None:
     """The pass of `model`, where it is of this kind, and both ways make the same logits of a few tokens."""
     try:
@@ -188,7 +187,8 @@ def decoder_of(model: PreTrainedModel) -> Decoder | None:
     except (AttributeError, TypeError, ValueError):
         return None
     few = torch.arange(8, device=model.device)[None]
-    expected = model(input_ids=few, use_cache=False).logits.float()
-    found = decoder(few, few, Kept(torch.ones_like(few, dtype=torch.bool)).attention).float()
+    with torch.inference_mode():
+        expected = model(input_ids=few, use_cache=False).logits.float()
+        found = decoder(few, few, Kept(torch.ones_like(few, dtype=torch.bool)).attention).float()
     allowed = _AGREES.get(model.dtype, 0.0) * expected.abs().max()
     return decoder if bool((found - expected).abs().max() <= allowed) else None
