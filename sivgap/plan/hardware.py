@@ -34,8 +34,8 @@ NAMED = {
 OF_FLOPS, OF_BANDWIDTH = 0.4, 0.6
 """Share of the peak that training and reading prompts reach, and of the bandwidth that writing a token reaches."""
 A_LAYER = 0.4e-3
-"""Seconds that a layer of the lean pass (`models.decoder`) takes to be started from Python, however little it does: .42 to
-.46 ms measured on a processor, where transformers' own takes .9."""
+"""Seconds that a layer of the lean pass (`models.decoder`) takes to be started from Python, however little it does;
+0.42 to 0.46 ms measured on a processor, where transformers' own takes 0.9."""
 LONGEST = 2.0
 """Steps until all responses of a batch have ended, in mean lengths."""
 
