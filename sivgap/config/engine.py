@@ -11,7 +11,7 @@ from sivgap.config.settings import Settings
 
 class EngineConfig(Settings):
     name: Literal["hf", "vllm"] = "hf"
-    """What samples: ``hf``, transformers' forward pass with a shared prompt cache, or ``vllm``. Other models than the
+    """What samples: ``hf``, transformers' models with a shared prompt cache, or ``vllm``. Other models than the
     solver (``verifier.model``, ``cross.model``) answer with ``hf``."""
     batch_size: int = Field(default=256, ge=1)
     """Responses under way at once; more is faster until memory ends. Responses do not depend on it."""
