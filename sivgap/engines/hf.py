@@ -3,7 +3,7 @@
 Models of Llama's kind go through a lean pass (`models.decoder`), others through transformers' own. The prompt is
 computed once and shared by its N responses, and so is what these have in common (`prefix_cache`); likelihoods at
 temperature 1 come from the raw logits of the sampling pass itself; a verdict continues from the response's cache. The
-engine has weights of its own: training hands merged weights over (`load`), so dropout and adapters never reach a sample.
+engine has weights of its own: training hands merged weights over (`load`), so dropout and adapters reach no sample.
 """
 
 from __future__ import annotations
