@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 from commands import run_command
-from small_runs import SMALL, lines, numbers, start, worker
+from small_runs import SMALL, lines, numbers, ranks_of, start, worker
 
 from sivgap.tiny import WEIGHTS
 
@@ -16,6 +17,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 RUN = (*SMALL[:1], *SMALL[2:], "engine=vllm", "epochs=2")
+TWO = "launch.processes=2"
 LIKELIHOODS = ("solver_uncertainty", "verifier_uncertainty", "gap")
 
 
@@ -23,6 +25,19 @@ def train(folder: Path, *arguments: str) -> Path:
     done = run_command(folder, "train", *RUN, *arguments, seconds=600)
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.splitlines()[-1]
+
+
+def goes_on(folder: Path, undisturbed: Path, *arguments: str) -> None:
+    """The run in `folder` comes to its end, with the numbers of `undisturbed`."""
+    for one, other in zip(numbers(undisturbed), numbers(train(folder, *arguments)), strict=True):
+        assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=1e-3)
+
+
+def in_sessions(leaders: list[int]) -> list[str]:
+    """The processes that still run in the sessions of `leaders`: these, and what they have started."""
+    found = subprocess.run(["ps", "-e", "-o", "sid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in found.splitlines()]
+    return [args for session, state, args in rows if int(session) in leaders and state[0] != "Z"]
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +63,34 @@ def test_both_hand_overs_are_the_same_run_but_for_rounding(merged, tmp_path):
 @pytest.mark.parametrize("handover", ["merged", "adapter"])
 def test_two_processes_have_the_numbers_of_one(merged, tmp_path, handover):
     """Each has a vLLM of its own, whose kernels round by what it works on."""
-    shared = train(tmp_path, "launch.processes=2", f"engine.handover={handover}")
+    shared = train(tmp_path, TWO, f"engine.handover={handover}")
     for one, other in zip(lines(merged), lines(shared), strict=True):
         assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=1e-4)
     assert json.loads((shared / "status.json").read_text())["hardware"]["processes"] == 2
 
 
-def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(merged, tmp_path):
-    process = start(tmp_path, *RUN, OMP_NUM_THREADS="1")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(merged, tmp_path, processes):
+    shared = f"launch.processes={processes}"
+    command = start(tmp_path, *RUN, shared, OMP_NUM_THREADS="1")
     os.kill(worker(tmp_path), signal.SIGTERM)
-    assert process.wait(120) == 75, process.stderr.read()
-    resumed = train(tmp_path)
-    for one, other in zip(numbers(merged), numbers(resumed), strict=True):
-        assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=1e-3)
+    assert command.wait(120) == 75, command.stderr.read()
+    goes_on(tmp_path, merged, shared)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_rank_ends_the_command_and_the_same_one_goes_on(merged, tmp_path, rank):
+    command = start(tmp_path, *RUN, TWO, OMP_NUM_THREADS="1")
+    worker(tmp_path)
+    ranks = ranks_of(command.pid)
+    os.kill(ranks[rank], signal.SIGKILL)
+    out, err = command.communicate(timeout=60)
+    assert (command.returncode, out) == (1, ""), err
+    assert "Traceback" not in err
+    assert f"a rank died: process {rank + 1} of 2 was ended by SIGKILL" in err.splitlines()[-1]
+    assert "the same command to go on" in err.splitlines()[-1]
+    assert not in_sessions(ranks)
+    goes_on(tmp_path, merged, TWO)
 
 
 def test_labels_of_the_initial_model_stay_its_own(tmp_path):
