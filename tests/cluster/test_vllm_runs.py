@@ -6,6 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from commands import run_command
 from small_runs import SMALL, lines, numbers, ranks_of, start, worker
@@ -17,12 +19,18 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 RUN = (*SMALL[:1], *SMALL[2:], "engine=vllm", "epochs=2")
+FEW = ("dataset.train_size=16", "dataset.test_size=16", "n=4", "engine.threads=1", "verifier=tf")
 TWO = "launch.processes=2"
 LIKELIHOODS = ("solver_uncertainty", "verifier_uncertainty", "gap")
 
 
 def train(folder: Path, *arguments: str) -> Path:
-    done = run_command(folder, "train", *RUN, *arguments, seconds=600)
+    return ended(folder, "train", *RUN, *arguments)
+
+
+def ended(folder: Path, command: str, *arguments: str) -> Path:
+    """The directory that a command has ended with."""
+    done = run_command(folder, command, *arguments, seconds=600)
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.splitlines()[-1]
 
@@ -111,11 +119,19 @@ def test_preferences_are_trained_on_with_its_likelihoods(tmp_path):
 
 
 def test_an_evaluation_takes_its_responses_from_it(tmp_path):
-    small = ("dataset.train_size=16", "dataset.test_size=16", "n=4", "engine.threads=1", "verifier=tf")
-    results = {}
     for engine in ("vllm", "hf"):
-        done = run_command(tmp_path, "evaluate", f"engine={engine}", *small, seconds=600)
-        assert done.returncode == 0, done.stderr
-        results[engine] = json.loads((tmp_path / done.stdout.splitlines()[-1] / "status.json").read_text())
-    assert all(result["state"] == "complete" for result in results.values())
+        found = ended(tmp_path, "evaluate", f"engine={engine}", *FEW)
+        assert json.loads((found / "status.json").read_text())["state"] == "complete"
     assert len(list((tmp_path / "runs/store").iterdir())) == 2  # responses of one engine are not the other's
+
+
+def test_an_evaluation_by_two_processes_is_that_of_one(tmp_path):
+    by = {}
+    for processes in (1, 2):
+        (folder := tmp_path / str(processes)).mkdir()
+        found = ended(folder, "evaluate", "engine=vllm", *FEW, f"launch.processes={processes}")
+        assert json.loads((found / "status.json").read_text())["hardware"]["processes"] == processes
+        by[processes] = pd.read_parquet(found / "scores.parquet")
+    rounded = ["nll", "score"]
+    pd.testing.assert_frame_equal(by[1].drop(columns=rounded), by[2].drop(columns=rounded))
+    np.testing.assert_allclose(by[1][rounded], by[2][rounded], atol=1e-4)
