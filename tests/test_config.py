@@ -136,6 +136,7 @@ def test_every_command_in_the_readme_composes():
         ("refresh=half_epochs", ["refresh", "half_epoch"]),
         ("model=llama32_3", ["llama32_3b"]),
         ("+foo=1", ["foo", "allowed"]),
+        ("engine.handover=adapter", ["engine.handover is a setting of another engine"]),
         ("dataset=gsm8k", ["tiny", "arithmetic only"]),
         ("dataset=sudoku", ["tiny", "arithmetic only"]),
         ("sampling.top_p=0", ["sampling.top_p", "greater than 0"]),

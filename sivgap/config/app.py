@@ -194,6 +194,8 @@ def _short(text: str) -> str:
 
 def _unknown_key(key: str, schema: type[BaseModel]) -> str:
     keys = all_keys(schema)
+    if key in keys:
+        return f"{key} is a setting of another {key.partition('.')[0]} than the one chosen"
     near = difflib.get_close_matches(key, keys, 1, 0.4) or difflib.get_close_matches(key.split(".")[-1], keys, 1, 0.4)
     parent = key.rpartition(".")[0]
     siblings = [k for k in keys if k.rpartition(".")[0] == parent]
