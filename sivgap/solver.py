@@ -46,10 +46,11 @@ def load_solver(config: SolverConfig, dataset: Dataset, group: Group = ALONE) ->
     if config.engine.name == "hf":
         return load_source(config.model, config, dataset, group)
     require_vllm()
+    team = group.teams(config.engine.tensor_parallel)
     loaded = load_model(config.model)
     writer = _writer(loaded, config.model, config, dataset)
     engine = _vllm_engine(loaded, writer, config, dataset, group)
-    return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group))
+    return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group, team))
 
 
 def make_bench(

@@ -45,6 +45,9 @@ class Threads(Group):
         self.meeting.wait(60)
         return found
 
+    def any(self, flag):
+        return b"yes" in self.gather(b"yes" if flag else b"no")
+
     def add(self, tensors):
         for tensor in tensors:
             total = sum(self.gather(tensor.clone()))
@@ -123,6 +126,55 @@ def test_ranks_together_sample_and_score_what_one_does(model, count):
         assert dealt.generated == whole.generated
         assert dealt.nll == pytest.approx(whole.nll, abs=1e-4)
         assert nll == pytest.approx(alone.likelihood(asked, given_texts), abs=1e-4)
+
+
+def in_teams(size: int, ranks: int, work) -> list:
+    """As `on_all_ranks`; `work` is handed the rank's team as well."""
+    meetings = [(threading.Barrier(size), [None] * size) for _ in range(ranks // size)]
+
+    def one(group):
+        return work(group, Threads(group.rank % size, size, *meetings[group.rank // size]))
+
+    return on_all_ranks(ranks, one)
+
+
+def test_teams_sample_and_score_what_one_does_and_their_ranks_are_asked_the_same(model):
+    asked, sampling, ask = prompts(7), Sampling(3, 1.0, 20, key_of(1)), FollowUp((7, 8, 9), 0.5, 4)
+    alone = HFEngine(model, [2], 0, 64)
+    whole = alone.rollout(asked, sampling, ask)
+    given_texts = whole.tokens[::3]
+    engines = [HFEngine(copy.deepcopy(model), [2], 0, 64) for _ in range(4)]
+
+    def work(group, team):
+        shared, heard = Dealt(engines[group.rank], group, team), []
+        drawn = shared.rollout(asked, sampling, ask, lambda *counts: heard.append(counts))
+        return drawn, shared.likelihood(asked, given_texts), heard
+
+    found = in_teams(2, 4, work)
+    for drawn, nll, _ in found:
+        np.testing.assert_equal(drawn.tokens, whole.tokens)
+        np.testing.assert_equal(drawn.verdicts, whole.verdicts)
+        assert drawn.generated == whole.generated
+        assert nll == pytest.approx(alone.likelihood(asked, given_texts), abs=1e-4)
+    heard = [told for _, _, told in found]
+    assert heard[::2] == heard[1::2]
+
+
+def test_a_team_leaves_its_engine_together(model):
+    engines = [HFEngine(copy.deepcopy(model), [2], 0, 3) for _ in range(2)]
+    heard = [0, 0]
+
+    def work(group, team):
+        def on_batch(done: int, tokens: int) -> None:
+            heard[group.rank] += 1
+            if (group.rank, heard[1]) == (1, 2):
+                raise Stopped("enough")
+
+        return Dealt(engines[group.rank], group, team).rollout(prompts(7), Sampling(3, 1.0, 20, 1), None, on_batch)
+
+    for error in in_teams(2, 2, work):
+        assert type(error) is Stopped
+    assert heard == [2, 2]
 
 
 @pytest.mark.parametrize("kind", [Stopped, RunError])

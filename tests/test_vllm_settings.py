@@ -24,6 +24,7 @@ def test_how_weights_are_handed_over_is_no_part_of_a_runs_identity_and_the_engin
     assert plain != identity(composed())
     for harmless in ("engine.handover=adapter", "engine.memory=0.8", "engine.batch_size=7"):
         assert identity(composed("engine=vllm", harmless)) == plain
+    assert identity(composed("engine=vllm", "launch.processes=4", "engine.tensor_parallel=2")) == plain
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ def test_how_weights_are_handed_over_is_no_part_of_a_runs_identity_and_the_engin
     [
         (("engine.handover=adapter", "update.parameters=full"), "update.parameters=full has no adapters"),
         (("engine.memory=0",), "engine.memory"),
+        (("engine.tensor_parallel=2", "launch.processes=3"), "divisor of launch.processes=3, got 2; set launch.proc"),
+        (("engine.tensor_parallel=2", "engine.name=hf", "launch.processes=2"), "hf is whole in every process; set 1"),
     ],
 )
 def test_what_does_not_go_together_is_a_sentence(wrong, said):

@@ -21,5 +21,7 @@ class EngineConfig(Settings):
     handover: Literal["merged", "adapter"] = "merged"
     """Of ``vllm``: how it gets the trained weights, all of them merged or as an adapter under a new id. Numbers differ
     by rounding alone."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """Of ``vllm``: how many of ``launch.processes`` share one engine, each with a part of every layer."""
     memory: float = Field(default=0.5, gt=0, lt=1)
     """Of ``vllm``: share of a GPU's memory that it takes while it samples; most of it is free while training."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sivgap.config.schema import ProcessesConfig, SolverConfig
+from sivgap.config.schema import SolverConfig
 from sivgap.config.settings import FilePath, Settings
 
 
@@ -42,4 +42,3 @@ class EvaluateConfig(SolverConfig):
     """k of pass@k; those above ``n`` are left out."""
     store: FilePath = "runs/store"
     """Where responses and verdicts are kept, for every later evaluation that can use them."""
-    launch: ProcessesConfig = ProcessesConfig()

@@ -117,6 +117,7 @@ class SolverConfig(Settings):
     """Where run directories live."""
     fresh: bool = False
     """Start over beside an existing run of the same identity."""
+    launch: ProcessesConfig = ProcessesConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> SolverConfig:
@@ -136,6 +137,13 @@ class SolverConfig(Settings):
             path = getattr(self.dataset, key)
             if path and Path(path).suffix not in (".jsonl", ".parquet"):
                 raise ValueError(f"dataset.{key}: expected a .jsonl or .parquet file, got {path}")
+        if self.engine.name == "hf" and self.engine.tensor_parallel > 1:
+            raise ValueError("engine.tensor_parallel: engine=hf is whole in every process; set 1, or engine=vllm")
+        if self.launch.processes % self.engine.tensor_parallel:
+            raise ValueError(
+                f"engine.tensor_parallel: expected a divisor of launch.processes={self.launch.processes}, got "
+                f"{self.engine.tensor_parallel}; set launch.processes to a multiple of it"
+            )
         if self.verifier.name == "tournament" and self.verifier.pairing == "elimination":
             most = self.n.bit_length() - 1
             if self.n != 2**most or self.n < 2:

@@ -19,6 +19,7 @@ from sivgap.versions import vllm_version
 
 if TYPE_CHECKING:
     from vllm import LLM
+    from vllm.v1.executor import Executor
 
 OLDEST, TOO_NEW = (0, 27), (0, 33)
 """Releases that work with sivgap's torch; the extra ``vllm`` in pyproject.toml has the same bounds."""
@@ -66,7 +67,7 @@ def start_vllm(
         config: Its ``batch_size`` is the number of sequences at once.
         adapter_rank: Rank of the adapters that will be handed over; None where merged weights are.
         texts: Whether responses must be read as text while they are written, for stop texts.
-        group: Ranks that each start one of their own, at the same time.
+        group: Ranks that all start one at the same time: whole, or ``config.tensor_parallel`` of them a part each.
 
     Raises:
         RunError: If it does not start.
@@ -83,14 +84,15 @@ def start_vllm(
         "max_cpu_loras": 1,
     }  # fmt: skip
     try:
-        with _told(group) as together:
-            return LLM(
+        with _told(group, gpu) as together:
+            llm = LLM(
                 model=located(source.path or name),
                 revision=source.revision,
                 tokenizer_revision=source.revision,
                 dtype=str(dtype).removeprefix("torch."),
                 max_model_len=-1,  # the model's own, or what memory has room for
                 max_num_seqs=config.batch_size,
+                tensor_parallel_size=config.tensor_parallel,
                 gpu_memory_utilization=config.memory,
                 enable_sleep_mode=gpu,
                 enforce_eager=not gpu,  # CUDA graphs; on a processor it would compile for minutes
@@ -111,12 +113,17 @@ def start_vllm(
             f"vLLM did not start ({reason}); with too little memory lower engine.memory or engine.batch_size; "
             "engine=hf runs every model that transformers has"
         ) from error
+    if config.tensor_parallel > 1:
+        from vllm.distributed import get_tp_group
+
+        get_tp_group().mq_broadcaster = None  # shared memory that nothing here uses, and Python finds leaked at the end
+    return llm
 
 
 @contextmanager
-def _told(group: Group) -> Iterator[dict[str, str]]:
+def _told(group: Group, gpu: bool) -> Iterator[dict[str, object]]:
     """Within, vLLM finds its rank where a launcher would have put it, and no other library does later; yields settings
-    by which it joins the process group that is there. Each rank's engine is whole."""
+    by which it joins the process group that is there."""
     if group.size == 1:
         yield {}
         return
@@ -124,9 +131,25 @@ def _told(group: Group) -> Iterator[dict[str, str]]:
     before = {key: os.environ.get(key) for key in told}
     os.environ |= told
     try:
-        yield {"distributed_executor_backend": "external_launcher"}
+        yield {"distributed_executor_backend": "external_launcher" if gpu else _by_gloo()}
     finally:
         for key, value in before.items():
             os.environ.pop(key)
             if value is not None:
                 os.environ[key] = value
+
+
+def _by_gloo() -> type[Executor]:
+    """vLLM's ``external_launcher`` for processors, whose ranks talk by gloo.
+
+    By themselves they would talk through shared memory, under a name that is the same for all runs of a machine: one
+    that was killed leaves it behind for the next to fail at, and whoever waits for a dead rank there waits for ever.
+    """
+    from vllm.v1.executor.uniproc_executor import ExecutorWithExternalLauncher
+
+    class ByGloo(ExecutorWithExternalLauncher):  # type: ignore[misc]
+        def _distributed_args(self) -> tuple[str, int, int]:
+            method, rank, local_rank = super()._distributed_args()
+            return f"{method}:{rank}", rank, local_rank  # the name comes from it: ranks that disagree use gloo
+
+    return ByGloo

@@ -2,6 +2,9 @@
 
 The noise of a response belongs to its prompt (`engines.noise`), so responses do not depend on who samples them.
 Likelihoods depend on the batch they were computed in by rounding alone, as with ``engine.batch_size``.
+
+With ``engine.tensor_parallel`` consecutive ranks are teams that share an engine, and prompts are dealt to teams. Each
+rank computes its part of every layer, so all of a team ask the same in the same order, and leave early together.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from numpy.typing import NDArray
 from sivgap.engines.rollout import Engine, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.errors import RunError, SivgapError, Stopped
 from sivgap.parallel.deal import deal
-from sivgap.parallel.group import Group
+from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import Arrays, arrays_of, pack, rollouts_of, unpack
 
 if TYPE_CHECKING:
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 
 
 class Dealt:
-    """The engines of all ranks of `group`; `engine` is this rank's."""
+    """The engines of all ranks of `group`; `engine` is this rank's, or its part of that of its `team`."""
 
-    def __init__(self, engine: Engine, group: Group) -> None:
-        self._engine, self._group = engine, group
+    def __init__(self, engine: Engine, group: Group, team: Group = ALONE) -> None:
+        self._engine, self._group, self._team = engine, group, team
+        self._teams, self._number = group.size // team.size, group.rank // team.size
 
     def load(self, weights: Mapping[str, Tensor], write_adapter: WriteAdapter | None = None) -> None:
+        self._team.wait()
         self._engine.load(weights, write_adapter)
 
     def rest(self) -> None:
@@ -43,9 +48,9 @@ class Dealt:
         on_batch: OnBatch | None = None,
     ) -> Rollouts:
         """As `Engine.rollout`; the seconds are those of the slowest rank."""
-        shares = deal([len(prompt.tokens) for prompt in prompts], self._group.size)
-        mine = [prompts[i] for i in shares[self._group.rank]]
-        told = _scaled(on_batch, len(prompts), len(mine))
+        shares = deal([len(prompt.tokens) for prompt in prompts], self._teams)
+        mine = [prompts[i] for i in shares[self._number]]
+        told = self._told(on_batch, len(prompts), len(mine))
         found = self._all(lambda: arrays_of(self._engine.rollout(mine, sampling, follow_up, told)) if mine else {})
         parts = [(share, rollouts_of(part)) for share, part in zip(shares, found, strict=True) if len(share)]
         return replace(
@@ -82,10 +87,10 @@ class Dealt:
         work: Callable[[NDArray[np.int64], OnBatch | None], NDArray[np.float64]],
         on_batch: OnBatch | None,
     ) -> NDArray[np.float64]:
-        """An array of `shape` whose rows each rank computes its share of, by `work` on their places."""
-        shares = deal(costs, self._group.size)
-        mine = shares[self._group.rank]
-        told = _scaled(on_batch, len(costs), len(mine))
+        """An array of `shape` whose rows each team computes its share of, by `work` on their places."""
+        shares = deal(costs, self._teams)
+        mine = shares[self._number]
+        told = self._told(on_batch, len(costs), len(mine))
         found = self._all(lambda: {"values": work(mine, told)})
         values = np.zeros(shape)
         for share, part in zip(shares, found, strict=True):
@@ -93,23 +98,42 @@ class Dealt:
         return values
 
     def _all(self, work: Callable[[], Arrays]) -> list[dict[str, NDArray[np.generic]]]:
-        """What `work` comes to on every rank. A rank that ends in it, stopped for one, says so, and all end alike:
-        nobody is left waiting for it.
+        """What `work` comes to in every team, told by its first rank."""
+
+        def told() -> Arrays:
+            self._team.wait()  # here, since GPUs that wait for one another inside a step give up after minutes
+            done = work()
+            return done if self._team.leads else {}
+
+        return _together(self._group, told)[:: self._team.size]
+
+    def _told(self, on_batch: OnBatch | None, prompts: int, mine: int) -> OnBatch:
+        """Shows a rank's progress as that of all: they take about as long. What ends one rank of a team here ends all
+        of it, before a step in which the others would wait for its part.
         """
-        try:
-            mine = pack(work())
-        except SivgapError as error:
-            mine = pack({"error": np.array([str(int(isinstance(error, Stopped))), str(error)])})
-        found = [unpack(part) for part in self._group.gather(mine)]
-        for part in found:
-            if "error" in part:
-                stopped, text = map(str, part["error"])
-                raise Stopped(text) if stopped == "1" else RunError(text)
-        return found
+
+        def told(done: int, tokens: int) -> None:
+            def show() -> Arrays:
+                if on_batch is not None:
+                    on_batch(round(done * prompts / mine), round(tokens * prompts / mine))
+                return {}
+
+            _together(self._team, show)
+
+        return told
 
 
-def _scaled(on_batch: OnBatch | None, prompts: int, mine: int) -> OnBatch | None:
-    """Shows a rank's progress as that of all: they take about as long."""
-    if on_batch is None:
-        return None
-    return lambda done, tokens: on_batch(round(done * prompts / mine), round(tokens * prompts / mine))
+def _together(group: Group, work: Callable[[], Arrays]) -> list[dict[str, NDArray[np.generic]]]:
+    """What `work` comes to on every rank. A rank that ends in it, stopped for one, says so, and all end alike: nobody
+    is left waiting for it.
+    """
+    try:
+        mine = pack(work())
+    except SivgapError as error:
+        mine = pack({"error": np.array([str(int(isinstance(error, Stopped))), str(error)])})
+    found = [unpack(part) for part in group.gather(mine)]
+    for part in found:
+        if "error" in part:
+            stopped, text = map(str, part["error"])
+            raise Stopped(text) if stopped == "1" else RunError(text)
+    return found

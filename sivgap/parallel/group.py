@@ -17,7 +17,7 @@ from sivgap.parallel.line import interface_towards
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed.distributed_c10d import Store
+    from torch.distributed.distributed_c10d import ProcessGroup, Store
 
     from sivgap.parallel.launch import Handed
 
@@ -33,17 +33,27 @@ _BUCKET = 2**26
 class Group:
     """The process `rank` of `size`. Every method is called by all ranks, in the same order; alone it does nothing.
 
-    `here` of them share this machine.
+    `here` of them share this machine; `among` is what torch knows them by, where they are not all.
     """
 
     rank: int = 0
     size: int = 1
     here: int = field(default=1, kw_only=True)
+    among: ProcessGroup | None = field(default=None, kw_only=True)
 
     @property
     def leads(self) -> bool:
         """Whether this is the rank that owns the run's directory, the display and W&B."""
         return self.rank == 0
+
+    def teams(self, size: int) -> Group:
+        """The `size` consecutive ranks that this one is of, as a group of their own."""
+        if size == 1:
+            return ALONE
+        from torch import distributed
+
+        own, _ = distributed.new_subgroups(size, timeout=_PATIENCE, backend="gloo")  # type: ignore[no-untyped-call]
+        return Group(self.rank % size, size, here=size, among=own)
 
     def gather(self, mine: bytes) -> list[bytes]:
         """What every rank has to say, in the order of ranks."""
@@ -53,11 +63,11 @@ class Group:
         from torch import distributed
 
         lengths = [torch.zeros(1, dtype=torch.long) for _ in range(self.size)]
-        distributed.all_gather(lengths, torch.tensor([len(mine)]))
+        distributed.all_gather(lengths, torch.tensor([len(mine)]), group=self.among)
         longest = max(int(length) for length in lengths)
         padded = torch.from_numpy(np.frombuffer(mine.ljust(longest, b"\0"), dtype=np.uint8).copy())
         found = [torch.empty_like(padded) for _ in range(self.size)]
-        distributed.all_gather(found, padded)
+        distributed.all_gather(found, padded, group=self.among)
         return [text[: int(n)].numpy().tobytes() for text, n in zip(found, lengths, strict=True)]
 
     def any(self, flag: bool) -> bool:
@@ -68,7 +78,7 @@ class Group:
         from torch import distributed
 
         said = torch.tensor(int(flag))
-        distributed.all_reduce(said, distributed.ReduceOp.MAX)
+        distributed.all_reduce(said, distributed.ReduceOp.MAX, group=self.among)
         return bool(said)
 
     def wait(self) -> None:
@@ -84,7 +94,7 @@ class Group:
 
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            distributed.all_reduce(flat)
+            distributed.all_reduce(flat, group=self.among)
             for tensor, total in zip(bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True):
                 tensor.copy_(total.view_as(tensor))
 

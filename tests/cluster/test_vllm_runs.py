@@ -20,7 +20,9 @@ pytestmark = [
 ]
 RUN = (*SMALL[:1], *SMALL[2:], "engine=vllm", "epochs=2")
 FEW = ("dataset.train_size=16", "dataset.test_size=16", "n=4", "engine.threads=1", "verifier=tf")
-TWO = "launch.processes=2"
+TWO = ("launch.processes=2",)
+ONE_TEAM = (*TWO, "engine.tensor_parallel=2")
+TWO_TEAMS = ("launch.processes=4", "engine.tensor_parallel=2")
 LIKELIHOODS = ("solver_uncertainty", "verifier_uncertainty", "gap")
 
 
@@ -69,36 +71,38 @@ def test_both_hand_overs_are_the_same_run_but_for_rounding(merged, tmp_path):
 
 
 @pytest.mark.parametrize("handover", ["merged", "adapter"])
-def test_two_processes_have_the_numbers_of_one(merged, tmp_path, handover):
-    """Each has a vLLM of its own, whose kernels round by what it works on."""
-    shared = train(tmp_path, TWO, f"engine.handover={handover}")
-    for one, other in zip(lines(merged), lines(shared), strict=True):
+@pytest.mark.parametrize("shared", [TWO, ONE_TEAM, TWO_TEAMS], ids=" ".join)
+def test_several_processes_have_the_numbers_of_one(merged, tmp_path, shared, handover):
+    """Each has a vLLM, or a part of one, whose kernels round by what it works on."""
+    several = train(tmp_path, *shared, f"engine.handover={handover}")
+    for one, other in zip(lines(merged), lines(several), strict=True):
         assert [one[key] for key in LIKELIHOODS] == pytest.approx([other[key] for key in LIKELIHOODS], abs=1e-4)
-    assert json.loads((shared / "status.json").read_text())["hardware"]["processes"] == 2
+    assert f"launch.processes={json.loads((several / 'status.json').read_text())['hardware']['processes']}" in shared
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(merged, tmp_path, processes):
-    shared = f"launch.processes={processes}"
-    command = start(tmp_path, *RUN, shared, OMP_NUM_THREADS="1")
+@pytest.mark.parametrize("shared", [(), TWO, ONE_TEAM], ids=" ".join)
+def test_a_run_that_is_stopped_goes_on_to_the_same_numbers(merged, tmp_path, shared):
+    command = start(tmp_path, *RUN, *shared, OMP_NUM_THREADS="1")
     os.kill(worker(tmp_path), signal.SIGTERM)
     assert command.wait(120) == 75, command.stderr.read()
-    goes_on(tmp_path, merged, shared)
+    goes_on(tmp_path, merged, *shared)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_ends_the_command_and_the_same_one_goes_on(merged, tmp_path, rank):
-    command = start(tmp_path, *RUN, TWO, OMP_NUM_THREADS="1")
+@pytest.mark.parametrize("shared", [TWO, ONE_TEAM], ids=" ".join)
+def test_a_killed_rank_ends_the_command_and_the_same_one_goes_on(merged, tmp_path, shared, rank):
+    command = start(tmp_path, *RUN, *shared, OMP_NUM_THREADS="1")
     worker(tmp_path)
     ranks = ranks_of(command.pid)
     os.kill(ranks[rank], signal.SIGKILL)
     out, err = command.communicate(timeout=60)
     assert (command.returncode, out) == (1, ""), err
     assert "Traceback" not in err
+    assert "leaked" not in err
     assert f"a rank died: process {rank + 1} of 2 was ended by SIGKILL" in err.splitlines()[-1]
     assert "the same command to go on" in err.splitlines()[-1]
     assert not in_sessions(ranks)
-    goes_on(tmp_path, merged, TWO)
+    goes_on(tmp_path, merged, *shared)
 
 
 def test_labels_of_the_initial_model_stay_its_own(tmp_path):
@@ -125,13 +129,16 @@ def test_an_evaluation_takes_its_responses_from_it(tmp_path):
     assert len(list((tmp_path / "runs/store").iterdir())) == 2  # responses of one engine are not the other's
 
 
-def test_an_evaluation_by_two_processes_is_that_of_one(tmp_path):
-    by = {}
-    for processes in (1, 2):
-        (folder := tmp_path / str(processes)).mkdir()
-        found = ended(folder, "evaluate", "engine=vllm", *FEW, f"launch.processes={processes}")
-        assert json.loads((found / "status.json").read_text())["hardware"]["processes"] == processes
-        by[processes] = pd.read_parquet(found / "scores.parquet")
-    rounded = ["nll", "score"]
-    pd.testing.assert_frame_equal(by[1].drop(columns=rounded), by[2].drop(columns=rounded))
-    np.testing.assert_allclose(by[1][rounded], by[2][rounded], atol=1e-4)
+def scores(folder: Path, *arguments: str) -> pd.DataFrame:
+    folder.mkdir()
+    return pd.read_parquet(ended(folder, "evaluate", "engine=vllm", *FEW, *arguments) / "scores.parquet")
+
+
+@pytest.mark.parametrize("temperature", ["1", "0"])
+def test_an_evaluation_by_several_processes_is_that_of_one(tmp_path, temperature):
+    how = f"sampling.solver_temperature={temperature}"
+    alone, rounded = scores(tmp_path / "alone", how), ["nll", "score"]
+    for shared in (TWO, ONE_TEAM):
+        several = scores(tmp_path / "_".join(shared), how, *shared)
+        pd.testing.assert_frame_equal(several.drop(columns=rounded), alone.drop(columns=rounded))
+        np.testing.assert_allclose(several[rounded], alone[rounded], atol=1e-4)
