@@ -167,7 +167,7 @@ def test_a_team_leaves_its_engine_together(model):
     def work(group, team):
         def on_batch(done: int, tokens: int) -> None:
             heard[group.rank] += 1
-            if (group.rank, heard[1]) == (1, 2):
+            if group.rank == 1 and heard[1] == 2:
                 raise Stopped("enough")
 
         return Dealt(engines[group.rank], group, team).rollout(prompts(7), Sampling(3, 1.0, 20, 1), None, on_batch)

@@ -4,7 +4,8 @@ The noise of a response belongs to its prompt (`engines.noise`), so responses do
 Likelihoods depend on the batch they were computed in by rounding alone, as with ``engine.batch_size``.
 
 With ``engine.tensor_parallel`` consecutive ranks are teams that share an engine, and prompts are dealt to teams. Each
-rank computes its part of every layer, so all of a team ask the same in the same order, and leave early together.
+rank computes its part of every layer, so all of a team ask the same in the same order, and leave early together. They
+wait for one another before it: GPUs that do so inside a step give up after minutes.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Dealt:
         """What `work` comes to in every team, told by its first rank."""
 
         def told() -> Arrays:
-            self._team.wait()  # here, since GPUs that wait for one another inside a step give up after minutes
+            self._team.wait()
             done = work()
             return done if self._team.leads else {}
 
