@@ -263,7 +263,7 @@ def test_texts_in_blocks_are_what_was_written(ragged):
     live = slice(1, 6)
     for new in (1, 15, 3, 1, 9, 1):
         start = filled[live]
-        parts = blocks.parts(live, start, int(start.min()), int(start.max()), new)
+        parts = blocks.parts(live, start[:, None] + torch.arange(new), int(start.min()), int(start.max()))
         for layer in range(2):
             states = torch.randn(2, 5, 2, new, 3, generator=generator)
             blocks.write(layer, parts, *states)

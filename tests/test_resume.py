@@ -4,6 +4,7 @@ import json
 
 import pytest
 from small_runs import TIMES, composed
+from stop_at import StopAt
 
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
@@ -12,18 +13,6 @@ from sivgap.progress import Display
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
 from sivgap.train import improve
-
-
-class StopAt(StopRequest):
-    """A signal that comes just before the run looks for one for the `moment`-th time."""
-
-    def __init__(self, moment: int) -> None:
-        super().__init__()
-        self._left, self._signal = moment, "SIGTERM"
-
-    def __bool__(self) -> bool:
-        self._left -= 1
-        return self._left == 0
 
 
 def config(folder, *overrides: str) -> TrainConfig:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from test_resume import StopAt, attempt, config
+from stop_at import StopAt
+from test_resume import attempt, config
 
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.runs.identity import identity

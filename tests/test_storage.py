@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_runs import SMALL, numbers
-from test_resume import StopAt, attempt, config
+from stop_at import StopAt
+from test_resume import attempt, config
 
 from sivgap.cross.api_cache import Answer, ApiCache
 from sivgap.errors import RunError

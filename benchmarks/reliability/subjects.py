@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 from forked import forked
 from hydra import compose, initialize_config_dir
+from stop_at import StopAt
 
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir
@@ -38,7 +39,6 @@ from sivgap.runs.load_curves import from_run, prompt_curves
 from sivgap.runs.read import read_json, read_parquet, read_yaml
 from sivgap.runs.run import Run
 from sivgap.runs.trajectory import Trajectory, final_accuracy
-from sivgap.signals import StopRequest
 from sivgap.store.parts import Parts
 
 CLOCK = ("seconds_generate", "seconds_verify", "seconds_train", "seconds")
@@ -49,16 +49,6 @@ ALLOCATION = ("fit=fits/curves/fit.json", "budget=0.3", "horizon=6", "gamma=1.5"
 FIRST_MOMENT = 9
 """Batches, of sampling, verifying or training, before the earliest of which the stopped run is stopped."""
 KEYS = [f"key{i}" for i in range(40)]
-
-
-class StopAt(StopRequest):
-    def __init__(self, moment: int) -> None:
-        super().__init__()
-        self._left, self._signal = moment, "SIGTERM"
-
-    def __bool__(self) -> bool:
-        self._left -= 1
-        return self._left == 0
 
 
 def settings(folder: Path, *overrides: str) -> TrainConfig:

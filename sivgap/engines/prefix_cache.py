@@ -147,12 +147,12 @@ class PrefixCache:
         start = self.filled[self.live]
         least, most = torch.stack(torch.aminmax(start)).tolist()
         self._width = int(most + new)
-        self._parts = self.texts.parts(self.live, start, int(least), int(most), new)
+        slots = start[:, None] + torch.arange(new, device=start.device)
+        self._parts = self.texts.parts(self.live, slots, int(least), int(most))
         self._bias: Tensor | None = None
         if self._padded or new > 1 or least < most:
             seen = (torch.arange(self._width, device=start.device) < start[:, None])[:, None].repeat(1, new, 1)
             order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
-            slots = start[:, None] + torch.arange(new, device=start.device)
             seen.scatter_(2, slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
             before = self.prefix_mask[self.prompt[self.live], None].expand(-1, new, -1)
             self._bias = _bias(torch.cat([before, seen], -1), self.prefix[0][0].dtype)[:, None]

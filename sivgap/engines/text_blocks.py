@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 _FIRST = {"cpu": 16}
@@ -52,16 +51,16 @@ class TextBlocks:
     def nbytes(self) -> int:
         return sum(states.nbytes for block in self._blocks for layer in block for states in layer)
 
-    def parts(self, live: slice, start: Tensor, least: int, most: int, new: int) -> list[Part]:
-        """Where the next `new` states of the rows `live` go, behind the `start` (rows,) that they have; `least` and
-        `most` are the least and the most of these."""
+    def parts(self, live: slice, slots: Tensor, least: int, most: int) -> list[Part]:
+        """Where the next states of the rows `live` go, whose positions are `slots`, (rows, new); `least` and `most` are
+        the least and the most of the first ones."""
+        new = slots.shape[1]
         self._reach(most + new)
-        slots = None if least == most else start[:, None] + torch.arange(new, device=start.device)
         found = []
         for block, (begin, end) in enumerate(pairwise(self._bounds)):
             if end <= least or begin >= most + new:
                 continue
-            if slots is None:
+            if least == most:
                 into = slice(max(begin, most) - begin, min(end, most + new) - begin)
                 taken = slice(max(begin, most) - most, min(end, most + new) - most)
                 found.append(Part(block, (live, slice(None), into), (slice(None), slice(None), taken)))

@@ -37,9 +37,10 @@ class Kept:
 
     def __init__(self, mask: Tensor) -> None:
         """`mask`: bool (rows, L), False on padding."""
-        order = torch.ones(mask.shape[1:] * 2, dtype=torch.bool, device=mask.device)
-        seen = mask[:, None, None] & order.tril()
-        self._mask = None if bool(mask.all()) else seen | torch.eye(len(order), dtype=torch.bool, device=mask.device)
+        self._mask = None
+        if not bool(mask.all()):
+            every = torch.ones(mask.shape[1:] * 2, dtype=torch.bool, device=mask.device)
+            self._mask = mask[:, None, None] & every.tril() | every.tril().triu()  # padding sees itself
         self.states: list[tuple[Tensor, Tensor]] = []
 
     def attention(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -106,7 +107,7 @@ class Decoder:
     """The pass of `model`.
 
     Raises:
-        AttributeError, TypeError, ValueError: If it is made of other modules.
+        AttributeError, TypeError: If it is made of other modules.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -182,13 +183,14 @@ def _side_by_side(parameters: Sequence[Tensor]) -> Tensor:
 
 def decoder_of(model: PreTrainedModel) -> Decoder | None:
     """The pass of `model`, where it is of this kind, and both ways make the same logits of a few tokens."""
+    few = torch.arange(8, device=model.device)[None]
     try:
         decoder = Decoder(model)
-    except (AttributeError, TypeError, ValueError):
+        with torch.inference_mode():
+            found = decoder(few, few, Kept(torch.ones_like(few, dtype=torch.bool)).attention).float()
+    except (AttributeError, TypeError, RuntimeError):  # made of other modules, or of others' shapes
         return None
-    few = torch.arange(8, device=model.device)[None]
     with torch.inference_mode():
         expected = model(input_ids=few, use_cache=False).logits.float()
-        found = decoder(few, few, Kept(torch.ones_like(few, dtype=torch.bool)).attention).float()
     allowed = _AGREES.get(model.dtype, 0.0) * expected.abs().max()
     return decoder if bool((found - expected).abs().max() <= allowed) else None
