@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,19 +26,12 @@ from sivgap.parallel.machines import gathered
 from sivgap.parallel.place import find_place
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sivgap.grading.equal import AnswerComparer
-    from sivgap.grading.grade import Grade
     from sivgap.progress import Display
     from sivgap.signals import StopRequest
-    from sivgap.store.responses import ResponseStore, Stored
+    from sivgap.store.responses import ResponseStore
     from sivgap.tasks.load import Dataset
-    from sivgap.tasks.problem import Problem
-    from sivgap.verifiers.question import Scores, Verifier
-
-RESPONSES_AT_ONCE = 4096
-"""Responses in memory, verified and graded together; what is stored is stored after each such portion."""
+    from sivgap.verifiers.question import Verifier
 
 
 def main() -> None:
@@ -107,6 +100,7 @@ def measure(
     """
     from sivgap.hardware import describe_hardware, keep_freed_memory
     from sivgap.runs.files import tidied, write_json, write_text
+    from sivgap.scoring import score_all
     from sivgap.tasks.load import load_dataset
     from sivgap.tasks.panel import draw_panel
     from sivgap.threads import settle_threads
@@ -128,7 +122,7 @@ def measure(
     write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
         with tidied(folder), stop.deferred(), _opened(config, dataset, group) as (store, verifier, comparer):
-            notes = _score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+            notes = score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
     except SivgapError as error:
         state = "stopped" if isinstance(error, Stopped) else "failed"
         write_json(folder / "status.json", {"state": state, "reason": str(error), **about}, folder)
@@ -219,81 +213,6 @@ def _opened(
             )
             store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling)
             yield store, make_verifier(config.verifier, bench, remember), answers
-
-
-def _score_all(
-    config: EvaluateConfig,
-    problems: Sequence[Problem],
-    store: ResponseStore,
-    verifier: Verifier,
-    comparer: AnswerComparer,
-    path: Path,
-    display: Display,
-    stop: StopRequest,
-) -> dict[str, Any]:
-    """Write the rows of all problems, a portion at a time; the mean of what the verifier noted."""
-    import numpy as np
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    from sivgap.engines.noise import key_of
-    from sivgap.grading.grade import grade_samples
-    from sivgap.runs.files import write_atomically
-
-    size = max(1, RESPONSES_AT_ONCE // config.n)
-    noted: list[tuple[int, dict[str, float]]] = []
-    generated = 0
-
-    def fill(aside: Path) -> None:
-        nonlocal generated
-        writer = None
-        with display.phase("sampling, verifying, grading", len(problems)) as advance:
-            for start in range(0, len(problems), size):
-                portion = problems[start : start + size]
-                found = store.get(portion)
-                generated += found.generated
-                scores = verifier.score(found.responses, key_of(config.seed, "evaluate"))
-                grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer)
-                table = pyarrow.Table.from_pandas(_rows(portion, found, scores, grades), preserve_index=False)
-                writer = writer or parquet.ParquetWriter(aside, table.schema)
-                writer.write_table(table)
-                noted.append((len(portion), scores.notes))
-                advance(len(portion), found.generated)
-                if stop and start + size < len(problems):
-                    raise stop.stopped(f"after {start + len(portion)} of {len(problems)} problems")
-        if writer is not None:
-            writer.close()
-
-    write_atomically(path, fill, path.parent)
-    names = dict.fromkeys(name for _, notes in noted for name in notes)
-    weights = [count for count, _ in noted]
-    means = {name: float(np.average([notes[name] for _, notes in noted], weights=weights)) for name in names}
-    return {"tokens_generated": generated, "notes": means}
-
-
-def _rows(problems: Sequence[Problem], found: Stored, scores: Scores, grades: Sequence[Grade]) -> pd.DataFrame:
-    """One row a response, in the order of problems and samples."""
-    import numpy as np
-    import pandas as pd
-
-    count, samples = found.nll.shape
-    rows = pd.DataFrame(
-        {
-            "problem_id": np.repeat([problem.id for problem in problems], samples),
-            "sample": np.tile(np.arange(samples), count),
-            "answer": pd.Series([grade.answer for grade in grades], dtype="str"),
-            "correct": [grade.correct for grade in grades],
-            "correct_strict": [grade.correct_strict for grade in grades],
-            "nll": found.nll.ravel(),
-            "length": found.length.ravel(),
-            "finished": found.finished.ravel(),
-            "score": scores.values.ravel(),
-            "unparsed": scores.unparsed.ravel(),
-        }
-    )
-    if scores.each is not None and scores.each.shape[-1] > 1:
-        return rows.assign(verdicts=pd.Series(list(scores.each.reshape(len(rows), -1))))
-    return rows
 
 
 if __name__ == "__main__":

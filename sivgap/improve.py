@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
@@ -16,14 +15,12 @@ from sivgap.cross.external import Response, Timetable
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
 from sivgap.lab import Lab
-from sivgap.measure import Panel, summarise
 from sivgap.parallel.group import Group
 from sivgap.progress import Advance, Display
+from sivgap.recorder import Graded, Recorder
 from sivgap.reuse import Kept, keep
-from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest, save
-from sivgap.runs.names import epoch_name
+from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest
 from sivgap.runs.run import Run
-from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
 from sivgap.stopping import Gain, remaining_gain
@@ -55,12 +52,12 @@ class Improvement:
         self.config: TrainConfig = lab.config
         self.group: Group = lab.group
         self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
+        self.recorder = Recorder(lab, run, display, tracker, self.schedule, timetable)
         self.progress = Progress()
         self._labels: list[Example] = []
         self._queue: list[Example] = []
         self._panels = _panels(lab)
         self._kept = Kept()
-        self._started, self._started_at = time.monotonic(), 0
         fixed_labels = self.config.refresh == "never"  # alone needs the initial weights again: a copy of the model
         self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()} if fixed_labels else {}
 
@@ -95,7 +92,7 @@ class Improvement:
         if found is not None:
             self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
             self.lab.learner.restore(found.weights, found.optimizer)
-            self._started_at = self.progress.half
+            self.recorder.begin_at(self.progress.half)
             self.display.say(f"going on from epoch {self.epoch:g}")
         if self.group.leads:
             if found is None or found.trajectory is None:
@@ -134,6 +131,7 @@ class Improvement:
     def update(self, examples: list[Example]) -> None:
         """Fine-tune on `examples`, in random order, mixed with replayed verification examples (`update.replay`)."""
         self._queue = self._queue or self._mixed(examples)
+        self.settle()  # before the weights change: they are in what is being written
         size = self.config.update.batch_size
         if self.config.refresh == "step":
             size = max(1, len(self._queue))  # a round is a step
@@ -156,6 +154,7 @@ class Improvement:
                 advance(1, 0)
                 if self.group.any(bool(self._stop)):
                     self._checkpoint()
+                    self.settle()
                     raise self._stop.stopped(f"at epoch {self.epoch:g}")
         if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
             self.progress = replace(self.progress, rounds=self.progress.rounds + 1)
@@ -231,9 +230,9 @@ class Improvement:
         return [together[i] for i in order]
 
     def _measure(self) -> None:
-        """Measure both panels, append to the trajectory, write the samples; never touches what training uses."""
+        """Sample and verify both panels, and leave the rest to the recorder; never touches what training uses."""
         self.lab.hand_over()
-        panels: dict[str, Panel] = {}
+        panels: dict[str, Graded] = {}
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
             with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
@@ -242,31 +241,17 @@ class Improvement:
                 rollouts, scores = self.lab.sample_and_verify(problems, samples, stream, self._checked(advance))
                 if reused:
                     self._kept = keep(problems, self._labelled_next(), rollouts, scores)
-                external = self._external_now() if split == "train" else ({}, {})
-                panel = self.lab.panel(problems, rollouts, scores, *external)
-            if panel is not None:
-                panels[split] = panel
-        lines = self._record(panels) if panels else []
-        self.progress = Progress(half=self.progress.half, measured=True, step=self.progress.step)
-        self._checkpoint()
-        if lines:
-            done = self.progress.half - self._started_at
-            spent = time.monotonic() - self._started
-            left = spent / done * (self.schedule.halves - self.progress.half) if done else None
-            self.display.measurement(lines[-1], self.config.epochs, left)
-        self._advise()
-
-    def _record(self, panels: dict[str, Panel]) -> list[dict[str, Any]]:
-        """Write down what was measured; its trajectory lines."""
-        rows: list[dict[str, Any]] = []
-        for split, panel in panels.items():
-            rows += sample_rows(self.epoch, split, self._panels[split], panel)
-        write_samples(self.run.samples_path(self.epoch), rows, self.run.path)
-        lines = [self._line(split, panel) for split, panel in panels.items()]
-        for line in lines:
-            self.run.trajectory.append(line)
-        self.tracker.log(lines, [row for row in rows if row["split"] == "test"])
-        return lines
+                external = self.lab.external(problems, *self._external_now()) if split == "train" else None
+            if self.group.leads:
+                panels[split] = self.recorder.grade(problems, rollouts, scores, external)
+        spent = self.progress
+        self.progress = Progress(half=spent.half, measured=True, step=spent.step)
+        standing = self._standing()
+        if standing is not None:
+            self.recorder.record(panels, spent, standing)
+        if self.config.stopping.rule != "none":
+            self.settle()
+            self._advise()
 
     def _external_now(self) -> tuple[dict[str, Response], dict[str, Response]]:
         """External responses given so far, and those that arrive now; none arrive once the run is over."""
@@ -292,35 +277,25 @@ class Improvement:
         found = json.loads(self.group.gather(json.dumps(gain and asdict(gain)).encode())[0])
         return found and Gain(**found)
 
-    def _line(self, split: str, panel: Panel) -> dict[str, Any]:
-        """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""
-        spent = self.progress if split == "train" else Progress()
-        done = self.progress
-        before = max((half for half in range(done.half) if self.schedule.measures(half)), default=0)
-        return {
-            "epoch": self.epoch,
-            "step": done.step,
-            "split": split,
-            **summarise(panel, self.config.selection.threshold, self.config.measure.pass_at),
-            "external_new": self._timetable.share(self.epoch) - self._timetable.share(before / 2),
-            "external_total": self._timetable.share(self.epoch),
-            "train_loss": done.loss_sum / done.loss_steps if done.loss_steps else None,
-            "tokens": spent.tokens + panel.rollouts.generated,
-            "seconds_generate": spent.seconds_generate + panel.rollouts.seconds_generate,
-            "seconds_verify": spent.seconds_verify + panel.rollouts.seconds_verify,
-            "seconds_train": spent.seconds_train,
-        }
+    def _standing(self) -> Checkpoint | None:
+        """Everything that the run needs to go on from here; for the first rank alone."""
+        learner = self.lab.learner
+        if not (self.group.leads or learner.sharded):
+            return None
+        weights, moments = learner.trained(), learner.optimizer_state()
+        return Checkpoint(self.progress, weights, moments, self._labels, self._queue) if self.group.leads else None
 
     def _checkpoint(self) -> None:
-        learner = self.lab.learner
-        name = epoch_name(self.epoch, self.progress.step_in_half)
-        if self.group.leads or learner.sharded:
-            weights, moments = learner.trained(), learner.optimizer_state()
-        if self.group.leads:
-            written = self.run.trajectory.text()
-            done = Checkpoint(self.progress, weights, moments, self._labels, self._queue, written)
-            save(self.run.checkpoints, name, done)
-        self.group.wait()  # a rank that went on, and ended, would take the first one along before it is written
+        standing = self._standing()
+        if standing is not None:
+            self.recorder.save(standing)
+
+    def settle(self) -> None:
+        """Wait until all that has been measured is graded and written: a rank that went on, and ended, would take the
+        first one along before it is.
+        """
+        self.recorder.settle()
+        self.group.wait()
 
     def _checked(self, advance: Advance) -> Advance:
         def on_batch(done: int, tokens: int) -> None:

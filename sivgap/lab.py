@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,40 +86,38 @@ class Lab:
         self,
         problems: Sequence[Problem],
         rollouts: Rollouts,
+        texts: list[str],
         scores: Scores,
-        given: Mapping[str, Response] = MappingProxyType({}),
-        arriving: Mapping[str, Response] = MappingProxyType({}),
-    ) -> Panel | None:
-        """A measurement of what was sampled and verified: choose and, for the record alone, grade.
-
-        External responses to some of the problems have been `given`, or are `arriving` right after this measurement.
-        The first rank grades, the others return None and go on: grading decides nothing that they need, and a
-        comparison that nearly takes too long may end on one rank and not on another.
+        external: External | None = None,
+    ) -> Panel:
+        """A measurement of what was sampled (`texts` is that, decoded) and verified: choose and, for the record alone,
+        grade. It touches no model, and may run beside one.
         """
-        external = self._external(problems, given, arriving)
-        if not self.group.leads:
-            return None
-        texts = self.writer.decode(rollouts.bodies)
-        grades = grade_samples(self.config.dataset.name, problems, texts, self.comparer)
+        name = self.config.dataset.name
+        grades = grade_samples(name, problems, texts, self.comparer)
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, self.config.selection.threshold)
+        if external is not None:
+            those = [problems[i] for i in external.prompt]
+            external = replace(external, grades=grade_samples(name, those, external.texts, self.comparer))
         return Panel(rollouts, texts, scores, grades, choice, external)
 
-    def _external(
+    def external(
         self, problems: Sequence[Problem], given: Mapping[str, Response], arriving: Mapping[str, Response]
     ) -> External | None:
+        """External responses to some of `problems`, not graded yet: those `given` so far, and those `arriving` right
+        after this measurement.
+        """
         responses = {**arriving, **given}
         places = [i for i, problem in enumerate(problems) if problem.id in responses]
         if not places:
             return None
         those = [problems[i] for i in places]
-        texts = [responses[problem.id].text for problem in those]
         tokens = [self.external_tokens(problem, responses[problem.id]) for problem in those]
         return External(
             np.array(places),
             np.array([problem.id not in given for problem in those]),
             tokens,
-            texts,
-            grade_samples(self.config.dataset.name, those, texts, self.comparer) if self.group.leads else [],
+            [responses[problem.id].text for problem in those],
             self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens),
         )
 

@@ -7,7 +7,7 @@ uses, so measuring never disturbs training and differences between epochs are di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +41,17 @@ class External:
     Attributes:
         prompt: Place of each response's prompt in the panel, (E,).
         arriving: Whether it is given only after this measurement, (E,).
-        tokens, texts, grades: One a response.
+        tokens, texts: One a response.
         nll: U(y|x), nats, (E,).
+        grades: One a response, once they are graded.
     """
 
     prompt: NDArray[np.int64]
     arriving: NDArray[np.bool_]
     tokens: list[tuple[int, ...]]
     texts: list[str]
-    grades: list[Grade]
     nll: NDArray[np.float64]
+    grades: list[Grade] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

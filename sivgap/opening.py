@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sivgap.cross.collect import collect
 from sivgap.cross.external import make_timetable
+from sivgap.errors import Stopped
 from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.improve import Improvement
 from sivgap.lab import open_lab
@@ -46,8 +47,13 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
         failed = True
         try:
             job = Improvement(lab, run, display, tracker, stop, timetable, external)
-            with stop.deferred():
-                yield job
+            with stop.deferred(), job.recorder:
+                try:
+                    yield job
+                except Stopped:
+                    job.settle()
+                    raise
+                job.settle()
             if group.leads:
                 # Here, since the first sample need not wait for matplotlib and lmfit.
                 from sivgap.report.summary import conclude

@@ -22,14 +22,14 @@ EVALUATE = """
 import json, re, sys
 from pathlib import Path
 from hydra import compose, initialize_config_dir
-import sivgap.evaluate as command
+import sivgap.evaluate as command, sivgap.scoring as scoring
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
 
 found = []
 for at_once, overrides in (argument.split(" ", 1) for argument in sys.argv[1:]):
-    command.RESPONSES_AT_ONCE = int(at_once)
+    scoring.RESPONSES_AT_ONCE = int(at_once)
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = validate(compose("evaluate", ["model=tiny", "engine.threads=1", *overrides.split()]), EvaluateConfig)
     command.evaluate(config)
@@ -67,7 +67,8 @@ def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):
             for problems in job.rounds():
                 job.update(job.label(problems))
             job.end_half_epoch()
-            gc.collect()
+            job.recorder._background.later(gc.collect)  # behind its turn the thread holds nothing of what came before
+            job.settle()
             held.append(sum(thing.nbytes for thing in gc.get_objects() if type(thing) is torch.Tensor))
     run.close()
     assert held[1] > 0

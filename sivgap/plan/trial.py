@@ -52,9 +52,9 @@ def _panel(lab: Lab, most: int) -> tuple[Panel, float]:
     while True:
         begun = time.perf_counter()
         problems = lab.dataset.train[:count]
-        panel = lab.panel(problems, *lab.sample_and_verify(problems, lab.config.n, lab.config.seed))
+        rollouts, scores = lab.sample_and_verify(problems, lab.config.n, lab.config.seed)
+        panel = lab.panel(problems, rollouts, lab.writer.decode(rollouts.bodies), scores)
         seconds = time.perf_counter() - begun
-        assert panel is not None  # alone, this process leads
         if count >= min(most, len(lab.dataset.train)) or seconds > PATIENCE:
             return panel, seconds
         count = min(most, count * LARGER)

@@ -1,0 +1,141 @@
+"""Grading and writing wait for nobody, nobody waits for them without need, and nothing of them is lost."""
+
+import threading
+from dataclasses import asdict
+
+import pytest
+from hydra import compose, initialize_config_dir
+from small_runs import SMALL, composed, lines
+from stop_at import StopAt
+
+import sivgap.lab
+import sivgap.recorder
+import sivgap.scoring
+from sivgap.background import Background
+from sivgap.config.app import validate
+from sivgap.config.evaluation import EvaluateConfig
+from sivgap.config.locate import conf_dir
+from sivgap.engines.hf import HFEngine
+from sivgap.errors import Stopped
+from sivgap.evaluate import evaluate
+from sivgap.opening import open_improvement
+from sivgap.progress import Display
+from sivgap.runs.checkpoint import Progress, load_newest
+from sivgap.runs.run import Run
+from sivgap.signals import StopRequest
+from sivgap.train import improve
+
+
+def test_work_is_done_in_order_and_all_of_it_by_the_end():
+    begun, done = threading.Event(), []
+
+    def work(number: int) -> None:
+        assert begun.wait(60)
+        done.append(number)
+
+    with Background() as background:
+        for number in range(5):
+            background.later(work, number)
+        assert done == []
+        begun.set()
+    assert done == [0, 1, 2, 3, 4]
+
+
+def test_behind_a_failure_nothing_is_done_and_the_failure_is_told():
+    done = []
+
+    def fail() -> None:
+        raise OSError(28, "no space")
+
+    def several(settled: bool) -> None:
+        with Background() as background:
+            background.later(done.append, 1)
+            background.later(fail)
+            background.later(done.append, 2)
+            if settled:
+                background.settle()
+
+    for settled in (False, True):
+        with pytest.raises(OSError, match="no space"):
+            several(settled)
+    assert done == [1, 1]
+
+
+def test_what_ended_the_block_is_told_rather_than_what_failed_beside_it():
+    background = Background()
+    with pytest.raises(KeyError, match="first"), background:
+        raise KeyError(background.later(int, "no number") and "first")
+
+
+@pytest.fixture
+def sampled_before_graded(monkeypatch) -> list[int]:
+    """How many times responses must have begun to be sampled before each grading goes on; to be filled in."""
+    wanted, count, turn = [], 0, threading.Condition()
+    grade, rollout = sivgap.lab.grade_samples, HFEngine.rollout
+
+    def patient(*asked: object) -> list:
+        least = wanted.pop(0)
+        with turn:
+            assert turn.wait_for(lambda: count >= least, timeout=60), f"graded before sampling number {least}"
+        return grade(*asked)
+
+    def counted(*asked: object, **named: object) -> object:
+        nonlocal count
+        with turn:
+            count += 1
+            turn.notify()
+        return rollout(*asked, **named)
+
+    for module in (sivgap.lab, sivgap.scoring):
+        monkeypatch.setattr(module, "grade_samples", patient)
+    monkeypatch.setattr(HFEngine, "rollout", counted)
+    return wanted
+
+
+def test_the_next_panel_and_the_next_labels_are_sampled_while_one_is_graded(sampled_before_graded, tmp_path):
+    """Train, test, labels, train, test: each panel is graded beside the sampling that follows."""
+    sampled_before_graded += [2, 3, 5, 5]
+    run = Run(composed(*SMALL, "epochs=0.5", f"runs_dir={tmp_path}"))
+    with open_improvement(run, Display(quiet=True), StopRequest()) as job:
+        improve(job)
+    run.close()
+    measured = [(line["epoch"], line["split"]) for line in lines(run.path)]
+    assert measured == [(0.0, "train"), (0.0, "test"), (0.5, "train"), (0.5, "test")]
+    assert sampled_before_graded == []
+
+
+def test_the_next_portion_of_an_evaluation_is_sampled_while_one_is_graded(sampled_before_graded, monkeypatch, tmp_path):
+    monkeypatch.setattr(sivgap.scoring, "RESPONSES_AT_ONCE", 16)
+    sampled_before_graded += [2, 3, 3]
+    small = ("model=tiny", "engine.threads=1", "n=4", "panel.prompts=12", f"store={tmp_path}", f"runs_dir={tmp_path}")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = validate(compose("evaluate", list(small)), EvaluateConfig)
+    evaluate(config)
+    assert sampled_before_graded == []
+
+
+def test_a_run_that_is_stopped_while_it_samples_labels_has_measured(tmp_path):
+    """The checkpoint that knows of the measurement is there before the process leaves."""
+    settings = composed(*SMALL, f"runs_dir={tmp_path}")
+    run, panels = Run(settings), 2
+    with pytest.raises(Stopped), open_improvement(run, Display(quiet=True), StopAt(panels + 1)) as job:
+        improve(job)
+    run.close()
+    found, damaged = load_newest(run.checkpoints)
+    assert damaged == []
+    assert asdict(found.progress) == asdict(Progress(half=0, measured=True))
+    assert [line["split"] for line in lines(run.path)] == ["train", "test"]
+    assert found.trajectory == (run.path / "trajectory.jsonl").read_text()
+
+
+def test_what_cannot_be_written_ends_the_run(monkeypatch, tmp_path):
+    def full(*asked: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sivgap.recorder, "write_samples", full)
+    run = Run(composed(*SMALL, f"runs_dir={tmp_path}"))
+    with pytest.raises(OSError, match="No space"), open_improvement(run, Display(quiet=True), StopRequest()) as job:
+        improve(job)
+    run.close()
+    assert load_newest(run.checkpoints) == (None, [])
+    assert lines(run.path) == []
