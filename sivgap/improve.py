@@ -102,7 +102,7 @@ class Improvement:
             for _, lines in groupby(self.run.trajectory.read(), key=lambda line: line["epoch"]):
                 self.tracker.log(list(lines))
         if not self.progress.measured:
-            self._measure()
+            self._measure(self._standing())
 
     def rounds(self) -> Iterator[list[Problem]]:
         """The prompts of the half epoch under way, in portions that share one labelling (``refresh``)."""
@@ -131,7 +131,6 @@ class Improvement:
     def update(self, examples: list[Example]) -> None:
         """Fine-tune on `examples`, in random order, mixed with replayed verification examples (`update.replay`)."""
         self._queue = self._queue or self._mixed(examples)
-        self.settle()  # before the weights change: they are in what is being written
         size = self.config.update.batch_size
         if self.config.refresh == "step":
             size = max(1, len(self._queue))  # a round is a step
@@ -153,7 +152,7 @@ class Improvement:
                 )
                 advance(1, 0)
                 if self.group.any(bool(self._stop)):
-                    self._checkpoint()
+                    self._save(self._standing())
                     self.settle()
                     raise self._stop.stopped(f"at epoch {self.epoch:g}")
         if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
@@ -161,11 +160,13 @@ class Improvement:
 
     def end_half_epoch(self) -> None:
         """Count the half epoch, and measure if it is time."""
+        self.settle()  # one measurement at a time is held in memory
         done = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
         self.progress = replace(done, measured=not self.schedule.measures(done.half))
-        self._checkpoint()  # before a measurement that may take long, so that a stop in it loses no training
+        standing = self._standing()
+        self._save(standing)  # before a measurement that may take long, so that a stop in it loses no training
         if not self.progress.measured:
-            self._measure()
+            self._measure(standing)
 
     def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
         """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
@@ -229,7 +230,7 @@ class Improvement:
         order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
         return [together[i] for i in order]
 
-    def _measure(self) -> None:
+    def _measure(self, standing: Checkpoint | None) -> None:
         """Sample and verify both panels, and leave the rest to the recorder; never touches what training uses."""
         self.lab.hand_over()
         panels: dict[str, Graded] = {}
@@ -246,9 +247,8 @@ class Improvement:
                 panels[split] = self.recorder.grade(problems, rollouts, scores, external)
         spent = self.progress
         self.progress = Progress(half=spent.half, measured=True, step=spent.step)
-        standing = self._standing()
         if standing is not None:
-            self.recorder.record(panels, spent, standing)
+            self.recorder.record(panels, spent, replace(standing, progress=self.progress))
         if self.config.stopping.rule != "none":
             self.settle()
             self._advise()
@@ -285,8 +285,7 @@ class Improvement:
         weights, moments = learner.trained(), learner.optimizer_state()
         return Checkpoint(self.progress, weights, moments, self._labels, self._queue) if self.group.leads else None
 
-    def _checkpoint(self) -> None:
-        standing = self._standing()
+    def _save(self, standing: Checkpoint | None) -> None:
         if standing is not None:
             self.recorder.save(standing)
 

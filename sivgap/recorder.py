@@ -1,8 +1,8 @@
 """What a run leaves behind, graded and written by a thread of its own: measurements, and checkpoints.
 
 No step of Algorithm 1 needs a grade or a file: it goes by scores. So while one panel is graded the next one is sampled,
-and while a measurement is written the responses of the half epoch that follows are. `Recorder.settle` waits, before the
-weights change (a checkpoint holds them) and before anything is decided by the trajectory.
+and while a measurement is written the half epoch that follows is under way. `Recorder.settle` waits: before the next
+measurement, and before anything is decided by the trajectory.
 
 The order is samples, trajectory, W&B, checkpoint. A run that is killed goes on from the last checkpoint, and forgets
 what was written after it.

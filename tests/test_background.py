@@ -1,6 +1,8 @@
 """Grading and writing wait for nobody, nobody waits for them without need, and nothing of them is lost."""
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
@@ -18,12 +20,14 @@ from sivgap.config.locate import conf_dir
 from sivgap.engines.hf import HFEngine
 from sivgap.errors import Stopped
 from sivgap.evaluate import evaluate
+from sivgap.grading.grade import grade_samples
 from sivgap.opening import open_improvement
 from sivgap.progress import Display
 from sivgap.runs.checkpoint import Progress, load_newest
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
 from sivgap.train import improve
+from sivgap.update.sft import Sft
 
 
 def test_work_is_done_in_order_and_all_of_it_by_the_end():
@@ -68,50 +72,52 @@ def test_what_ended_the_block_is_told_rather_than_what_failed_beside_it():
 
 
 @pytest.fixture
-def sampled_before_graded(monkeypatch) -> list[int]:
-    """How many times responses must have begun to be sampled before each grading goes on; to be filled in."""
-    wanted, count, turn = [], 0, threading.Condition()
-    grade, rollout = sivgap.lab.grade_samples, HFEngine.rollout
+def awaited(monkeypatch) -> list[tuple[str, int]]:
+    """What must have begun how often before each grading goes on, "sampling" or a "step"; to be filled in."""
+    wanted, begun, turn = [], Counter(), threading.Condition()
+
+    def counted(what: str, done: Callable) -> Callable:
+        def begin(*asked: object, **named: object) -> object:
+            with turn:
+                begun[what] += 1
+                turn.notify()
+            return done(*asked, **named)
+
+        return begin
 
     def patient(*asked: object) -> list:
-        least = wanted.pop(0)
+        what, least = wanted.pop(0)
         with turn:
-            assert turn.wait_for(lambda: count >= least, timeout=60), f"graded before sampling number {least}"
-        return grade(*asked)
-
-    def counted(*asked: object, **named: object) -> object:
-        nonlocal count
-        with turn:
-            count += 1
-            turn.notify()
-        return rollout(*asked, **named)
+            assert turn.wait_for(lambda: begun[what] >= least, timeout=60), f"graded before {what} number {least}"
+        return grade_samples(*asked)
 
     for module in (sivgap.lab, sivgap.scoring):
         monkeypatch.setattr(module, "grade_samples", patient)
-    monkeypatch.setattr(HFEngine, "rollout", counted)
+    monkeypatch.setattr(HFEngine, "rollout", counted("sampling", HFEngine.rollout))
+    monkeypatch.setattr(Sft, "step", counted("step", Sft.step))
     return wanted
 
 
-def test_the_next_panel_and_the_next_labels_are_sampled_while_one_is_graded(sampled_before_graded, tmp_path):
-    """Train, test, labels, train, test: each panel is graded beside the sampling that follows."""
-    sampled_before_graded += [2, 3, 5, 5]
-    run = Run(composed(*SMALL, "epochs=0.5", f"runs_dir={tmp_path}"))
+def test_one_panel_is_graded_while_the_next_is_sampled_and_that_one_while_the_model_trains(awaited, tmp_path):
+    """Train, test, labels, steps, train, test."""
+    awaited += [("sampling", 2), ("step", 2), ("sampling", 5), ("sampling", 5)]
+    run = Run(composed(*SMALL, "epochs=0.5", "update.batch_size=4", f"runs_dir={tmp_path}"))
     with open_improvement(run, Display(quiet=True), StopRequest()) as job:
         improve(job)
     run.close()
     measured = [(line["epoch"], line["split"]) for line in lines(run.path)]
     assert measured == [(0.0, "train"), (0.0, "test"), (0.5, "train"), (0.5, "test")]
-    assert sampled_before_graded == []
+    assert awaited == []
 
 
-def test_the_next_portion_of_an_evaluation_is_sampled_while_one_is_graded(sampled_before_graded, monkeypatch, tmp_path):
+def test_the_next_portion_of_an_evaluation_is_sampled_while_one_is_graded(awaited, monkeypatch, tmp_path):
     monkeypatch.setattr(sivgap.scoring, "RESPONSES_AT_ONCE", 16)
-    sampled_before_graded += [2, 3, 3]
+    awaited += [("sampling", 2), ("sampling", 3), ("sampling", 3)]
     small = ("model=tiny", "engine.threads=1", "n=4", "panel.prompts=12", f"store={tmp_path}", f"runs_dir={tmp_path}")
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = validate(compose("evaluate", list(small)), EvaluateConfig)
     evaluate(config)
-    assert sampled_before_graded == []
+    assert awaited == []
 
 
 def test_a_run_that_is_stopped_while_it_samples_labels_has_measured(tmp_path):

@@ -139,7 +139,8 @@ def gone_on_with(config: TrainConfig) -> str:
             got["tensors"] = hashlib.sha256(repr(tensors).encode()).hexdigest()
 
         state = SimpleNamespace(
-            run=run, group=ALONE, progress=Progress(), epoch=0.0, _measure=lambda: None, _labels=[], _queue=[],
+            run=run, group=ALONE, progress=Progress(), epoch=0.0, _measure=lambda standing: None, _labels=[], _queue=[],
+            _standing=lambda: None, recorder=SimpleNamespace(begin_at=lambda half: None),
             display=SimpleNamespace(say=lambda sentence: None), tracker=SimpleNamespace(log=lambda lines: None),
             lab=SimpleNamespace(learner=SimpleNamespace(restore=restore)),
         )  # fmt: skip

@@ -214,14 +214,14 @@ class Sft:
         self._raw.save_pretrained(str(folder), save_embedding_layers=False)
 
     def trained(self) -> dict[str, Tensor]:
-        """The trained tensors by name: adapters, or all weights. Sharded, all ranks ask and the first one gets them."""
+        """Copies of the trained tensors, adapters or all weights. Sharded, all ranks ask, the first one gets them."""
         return self._gathered((n, p) for n, p in self._raw.named_parameters() if p.requires_grad)
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """AdamW's moments and step counts as named tensors, as `trained`."""
         names = {p: n for n, p in self._raw.named_parameters()}
         return self._gathered(
-            (f"{key}/{names[parameter]}", torch.as_tensor(value).clone())
+            (f"{key}/{names[parameter]}", torch.as_tensor(value))
             for parameter, state in self._optimizer.optimizer.state.items()
             for key, value in state.items()
         )
@@ -231,7 +231,7 @@ class Sft:
         for name, tensor in tensors:
             full = whole(tensor.detach())
             if self._group.leads or not self.sharded:
-                found[name] = full.cpu().contiguous()
+                found[name] = full.to("cpu", copy=True).contiguous()
         return found
 
     @torch.no_grad()
