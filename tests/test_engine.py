@@ -12,7 +12,9 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.engines.text_blocks import TextBlocks
+from sivgap.models import decoder, product
 from sivgap.models.decoder import Kept, decoder_of
+from sivgap.models.product import rounded, worth_copying
 from sivgap.tiny import WEIGHTS
 
 QUESTION = (7, 8, 9)
@@ -225,9 +227,12 @@ def test_samples_that_agree_so_far_are_computed_once(passes):
     assert sum(passes) == len(beginnings) < rollouts.length.sum() / 2
 
 
-def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_handed_over(model):
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_handed_over(model, copied, monkeypatch):
+    monkeypatch.setattr(decoder, "worth_copying", lambda products: copied and worth_copying(products))
+    monkeypatch.setitem(product._WORTH, torch.float32, 0)  # however small the product
     plain, served = copy.deepcopy(model), copy.deepcopy(model)
-    hf, lean = engine(served, 64), decoder_of(served)
+    hf = engine(served, 64)
     torch.manual_seed(0)
     weights = {name: weight + 0.05 * torch.randn_like(weight) for name, weight in plain.named_parameters()}
     ids = torch.randint(4, min(model.config.vocab_size, 27), (3, 11))
@@ -236,11 +241,17 @@ def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_hand
     for _ in range(2):
         with torch.inference_mode():
             expected = plain(input_ids=ids, attention_mask=mask, position_ids=position).logits
-            found, last = (lean(ids, position, Kept(mask).attention, last) for last in (False, True))
+            found, last = (hf._decoder(ids, position, Kept(mask).attention, last) for last in (False, True))
         assert torch.allclose(found[mask], expected[mask], rtol=1e-4, atol=1e-4)
         assert torch.allclose(last[:, 0], found[:, -1], atol=1e-5)
         plain.load_state_dict(weights, strict=False)
         hf.load(weights)
+
+
+def test_rows_come_in_steps_of_a_sixteenth_at_most():
+    steps = [rounded(rows) for rows in range(1, 5000)]
+    assert all(0 <= step - rows <= min(63, rows // 16) for rows, step in enumerate(steps, 1))
+    assert len({step for step in steps if 512 <= step < 1024}) == 16
 
 
 def test_a_model_of_another_kind_keeps_its_own_pass(tmp_path):

@@ -25,7 +25,7 @@ from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
-from sivgap.models.decoder import Kept, decoder_of
+from sivgap.models.decoder import Decoder, Kept, decoder_of
 from sivgap.models.head import OutputHead, output_head, token_nll
 from sivgap.models.packing import packed
 
@@ -57,10 +57,17 @@ class HFEngine:
         stop: StopText | None = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._decoder = decoder_of(model)
+        self._lean, self._stale = decoder_of(model), False
         use_prefix_attention(model)
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
+
+    @property
+    def _decoder(self) -> Decoder | None:
+        if self._lean is not None and self._stale:
+            self._lean.take_weights()
+        self._stale = False
+        return self._lean
 
     @cached_property
     def _head(self) -> OutputHead:
@@ -71,6 +78,7 @@ class HFEngine:
         own = dict(self.model.named_parameters())
         for name, weight in weights.items():
             own[name].copy_(weight)
+        self._stale = True
 
     def rest(self) -> None:
         """Nothing to give back: between batches the weights are all there is."""

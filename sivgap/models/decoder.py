@@ -11,6 +11,7 @@ logits that both ways make of the same tokens: what scales or caps something els
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from sivgap.models.product import Product, rounded, worth_copying
+
 Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Of a layer, by its number: of new queries (rows, new, H, D), keys and values (rows, new, H_kv, D), with scores scaled
 by D^-1/2, an output of the queries' shape."""
+Shape = tuple[int, int]
+"""Rows, and new tokens of each."""
 
 _AGREES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference between the logits of both ways, beside the largest logit."""
@@ -53,17 +58,6 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Linear:
-    """Weight (outputs, inputs) and bias of the linear modules of one input, side by side."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
-
-
-@dataclass(frozen=True)
 class Norm:
     """x / rms(x), times a weight."""
 
@@ -79,24 +73,29 @@ class Layer:
     """What a layer multiplies with, in the order of use; `heads` are the numbers of those of queries and of keys."""
 
     before_attention: Norm
-    qkv: Linear
+    qkv: Product
     heads: tuple[int, int]
     query_norm: Norm | None
     key_norm: Norm | None
-    out: Linear
+    out: Product
     before_block: Norm
-    gate_up: Linear
+    gate_up: Product
     activation: Callable[[Tensor], Tensor]
-    down: Linear
+    down: Product
 
-    def attention(self, number: int, x: Tensor, turn: tuple[Tensor, Tensor], attend: Attention) -> Tensor:
+    @property
+    def products(self) -> list[Product]:
+        return [self.qkv, self.out, self.gate_up, self.down]
+
+    def attention(self, number: int, x: Tensor, turn: tuple[Tensor, Tensor], shape: Shape, attend: Attention) -> Tensor:
         queries, keys = self.heads
-        qkv = self.qkv(x).view(*x.shape[:2], queries + 2 * keys, -1)
-        query_key, value = qkv[:, :, : queries + keys], qkv[:, :, queries + keys :]
+        qkv = self.qkv(x).view(len(x), queries + 2 * keys, -1)
+        query_key, value = qkv[:, : queries + keys], qkv[:, queries + keys :]
         if self.query_norm is not None and self.key_norm is not None:
-            query_key = torch.cat([self.query_norm(qkv[:, :, :queries]), self.key_norm(query_key[:, :, queries:])], 2)
-        query_key = _turned(query_key, *turn)
-        return self.out(attend(number, query_key[:, :, :queries], query_key[:, :, queries:], value).flatten(2))
+            query_key = torch.cat([self.query_norm(qkv[:, :queries]), self.key_norm(query_key[:, queries:])], 1)
+        query_key, value = _shaped(_turned(query_key, *turn), shape), _shaped(value, shape)
+        out = attend(number, query_key[:, :, :queries], query_key[:, :, queries:], value)
+        return self.out(_filled(out.flatten(2).flatten(0, 1), len(x)))
 
     def block(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, -1)
@@ -115,20 +114,45 @@ class Decoder:
         self._embed, self._rotary, self._norm = core.embed_tokens, core.rotary_emb, _norm(core.norm)
         heads = model.config.num_attention_heads, model.config.num_key_value_heads
         self._layers = [_layer(layer, heads) for layer in core.layers]
-        self._head = model.get_output_embeddings()
+        self._head = _joined([model.get_output_embeddings()])
+        self._products = [product for layer in self._layers for product in layer.products] + [self._head]
+        self._copies = worth_copying(self._products)
+        self.take_weights()
+
+    def take_weights(self) -> None:
+        """To be called when the model's weights have changed."""
+        for product in self._products if self._copies else ():
+            product.copy_weight()
 
     def __call__(self, tokens: Tensor, position: Tensor, attend: Attention, last: bool = False) -> Tensor:
         """Logits (rows, new, V) of `tokens` (rows, new) at the positions `position`, (rows, new); with `last` only of
         what follows the last one, (rows, 1, V)."""
-        x = self._embed(tokens)
-        cos, sin = self._rotary(x, position)
-        low, high = sin.chunk(2, -1)
-        turn = cos[:, :, None], torch.cat([-low, high], -1)[:, :, None]
+        shape = tokens.shape[0], tokens.shape[1]
+        length = self._length(tokens.numel())
+        x = self._embed(_filled(tokens.flatten(), length))  # (length, hidden): one row a token, unread ones at the end
+        cos, sin = self._rotary(x[None], _filled(position.flatten(), length)[None])
+        low, high = sin[0].chunk(2, -1)
+        turn = cos[0][:, None], torch.cat([-low, high], -1)[:, None]
         for number, layer in enumerate(self._layers):
-            x = x + layer.attention(number, layer.before_attention(x), turn, attend)
+            x = x + layer.attention(number, layer.before_attention(x), turn, shape, attend)
             x = x + layer.block(layer.before_block(x))
-        logits: Tensor = self._head(self._norm(x[:, -1:] if last else x))
-        return logits
+        if last:
+            x, shape = _shaped(x, shape)[:, -1], (shape[0], 1)
+            x = _filled(x, self._length(len(x)))
+        return _shaped(self._head(self._norm(x)), shape)
+
+    def _length(self, rows: int) -> int:
+        return rounded(rows) if self._copies else rows
+
+
+def _filled(x: Tensor, length: int) -> Tensor:
+    """`x` with zeros behind, up to `length` rows."""
+    return x if len(x) == length else torch.cat([x, x.new_zeros(length - len(x), *x.shape[1:])])
+
+
+def _shaped(x: Tensor, shape: Shape) -> Tensor:
+    """(length, ...) -> (rows, new, ...), without what fills it up."""
+    return x[: math.prod(shape)].view(*shape, *x.shape[1:])
 
 
 def _turned(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
@@ -160,13 +184,13 @@ def _norm(module: Any) -> Norm:
     return Norm(module.weight, module.variance_epsilon)
 
 
-def _joined(modules: Sequence[nn.Module]) -> Linear:
+def _joined(modules: Sequence[nn.Module]) -> Product:
     """One module in place of several, whose parameters become parts of its own."""
     linear = [module for module in modules if type(module) is nn.Linear]
     biases = [module.bias for module in linear if module.bias is not None]
     if len(linear) < len(modules) or len(biases) not in (0, len(modules)):
         raise TypeError("modules that do not lie side by side")
-    return Linear(_side_by_side([m.weight for m in linear]), _side_by_side(biases) if biases else None)
+    return Product(_side_by_side([m.weight for m in linear]), _side_by_side(biases) if biases else None)
 
 
 @torch.no_grad()
