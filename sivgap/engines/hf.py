@@ -31,7 +31,7 @@ from sivgap.models.packing import packed
 
 _MOST_AT_ONCE = 2**14
 """Tokens that are read at once when given responses are scored."""
-_TURN = 4
+TURN = 4
 """Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
 leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are
 idle in it."""
@@ -111,7 +111,7 @@ class HFEngine:
             now, waiting = np.split(waiting, [free // samples])
             decoding = self._admit(decoding, prompts, now, keys, sampling, _places(follow_up))
             idle = 0.0
-            while len(decoding) and not (len(waiting) and idle >= _TURN and decoding.ended >= samples):
+            while len(decoding) and not (len(waiting) and idle >= TURN and decoding.ended >= samples):
                 decoding.step()
                 idle += decoding.ended / room
             ended = decoding.release()

@@ -22,6 +22,7 @@ class Shape:
 
     Attributes:
         parameters: N.
+        head: Width of an attention head.
         assumed: Whether the dimensions follow from N by the rule of `of_parameters`.
     """
 
@@ -32,6 +33,7 @@ class Shape:
     inner: int
     vocabulary: int
     parameters: float
+    head: int = 128
     assumed: bool = False
 
     def linear(self) -> dict[str, tuple[int, int]]:
@@ -67,7 +69,7 @@ def shape_of(model: ModelConfig) -> Shape:
         width = getattr(found, "head_dim", None) or found.hidden_size // heads
         grouped = getattr(found, "num_key_value_heads", None) or heads
         shape = Shape(found.num_hidden_layers, found.hidden_size, heads * width, grouped * width,
-                      found.intermediate_size, found.vocab_size, 0)  # fmt: skip
+                      found.intermediate_size, found.vocab_size, 0, width)  # fmt: skip
     except (OSError, ValueError, AttributeError, KeyError):
         return of_parameters(model.parameters)
     in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from dataclasses import replace
 
 from sivgap.config.schema import TrainConfig
+from sivgap.engines.hf import TURN
 from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.models.shape import Shape, is_here, shape_of
+from sivgap.parallel.group import Group
 from sivgap.plan.command import Plan
-from sivgap.plan.hardware import NAMED, OF_FLOPS, Hardware, roofline, this_machine
+from sivgap.plan.hardware import NAMED, OF_FLOPS, Hardware, this_machine
 from sivgap.plan.memory import Memory, memory
+from sivgap.plan.passes import a_batch
 from sivgap.plan.problems import planned_problems
-from sivgap.plan.rates import Rates, batch_rows, from_runs
+from sivgap.plan.rates import Rates, batch_rows, engines, from_runs, panel_rows
+from sivgap.plan.roofline import Sampler, roofline
 from sivgap.plan.texts import CHARACTERS, Texts, about_responses, assumed, texts
-from sivgap.plan.trial import on_the_spot
+from sivgap.plan.trial import by_itself, on_the_spot
 from sivgap.plan.work import Lengths, phases
 from sivgap.tasks.load import Dataset
 from sivgap.threads import settle_threads
@@ -33,14 +39,15 @@ def estimate(config: TrainConfig, started: float) -> Plan:
         RunError: If the problems are neither here nor known.
     """
     keep_freed_memory()
-    settle_threads(config, {})
+    settle_threads(config, {}, Group(here=config.launch.processes))
     dataset, stand_ins = planned_problems(config.dataset)
     loading = time.perf_counter() - started
     shape, found = shape_of(config.model), texts(config, dataset)
     named = NAMED.get(str(config.plan))
     device = named or this_machine()
     needs = _memory(config, dataset, shape, found, named)
-    rates, lengths = _rates(config, dataset, shape, found, device, needs.peak, loading)
+    alone = _memory(by_itself(config), dataset, shape, found, named)
+    rates, lengths = _rates(config, dataset, shape, found, device, alone.peak, loading)
     about = about_responses(config, found, lengths)
     work = phases(config, dataset, shape, lengths, about)
     notes = [f"device: {device.name}; times: {rates.source}; lengths of responses: {lengths.source}"]
@@ -50,6 +57,8 @@ def estimate(config: TrainConfig, started: float) -> Plan:
         notes.append(f"its tokenizer is not here: prompts are counted at {CHARACTERS} characters a token")
     if stand_ins:
         notes.append(f"dataset {config.dataset.name} is not here: its published number of problems is assumed")
+    if config.engine.name == "vllm" and (named or _gpu()):
+        notes += _share(config, needs, device)
     timed = [(phase, rates.seconds(phase)) for phase in work]
     return Plan(timed, rates.rest, {**needs.__dict__, "peak": needs.peak}, device.memory, notes)
 
@@ -71,7 +80,7 @@ def _rates(
     if here and (needed < ROOM * _free()):
         rates, lengths = on_the_spot(config, dataset, found, loading)
         if config.plan is True:
-            return rates, lengths
+            return _with_messages(rates, config, dataset, shape, found, lengths, device), lengths
     else:
         lengths = assumed(config, found)
     return _by_figures(config, dataset, shape, found, lengths, device), lengths
@@ -80,14 +89,50 @@ def _rates(
 def _by_figures(
     config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, lengths: Lengths, device: Hardware
 ) -> Rates:
+    gpu = config.plan is not True or _gpu()
+    whole = Sampler(device, shape, _width(config, gpu))
+    graphs = config.engine.name == "vllm" and gpu
+    wrote, verified = _sampling(
+        config, dataset, found, lengths, replace(whole, a_layer=0.0) if graphs else whole, whole
+    )
     about = about_responses(config, found, lengths)
-    rows, width = batch_rows(config, dataset), _width(config, config.plan is not True)
-    wrote, verified = roofline(device, shape, lengths, about, width, rows, config.n)
     training = next(p for p in phases(config, dataset, shape, lengths, about) if p.name == "training")
-    trained = training.flops / max(training.read, 1) / (OF_FLOPS * device.flops)
-    sharing = config.launch.processes
+    trained = training.flops / max(training.read, 1) / (OF_FLOPS * device.flops) / config.launch.processes
     source = f"by figures of the hardware, {OF_FLOPS:.0%} of its FLOPs reached"
-    return Rates(wrote / sharing, verified / sharing, trained / sharing, None, source)
+    return Rates(wrote, verified, trained, None, source + _sharing(config))
+
+
+def _with_messages(
+    rates: Rates, config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, lengths: Lengths, device: Hardware
+) -> Rates:
+    """Rates of whole engines, and on top what ranks that share one tell each other."""
+    at_once = replace(device, flops=math.inf, bandwidth=math.inf)
+    nothing_else = Sampler(at_once, shape, _width(config, _gpu()), a_layer=0.0)
+    wrote, verified = _sampling(config, dataset, found, lengths, nothing_else, nothing_else)
+    generate, verify = rates.generate + wrote, rates.verify + verified
+    return replace(rates, generate=generate, verify=verify, source=rates.source + _sharing(config))
+
+
+def _sampling(
+    config: TrainConfig, dataset: Dataset, found: Texts, lengths: Lengths, solver: Sampler, judge: Sampler
+) -> tuple[float, float]:
+    """Seconds a response token and a verdict, of all engines together: teams of `solver`'s device, and where another
+    model judges `judge` on each device."""
+    about, team = about_responses(config, found, lengths), config.engine.tensor_parallel
+    rows, turn = batch_rows(config, dataset), TURN if config.engine.name == "hf" else None
+    passes = a_batch(lengths.each, panel_rows(config, dataset), config.n, rows, turn)
+    solver = replace(solver, team=team)
+    other = config.verifier.model.path is not None
+    in_pass = about.read <= max(found.questions.values(), default=0)
+    judging = judge if other else solver
+    wrote, verified = roofline(solver, judging, lengths, about, rows, config.n, passes, in_pass)
+    return wrote / engines(config), verified / (config.launch.processes if other else engines(config))
+
+
+def _sharing(config: TrainConfig) -> str:
+    """How ranks that share an engine are planned."""
+    team = config.engine.tensor_parallel
+    return f"; ranks that share an engine: 1/{team} of its work each, and messages" if team > 1 else ""
 
 
 def _memory(config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, named: Hardware | None) -> Memory:
@@ -101,11 +146,27 @@ def _memory(config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, n
 
 def _width(config: TrainConfig, gpu: bool) -> int:
     """Bytes of a weight."""
+    if config.model.dtype == "auto":
+        return 2 if gpu or _gpu() else 4
+    return 4 if config.model.dtype == "float32" else 2
+
+
+def _share(config: TrainConfig, needs: Memory, device: Hardware) -> list[str]:
+    """What vLLM would lack of the share of `device` that it is given."""
+    given, wanted = config.engine.memory * device.memory, needs.sampling
+    if wanted <= given:
+        return []
+    lacks = "it would not start" if needs.engine >= given else "it would sample fewer at once"
+    return [
+        f"vLLM is given engine.memory={config.engine.memory:g} of a device, {given / 2**30:.1f} GiB, and wants "
+        f"{wanted / 2**30:.1f}: {lacks}; raise engine.memory or engine.tensor_parallel"
+    ]
+
+
+def _gpu() -> bool:
     import torch
 
-    if config.model.dtype == "auto":
-        return 2 if gpu or torch.cuda.is_available() else 4
-    return 4 if config.model.dtype == "float32" else 2
+    return torch.cuda.is_available()
 
 
 def _free() -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sivgap.config.schema import TrainConfig
 from sivgap.models.head import MOST_LOGITS
 from sivgap.models.shape import Shape
+from sivgap.plan.team import part
 
 _TRAINED = 4
 """Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""
@@ -17,12 +18,12 @@ class Memory:
     """Bytes. The cache lives while sampling, activations while training, never both.
 
     Attributes:
-        engine: Weights that sample, with another judge's.
+        engine: Weights that sample, with another judge's; of an engine that ranks share, this one's part.
         learner: Weights in training, without what is trained where that is apart; a rank's part if sharded.
         trained: Trained parameters with gradients and moments, likewise.
         merged: Weights on their way from the learner to the engine, of sharded ones a tensor at a time; with
             ``refresh=never`` also those of the start.
-        cache: Keys and values of the responses sampled at once, and the logits of one step of them.
+        cache: Keys and values of the responses sampled at once, likewise, and the logits of one step of them.
         reading: One layer's activations over the prompts, or the judge's questions, that are read at once.
         activations: Of a micro-batch of the longest texts.
     """
@@ -34,6 +35,11 @@ class Memory:
     cache: float
     reading: float
     activations: float
+
+    @property
+    def sampling(self) -> float:
+        """Of the engine alone."""
+        return self.engine + self.cache + self.reading
 
     @property
     def peak(self) -> float:
@@ -51,20 +57,21 @@ def memory(
         question: Tokens that a verifier's question adds to a response's cache.
         in_pass: Whether a verdict continues from the response; otherwise each is a prompt of its own.
     """
+    own = part(shape, config.engine.tensor_parallel)
+    judge = 0.0 if config.verifier.model.path is None else shape.parameters  # another one counts as large as the solver
     update, targets = config.update, shape.targets(config.model.lora_targets)
     full = update.parameters == "full"
     merged = 0 if full else shape.layers * sum(i * o for i, o in targets) * width
-    models = 1 if config.verifier.model.path is None else 2  # another judge counts as large as the solver
     asked = longest_prompt + config.sampling.max_new_tokens + question
     shares = config.launch.processes if config.launch.shard else 1
     read_at_once = rows / config.n * longest_prompt if in_pass else rows * asked
     return Memory(
-        engine=models * shape.parameters * width,
+        engine=(own.parameters + judge) * width,
         learner=0 if full else shape.parameters * width / shares,
         trained=4 * _TRAINED * (shape.parameters if full else adapters(config, shape)) / shares,
         merged=merged * ((config.launch.shard is False) + (config.refresh == "never")),
-        cache=_cache(config, shape, width, rows, longest_prompt + question),
-        reading=read_at_once * (3 * shape.inner + 2 * shape.hidden) * width,
+        cache=_cache(config, own, width, rows, longest_prompt + question),
+        reading=read_at_once * (3 * (shape if judge else own).inner + 2 * shape.hidden) * width,
         activations=_activations(config, shape, width, longest_prompt),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,19 @@ class Rates:
         return self.verify * phase.items if phase.name.endswith("verifying") else self.generate * phase.written
 
 
+def engines(config: TrainConfig) -> int:
+    """Engines that sample, to which prompts are dealt out."""
+    return config.launch.processes // config.engine.tensor_parallel
+
+
+def panel_rows(config: TrainConfig, dataset: Dataset) -> int:
+    """Responses that an engine has of the largest panel."""
+    return math.ceil(max(size for _, size in panels(config, dataset)) / engines(config)) * config.n
+
+
 def batch_rows(config: TrainConfig, dataset: Dataset) -> int:
-    """Responses of the largest batch that the run really has."""
-    most = max(size for _, size in panels(config, dataset))
-    return min(most, max(1, config.engine.batch_size // config.n)) * config.n
+    """Responses of the largest batch that an engine really has."""
+    return min(panel_rows(config, dataset), max(1, config.engine.batch_size // config.n) * config.n)
 
 
 def from_runs(config: TrainConfig, dataset: Dataset, texts: Texts, hardware: Mapping[str, Any]) -> (
@@ -82,7 +92,7 @@ def agreeing(config: TrainConfig) -> dict[str, object]:
         "verifier": config.verifier.model_dump(),
         "sampling": config.sampling.model_dump(include={"max_new_tokens", "solver_temperature", "top_p"}),
         "selection": config.selection.model_dump(),
-        "engine": config.engine.model_dump(include={"name", "threads"}),
+        "engine": config.engine.model_dump(include={"name", "threads", "handover", "tensor_parallel"}),
         "update": update,
         "processes": config.launch.processes,
         "n": config.n,

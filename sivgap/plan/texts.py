@@ -24,6 +24,8 @@ SHORT = 4
 """Tokens of a verdict without a justification, likewise."""
 _ENOUGH = 512
 """Prompts whose mean stands for all."""
+_MANY = 2**13
+"""Responses, likewise."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,12 @@ def texts(config: TrainConfig, dataset: Dataset) -> Texts:
 
 
 def assumed(config: TrainConfig, found: Texts) -> Lengths:
-    """Lengths of what is written, where nothing has been written yet."""
-    response = max(1.0, WRITTEN * config.sampling.max_new_tokens)
+    """Lengths of what is written, where nothing has been written yet: all up to the longest are alike likely."""
+    longest = config.sampling.max_new_tokens
+    each = np.random.default_rng(0).integers(1, longest, _MANY, endpoint=True)
     examples = float(config.n) if config.selection.keep == "all" else 1.0
-    return Lengths(found.prompt, response, 0, 0, examples, "assumed: half of sampling.max_new_tokens")
+    source = "assumed: half of sampling.max_new_tokens"
+    return Lengths(found.prompt, max(1.0, WRITTEN * longest), 0, 0, examples, source, tuple(map(int, each)))
 
 
 def about_responses(config: TrainConfig, found: Texts, lengths: Lengths) -> Asked:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
+
 from sivgap.config.schema import TrainConfig
 from sivgap.lab import Lab, open_lab
 from sivgap.measure import Panel
@@ -23,7 +25,7 @@ LARGER = 8
 def on_the_spot(config: TrainConfig, dataset: Dataset, texts: Texts, loading: float) -> tuple[Rates, Lengths]:
     """With batches as large as the run's while that is quick. `loading` seconds have gone into imports and problems."""
     started = time.perf_counter()
-    with open_lab(config, dataset) as lab:
+    with open_lab(by_itself(config), dataset) as lab:
         loading += time.perf_counter() - started
         panel, seconds = _panel(lab, batch_rows(config, dataset) // config.n)
         problems = dataset.train[: len(panel.rollouts.nll)]
@@ -33,7 +35,9 @@ def on_the_spot(config: TrainConfig, dataset: Dataset, texts: Texts, loading: fl
     responses, tokens = len(rollouts.tokens), int(rollouts.length.sum())
     what = f"{responses} responses drawn now"
     verdict = (rollouts.generated - tokens) / responses
-    lengths = Lengths(texts.prompt, tokens / responses, 0, verdict, len(examples) / len(problems), what)
+    by_prompt = np.argsort([len(lab.writer.solve(problem).tokens) for problem in problems], kind="stable")
+    each = tuple(map(int, rollouts.length[by_prompt].ravel()))  # an engine takes short prompts first
+    lengths = Lengths(texts.prompt, tokens / responses, 0, verdict, len(examples) / len(problems), what, each)
     samples = config.measure.samples or config.n
     graded = samples * measurements(config, dataset) * sum(size for _, size in panels(config, dataset))
     grading = max(0.0, seconds - rollouts.seconds_generate - rollouts.seconds_verify) / responses
@@ -44,6 +48,12 @@ def on_the_spot(config: TrainConfig, dataset: Dataset, texts: Texts, loading: fl
         loading + graded * grading,
         f"measured now, on {responses} responses",
     ), lengths
+
+
+def by_itself(config: TrainConfig) -> TrainConfig:
+    """What one process can try: a whole engine; for other hardware, where lengths alone matter, one that is here."""
+    alone = {"tensor_parallel": 1} | ({} if config.plan is True else {"name": "hf"})
+    return config.model_copy(update={"engine": config.engine.model_copy(update=alone)})
 
 
 def _panel(lab: Lab, most: int) -> tuple[Panel, float]:

@@ -24,6 +24,7 @@ class Lengths:
         verdict: One sampled answer of a verifier; 0 where likelihoods are read.
         examples: Training examples a labelled prompt, replayed ones left out.
         source: Where response, verdict and examples are from.
+        each: Of single responses in the order in which an engine takes them, where an estimate needs them.
     """
 
     prompt: float
@@ -32,6 +33,7 @@ class Lengths:
     verdict: float
     examples: float
     source: str
+    each: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
