@@ -19,6 +19,7 @@ from sivgap.plan.passes import a_batch
 from sivgap.plan.problems import planned_problems
 from sivgap.plan.rates import Rates, batch_rows, engines, from_runs, panel_rows
 from sivgap.plan.roofline import Sampler, roofline
+from sivgap.plan.team import shared
 from sivgap.plan.texts import CHARACTERS, Texts, about_responses, assumed, texts
 from sivgap.plan.trial import by_itself, on_the_spot
 from sivgap.plan.work import Lengths, phases
@@ -80,7 +81,7 @@ def _rates(
     if here and (needed < ROOM * _free()):
         rates, lengths = on_the_spot(config, dataset, found, loading)
         if config.plan is True:
-            return _with_messages(rates, config, dataset, shape, found, lengths, device), lengths
+            return _of_teams(rates, config, dataset, shape, found, lengths, device), lengths
     else:
         lengths = assumed(config, found)
     return _by_figures(config, dataset, shape, found, lengths, device), lengths
@@ -90,49 +91,59 @@ def _by_figures(
     config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, lengths: Lengths, device: Hardware
 ) -> Rates:
     gpu = config.plan is not True or _gpu()
-    whole = Sampler(device, shape, _width(config, gpu))
-    graphs = config.engine.name == "vllm" and gpu
-    wrote, verified = _sampling(
-        config, dataset, found, lengths, replace(whole, a_layer=0.0) if graphs else whole, whole
-    )
+    judge = Sampler(device, shape, _width(config, gpu))
+    solver = replace(judge, team=config.engine.tensor_parallel)
+    if config.engine.name == "vllm" and gpu:
+        solver = replace(solver, a_layer=0.0)
+    wrote, verified = _an_engine(config, dataset, found, lengths, solver, judge)
     about = about_responses(config, found, lengths)
     training = next(p for p in phases(config, dataset, shape, lengths, about) if p.name == "training")
-    trained = training.flops / max(training.read, 1) / (OF_FLOPS * device.flops) / config.launch.processes
+    trained = training.flops / max(training.read, 1) / (OF_FLOPS * device.flops)
     source = f"by figures of the hardware, {OF_FLOPS:.0%} of its FLOPs reached"
-    return Rates(wrote, verified, trained, None, source + _sharing(config))
+    processes, sampling = config.launch.processes, engines(config)
+    judging = sampling if config.verifier.model.path is None else processes
+    return Rates(wrote / sampling, verified / judging, trained / processes, None, source + _sharing(config))
 
 
-def _with_messages(
+def _of_teams(
     rates: Rates, config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, lengths: Lengths, device: Hardware
 ) -> Rates:
-    """Rates of whole engines, and on top what ranks that share one tell each other."""
+    """`rates` of whole engines as those of ranks that share one: what is divided is what the device's figures say of
+    its matrices and memory, the rest each rank does by itself; and they tell each other."""
+    if config.engine.tensor_parallel == 1:
+        return rates
+    whole = Sampler(device, shape, _width(config, _gpu()), a_layer=0.0)
     at_once = replace(device, flops=math.inf, bandwidth=math.inf)
-    nothing_else = Sampler(at_once, shape, _width(config, _gpu()), a_layer=0.0)
-    wrote, verified = _sampling(config, dataset, found, lengths, nothing_else, nothing_else)
-    generate, verify = rates.generate + wrote, rates.verify + verified
-    return replace(rates, generate=generate, verify=verify, source=rates.source + _sharing(config))
+    telling = replace(whole, device=at_once, team=config.engine.tensor_parallel)
+    work = _an_engine(config, dataset, found, lengths, whole, whole)
+    told = _an_engine(config, dataset, found, lengths, telling, whole)
+    alone = rates.generate * config.launch.processes, rates.verify * config.launch.processes
+    wrote, verified = (shared(*each, config.engine.tensor_parallel) for each in zip(alone, work, told, strict=True))
+    other = config.verifier.model.path is not None
+    return replace(
+        rates,
+        generate=wrote / engines(config),
+        verify=rates.verify if other else verified / engines(config),
+        source=rates.source + _sharing(config),
+    )
 
 
-def _sampling(
+def _an_engine(
     config: TrainConfig, dataset: Dataset, found: Texts, lengths: Lengths, solver: Sampler, judge: Sampler
 ) -> tuple[float, float]:
-    """Seconds a response token and a verdict, of all engines together: teams of `solver`'s device, and where another
-    model judges `judge` on each device."""
-    about, team = about_responses(config, found, lengths), config.engine.tensor_parallel
+    """Seconds a response token and a verdict, of one engine; of `judge` where another model judges."""
+    about = about_responses(config, found, lengths)
     rows, turn = batch_rows(config, dataset), TURN if config.engine.name == "hf" else None
     passes = a_batch(lengths.each, panel_rows(config, dataset), config.n, rows, turn)
-    solver = replace(solver, team=team)
-    other = config.verifier.model.path is not None
     in_pass = about.read <= max(found.questions.values(), default=0)
-    judging = judge if other else solver
-    wrote, verified = roofline(solver, judging, lengths, about, rows, config.n, passes, in_pass)
-    return wrote / engines(config), verified / (config.launch.processes if other else engines(config))
+    judging = solver if config.verifier.model.path is None else judge
+    return roofline(solver, judging, lengths, about, rows, config.n, passes, in_pass)
 
 
 def _sharing(config: TrainConfig) -> str:
     """How ranks that share an engine are planned."""
     team = config.engine.tensor_parallel
-    return f"; ranks that share an engine: 1/{team} of its work each, and messages" if team > 1 else ""
+    return f"; ranks that share an engine: 1/{team} of its matrices each, and messages (assumed)" if team > 1 else ""
 
 
 def _memory(config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, named: Hardware | None) -> Memory:

@@ -19,13 +19,14 @@ class Link:
 @dataclass(frozen=True)
 class Hardware:
     """One device: FLOPs a second in its matrix units at 16 bits (a processor: at 32), bytes a second from memory, bytes
-    of memory, and what joins it to others."""
+    of memory, what joins it to others, and whether Python starts layers while it still computes those before."""
 
     name: str
     flops: float
     bandwidth: float
     memory: float
     link: Link
+    ahead: bool = True
 
 
 MESSAGE = 1e-5
@@ -59,6 +60,7 @@ def this_machine() -> Hardware:
     device = torch.device("cuda" if cuda else "cpu")
     matrix = torch.ones((_SQUARE, _SQUARE), device=device, dtype=torch.bfloat16 if cuda else torch.float32)
     block = torch.ones(_COPIED // 4, device=device)
+    other = torch.zeros_like(block)  # written to before: new memory costs more than the copy
 
     def seconds(work: object) -> float:
         found = []
@@ -71,10 +73,10 @@ def this_machine() -> Hardware:
         return min(found)
 
     flops = 2 * _SQUARE**3 / seconds(lambda: matrix @ matrix)
-    bandwidth = 2 * _COPIED / seconds(block.clone)
+    bandwidth = 2 * _COPIED / seconds(lambda: other.copy_(block))
     if cuda:
         properties = torch.cuda.get_device_properties(0)
         link = next((it.link for key, it in NAMED.items() if key in properties.name.lower()), UNKNOWN)
         return Hardware(properties.name, flops, bandwidth, properties.total_memory, link)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Hardware(f"this processor, {torch.get_num_threads()} threads", flops, bandwidth, total, BY_GLOO)
+    return Hardware(f"this processor, {torch.get_num_threads()} threads", flops, bandwidth, total, BY_GLOO, ahead=False)

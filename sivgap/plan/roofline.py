@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sivgap.engines.hf import TURN
 from sivgap.models.shape import Shape
 from sivgap.plan.hardware import OF_BANDWIDTH, OF_FLOPS, Hardware
 from sivgap.plan.passes import Passes
@@ -45,10 +46,11 @@ class Sampler:
         return telling(self.shape, self.width, self.team, self.device.link, tokens, drawn, passes)
 
     def _longest(self, tokens: float, context: float, passes: float, places: float) -> float:
-        """Of the FLOPs, of reading all weights in each pass and `places` bytes of cache, and of starting the layers."""
+        """Of FLOPs, and of reading all weights in each pass and `places` bytes of cache; and of starting layers."""
         flops = self.shape.forward(tokens, context) / (OF_FLOPS * self.device.flops)
         moved = (passes * self.shape.parameters * self.width + places) / (OF_BANDWIDTH * self.device.bandwidth)
-        return max(flops / self.team, moved / self.team, passes * self.shape.layers * self.a_layer)
+        work, started = max(flops, moved) / self.team, passes * self.shape.layers * self.a_layer
+        return max(work, started) if self.device.ahead else work + started
 
 
 def roofline(
@@ -65,8 +67,8 @@ def roofline(
     context = lengths.prompt + lengths.response / 2
     wrote = solver.write(rows * lengths.response, context, passes.steps)
     wrote += solver.read(rows / n * lengths.prompt, context, passes.turns)
-    asked = passes.turns if in_pass else 1
-    verified = judge.read(rows * about.read, context, asked)
+    turns, passes_a_turn = (passes.turns, TURN - 1) if in_pass else (1.0, 1)  # of a turn's one reads prompts
+    verified = judge.read(rows * about.read, context, turns * passes_a_turn)
     if about.written:
-        verified += judge.write(rows * about.written, context, max(1.0, asked * LONGEST) * about.written)
+        verified += judge.write(rows * about.written, context, max(1.0, turns) * LONGEST * about.written)
     return wrote / (rows * lengths.response), verified / rows

@@ -36,3 +36,9 @@ def telling(shape: Shape, width: int, team: int, link: Link, tokens: float, draw
     sums = 2 * shape.layers + 1
     numbers = (team - 1) / team * (2 * sums * shape.hidden * tokens + shape.vocabulary * drawn)
     return passes * (sums + 1) * link.message + numbers * width / link.bandwidth
+
+
+def shared(alone: float, work: float, told: float, team: int) -> float:
+    """Seconds that `team` devices take together for what one takes `alone` for: its `work` is divided, what else there
+    is (starting, scheduling, drawing) each does by itself, and on top is what they have `told` each other."""
+    return alone - min(alone, work) * (1 - 1 / team) + told
