@@ -99,7 +99,8 @@ def _by_figures(
     about = about_responses(config, found, lengths)
     training = next(p for p in phases(config, dataset, shape, lengths, about) if p.name == "training")
     trained = training.flops / max(training.read, 1) / (OF_FLOPS * device.flops)
-    source = f"by figures of the hardware, {OF_FLOPS:.0%} of its FLOPs reached"
+    reached = f"{device.sampling:.0%} of its FLOPs reached in sampling, {OF_FLOPS:.0%} in training"
+    source = f"by figures of the hardware, {reached}"
     processes, sampling = config.launch.processes, engines(config)
     judging = sampling if config.verifier.model.path is None else processes
     return Rates(wrote / sampling, verified / judging, trained / processes, None, source + _sharing(config))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sivgap.engines.hf import TURN
 from sivgap.models.shape import Shape
-from sivgap.plan.hardware import OF_BANDWIDTH, OF_FLOPS, Hardware
+from sivgap.plan.hardware import OF_BANDWIDTH, Hardware
 from sivgap.plan.passes import Passes
 from sivgap.plan.team import telling
 from sivgap.plan.work import Asked, Lengths
@@ -47,7 +47,7 @@ class Sampler:
 
     def _longest(self, tokens: float, context: float, passes: float, places: float) -> float:
         """Of FLOPs, and of reading all weights in each pass and `places` bytes of cache; and of starting layers."""
-        flops = self.shape.forward(tokens, context) / (OF_FLOPS * self.device.flops)
+        flops = self.shape.forward(tokens, context) / (self.device.sampling * self.device.flops)
         moved = (passes * self.shape.parameters * self.width + places) / (OF_BANDWIDTH * self.device.bandwidth)
         work, started = max(flops, moved) / self.team, passes * self.shape.layers * self.a_layer
         return max(work, started) if self.device.ahead else work + started
