@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_runs import composed
+from small_runs import SMALL, composed
 from transformers import AutoModelForCausalLM
 
 from sivgap.engines.decoding import Decoding
@@ -163,3 +163,9 @@ def test_teams_are_planned_where_no_vllm_is_with_less_memory_and_longer_sampling
     assert team["labels: sampling"] > whole["labels: sampling"]
     assert "1/4 of its matrices each, and messages" in said
     assert "vLLM is given" not in said
+
+
+def test_processes_of_a_machine_are_planned_with_the_threads_that_each_will_have(command):
+    done = command("train", *SMALL[:-1], "plan=true", "launch.processes=2", OMP_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    assert "this processor, 1 threads" in " ".join(done.stderr.split())

@@ -51,7 +51,7 @@ NAMED = {
 UNKNOWN = Link(MESSAGE, 32e9)
 """Of GPUs that are not among these: PCIe 4.0."""
 BY_GLOO = Link(4e-4, 1.2e9)
-"""Between processes of a processor; measured on two cores."""
+"""Between processes of a processor: 0.2 to 1.1 ms and 0.6 to 1.5 GB/s between two, on two busy cores."""
 
 _SQUARE = 2048
 _COPIED = 2**27

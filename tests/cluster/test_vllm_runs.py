@@ -142,3 +142,15 @@ def test_an_evaluation_by_several_processes_is_that_of_one(tmp_path, temperature
         several = scores(tmp_path / "_".join(shared), how, *shared)
         pd.testing.assert_frame_equal(several.drop(columns=rounded), alone.drop(columns=rounded))
         np.testing.assert_allclose(several[rounded], alone[rounded], atol=1e-4)
+
+
+def test_a_plan_of_a_team_tries_a_whole_engine_and_adds_what_the_team_does_not_divide(tmp_path):
+    def seconds(*more: str) -> float:
+        done = run_command(tmp_path, "train", *RUN, "engine.threads=1", "plan=true", *more, seconds=600)
+        assert done.returncode == 0, done.stderr
+        assert "measured now" in done.stderr
+        phases = json.loads(done.stdout.splitlines()[-1])["phases"]
+        return sum(phase["seconds"] for phase in phases if phase["name"].endswith("sampling"))
+
+    assert seconds(*ONE_TEAM) > seconds(*TWO)
+    assert not list(tmp_path.iterdir())
