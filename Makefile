@@ -103,6 +103,7 @@ bench: setup
 	$(BIN)/python benchmarks/sampling_speed.py
 	$(BIN)/python benchmarks/half_epoch.py
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/overlap.py
 	$(BIN)/python benchmarks/fit_speed.py
 	$(BIN)/python benchmarks/confirm.py
 
