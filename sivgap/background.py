@@ -56,7 +56,10 @@ class Background:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Something else that ended the block is what is told; an interruption drops what has not begun."""
-        self._thread.shutdown(cancel_futures=isinstance(error, KeyboardInterrupt))
+        """Something else that ended the block is what is told; an interruption waits for nothing, and drops what has
+        not begun.
+        """
+        interrupted = isinstance(error, KeyboardInterrupt)
+        self._thread.shutdown(wait=not interrupted, cancel_futures=interrupted)
         if error is None:
             self.settle()

@@ -71,6 +71,21 @@ def test_what_ended_the_block_is_told_rather_than_what_failed_beside_it():
         raise KeyError(background.later(int, "no number") and "first")
 
 
+def test_an_interruption_neither_waits_nor_begins_anything():
+    go_on, done, background = threading.Event(), [], Background()
+
+    def work() -> None:
+        go_on.wait(60)
+        done.append("first")
+
+    with pytest.raises(KeyboardInterrupt), background:
+        raise KeyboardInterrupt(background.later(work), background.later(done.append, "second"))
+    assert done == []
+    go_on.set()
+    background._thread.shutdown()
+    assert done == ["first"]
+
+
 @pytest.fixture
 def awaited(monkeypatch) -> list[tuple[str, int]]:
     """What must have begun how often before each grading goes on, "sampling" or a "step"; to be filled in."""
