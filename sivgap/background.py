@@ -16,9 +16,14 @@ T = TypeVar("T")
 
 
 class Background:
-    """A context: what was begun within it has been done when it ends."""
+    """A context: what was begun within it has been done when it ends.
 
-    def __init__(self) -> None:
+    An interruption drops what has not begun, and asks by `give_up` that what has ends soon; it is waited for, since
+    nobody else may come to files that are still being written.
+    """
+
+    def __init__(self, give_up: Callable[[], None] = lambda: None) -> None:
+        self._give_up = give_up
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sivgap")
         self._left: deque[Future[object]] = deque()
         self._failure: BaseException | None = None
@@ -56,10 +61,18 @@ class Background:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Something else that ended the block is what is told; an interruption waits for nothing, and drops what has
-        not begun.
-        """
-        interrupted = isinstance(error, KeyboardInterrupt)
-        self._thread.shutdown(wait=not interrupted, cancel_futures=interrupted)
+        """Something else that ended the block is what is told."""
+        if isinstance(error, KeyboardInterrupt):
+            self._drop()
+            return
+        try:
+            self._thread.shutdown()
+        except KeyboardInterrupt:
+            self._drop()
+            raise
         if error is None:
             self.settle()
+
+    def _drop(self) -> None:
+        self._give_up()
+        self._thread.shutdown(cancel_futures=True)

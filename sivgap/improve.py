@@ -136,8 +136,9 @@ class Improvement:
             size = max(1, len(self._queue))  # a round is a step
         steps = -(-len(self._queue) // size)
         self.lab.engine.rest()
+        stopped = False
         with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps") as advance:
-            while self._queue:
+            while self._queue and not stopped:
                 started = time.perf_counter()
                 batch, self._queue = self._queue[:size], self._queue[size:]
                 loss = self.lab.learner.step(batch, self.progress.step)
@@ -151,10 +152,11 @@ class Improvement:
                     seconds_train=self.progress.seconds_train + time.perf_counter() - started,
                 )
                 advance(1, 0)
-                if self.group.any(bool(self._stop)):
-                    self._save(self._standing())
-                    self.settle()
-                    raise self._stop.stopped(f"at epoch {self.epoch:g}")
+                stopped = self.group.any(bool(self._stop))
+        if stopped:
+            self.settle()
+            self._save(self._standing())
+            raise self._stop.stopped(f"at epoch {self.epoch:g}")
         if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
             self.progress = replace(self.progress, rounds=self.progress.rounds + 1)
 

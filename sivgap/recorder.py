@@ -43,14 +43,14 @@ class Graded:
 
 
 class Recorder:
-    """Owns the files of `run`; of several processes the first one alone has one that is asked for anything."""
+    """Owns the files of `run`; of several processes the first one alone is given anything."""
 
     def __init__(
         self, lab: Lab, run: Run, display: Display, tracker: WandbTracker, schedule: Schedule, timetable: Timetable
     ) -> None:
         self._lab, self._run, self._display, self._tracker = lab, run, display, tracker
         self._schedule, self._timetable = schedule, timetable
-        self._background = Background()
+        self._background = Background(lab.comparer.cancel)
         self._started, self._halves_before = time.monotonic(), 0
 
     def __enter__(self) -> Recorder:

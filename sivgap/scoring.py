@@ -55,7 +55,7 @@ def score_all(
         with (
             display.phase("sampling, verifying, grading", len(problems)) as advance,
             _table(aside) as write,
-            Background() as background,
+            Background(comparer.cancel) as background,
         ):
 
             def finish(portion: Sequence[Problem], found: Stored, scores: Scores) -> None:

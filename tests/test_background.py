@@ -1,6 +1,9 @@
 """Grading and writing wait for nobody, nobody waits for them without need, and nothing of them is lost."""
 
+import subprocess
+import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -71,8 +74,9 @@ def test_what_ended_the_block_is_told_rather_than_what_failed_beside_it():
         raise KeyError(background.later(int, "no number") and "first")
 
 
-def test_an_interruption_neither_waits_nor_begins_anything():
-    go_on, done, background = threading.Event(), [], Background()
+def test_an_interruption_drops_what_has_not_begun():
+    go_on, done = threading.Event(), []
+    background = Background(go_on.set)
 
     def work() -> None:
         go_on.wait(60)
@@ -80,10 +84,32 @@ def test_an_interruption_neither_waits_nor_begins_anything():
 
     with pytest.raises(KeyboardInterrupt), background:
         raise KeyboardInterrupt(background.later(work), background.later(done.append, "second"))
-    assert done == []
-    go_on.set()
-    background._thread.shutdown()
     assert done == ["first"]
+
+
+INTERRUPTED = """
+from sivgap.background import Background
+from sivgap.grading.equal import comparer
+
+if __name__ == "__main__":
+    try:
+        with comparer(1) as answers, Background(answers.cancel) as background:
+            background.later(answers.equal, [(str(n), f"{n}.5") for n in range(2000)])
+            while not answers._asked:
+                pass
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+"""Two thousand comparisons would take a worker a minute."""
+
+
+def test_an_interruption_gives_up_answers_that_are_being_compared(tmp_path):
+    (tmp_path / "script.py").write_text(INTERRUPTED)  # a process of its own: a thread that waits would keep it
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "interrupted\n"
+    assert time.monotonic() - begun < 30
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from __future__ import annotations
 import multiprocessing
 import re
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import contextmanager
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 LONGEST_ANSWER = 4_000
 """Characters read, from the end: the longest gold answer of MATH has 160."""
@@ -97,11 +98,16 @@ class AnswerComparer:
     def __init__(self, pool: ProcessPool, deadline: float) -> None:
         self._pool, self._deadline = pool, deadline
         self._known: dict[tuple[str, str], bool] = {}
+        self._asked: dict[tuple[str, str], ProcessFuture] = {}
 
     def equal(self, pairs: list[tuple[str, str]]) -> list[bool]:
-        """For each (gold, answer): equal or not. What is refused, too slow or crashes its worker is not equal."""
+        """For each (gold, answer): equal or not. What is refused, too slow or crashes its worker is not equal.
+
+        Raises:
+            CancelledError: If another thread said `cancel` meanwhile.
+        """
         asked = [p for p in dict.fromkeys(pairs) if p not in self._known]
-        futures = {}
+        futures: dict[tuple[str, str], ProcessFuture] = {}
         for gold, answer in asked:
             if gold.strip() == answer.strip():
                 self._known[gold, answer] = True
@@ -109,14 +115,24 @@ class AnswerComparer:
                 self._known[gold, answer] = False
             else:
                 futures[gold, answer] = self._pool.schedule(compare, args=[gold, answer], timeout=self._deadline)
+        self._asked |= futures
         for pair, future in futures.items():
             try:
-                self._known[pair] = bool(future.result())
+                equal = bool(future.result())
+            except CancelledError:
+                raise
             except (FuturesTimeoutError, ProcessExpired, MemoryError, RecursionError):
-                self._known[pair] = False
+                equal = False
             except Exception:  # math-verify raises whatever sympy raises; an unreadable answer is not equal
-                self._known[pair] = False
+                equal = False
+            self._known.setdefault(pair, equal)  # another thread may have asked the same: its answer stands
+            self._asked.pop(pair, None)
         return [self._known[pair] for pair in pairs]
+
+    def cancel(self) -> None:
+        """Give up what is being compared: whoever waits for it is told."""
+        for future in list(self._asked.values()):
+            future.cancel()
 
 
 @contextmanager
@@ -124,8 +140,10 @@ def comparer(workers: int = 2, deadline: float = DEADLINE) -> Iterator[AnswerCom
     """Workers start with the first comparison and end with the block."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPool(max_workers=workers, initializer=_limit_worker, context=context)
+    opened = AnswerComparer(pool, deadline)
     try:
-        yield AnswerComparer(pool, deadline)
+        yield opened
     finally:
+        opened.cancel()  # a pool that is stopped leaves those who wait waiting
         pool.stop()
         pool.join()

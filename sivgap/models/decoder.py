@@ -117,7 +117,6 @@ class Decoder:
         self._head = _joined([model.get_output_embeddings()])
         self._products = [product for layer in self._layers for product in layer.products] + [self._head]
         self._copies = worth_copying(self._products)
-        self.take_weights()
 
     def take_weights(self) -> None:
         """To be called when the model's weights have changed."""
@@ -217,4 +216,7 @@ def decoder_of(model: PreTrainedModel) -> Decoder | None:
     with torch.inference_mode():
         expected = model(input_ids=few, use_cache=False).logits.float()
     allowed = _AGREES.get(model.dtype, 0.0) * expected.abs().max()
-    return decoder if bool((found - expected).abs().max() <= allowed) else None
+    if not bool((found - expected).abs().max() <= allowed):
+        return None
+    decoder.take_weights()
+    return decoder

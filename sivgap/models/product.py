@@ -48,12 +48,12 @@ def worth_copying(products: Sequence[Product]) -> bool:
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and all(weight.device.type == "cpu" and weight.dtype in _WORTH for weight in weights)
+        and (weights[0].dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
         and sum(weight.nbytes for weight in weights) <= _MOST_COPIED
     )
 
 
 def rounded(rows: int) -> int:
-    """The least step that is no less than `rows`: at most sixteen between a power of two and the next, 64 rows apart at
-    most."""
+    """The least step from `rows` on: sixteen between a power of two and the next, beyond 1,024 one every 64 rows."""
     step = min(64, 1 << max(0, rows.bit_length() - 5))
     return -(-rows // step) * step

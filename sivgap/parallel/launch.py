@@ -27,8 +27,11 @@ from sivgap.signals import StopRequest
 _LOOK = 0.05
 """Seconds between two looks at the ranks."""
 
-_AFTER_FAILURE = 5.0
-"""Seconds that the other ranks have once one has failed or died: enough to write down what they know of it."""
+_AFTER_DEATH = 5.0
+"""Seconds that the other ranks have once one has died: enough to write down what they know of it."""
+
+_AFTER_FAILURE = 30.0
+"""Seconds that they have once one has failed: mostly all have, and the first one still writes what was measured."""
 
 _AFTER_END = 60.0
 """Seconds that they have once one has ended in order; all end together, but W&B may be slow."""
@@ -137,7 +140,8 @@ def _watch(ranks: Sequence[subprocess.Popen[bytes]], stop: StopRequest, others: 
         others.tell(ended, asked)
         if anywhere := {*ended, *others.ended()}:
             first_end = first_end or time.monotonic()
-            patience = _AFTER_END if anywhere <= {0, Stopped.status} else _AFTER_FAILURE
+            died = min(anywhere) < 0  # by a signal
+            patience = _AFTER_END if anywhere <= {0, Stopped.status} else _AFTER_DEATH if died else _AFTER_FAILURE
             if time.monotonic() > first_end + patience:
                 break
         if others.gone():
