@@ -94,14 +94,14 @@ from sivgap.grading.equal import comparer
 if __name__ == "__main__":
     try:
         with comparer(1) as answers, Background(answers.cancel) as background:
-            background.later(answers.equal, [(str(n), f"{n}.5") for n in range(2000)])
+            background.later(answers.equal, [(str(n), f"{n}.5") for n in range(20_000)])
             while not answers._asked:
                 pass
             raise KeyboardInterrupt
     except KeyboardInterrupt:
         print("interrupted")
 """
-"""Two thousand comparisons would take a worker a minute."""
+"""The comparisons would take a worker 40 seconds and more."""
 
 
 def test_an_interruption_gives_up_answers_that_are_being_compared(tmp_path):
@@ -109,7 +109,7 @@ def test_an_interruption_gives_up_answers_that_are_being_compared(tmp_path):
     begun = time.monotonic()
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=100)
     assert done.stdout == "interrupted\n"
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 25
 
 
 @pytest.fixture

@@ -99,6 +99,7 @@ class AnswerComparer:
         self._pool, self._deadline = pool, deadline
         self._known: dict[tuple[str, str], bool] = {}
         self._asked: dict[tuple[str, str], ProcessFuture] = {}
+        self._cancelled = False
 
     def equal(self, pairs: list[tuple[str, str]]) -> list[bool]:
         """For each (gold, answer): equal or not. What is refused, too slow or crashes its worker is not equal.
@@ -113,9 +114,11 @@ class AnswerComparer:
                 self._known[gold, answer] = True
             elif not all(acceptable(text[-LONGEST_ANSWER:]) for text in (gold, answer)):
                 self._known[gold, answer] = False
+            elif self._cancelled:
+                raise CancelledError
             else:
-                futures[gold, answer] = self._pool.schedule(compare, args=[gold, answer], timeout=self._deadline)
-        self._asked |= futures
+                future = self._pool.schedule(compare, args=[gold, answer], timeout=self._deadline)
+                futures[gold, answer] = self._asked[gold, answer] = future
         for pair, future in futures.items():
             try:
                 equal = bool(future.result())
@@ -130,7 +133,8 @@ class AnswerComparer:
         return [self._known[pair] for pair in pairs]
 
     def cancel(self) -> None:
-        """Give up what is being compared: whoever waits for it is told."""
+        """Give up what is being compared, from now on: whoever waits for it is told."""
+        self._cancelled = True
         for future in list(self._asked.values()):
             future.cancel()
 
