@@ -46,7 +46,7 @@ def reached(runs_dir: Path) -> tuple[float | None, str]:
     """How far the trajectory on disk has come, and the newest checkpoint."""
     run = next(runs_dir.glob("*"), None)
     measured = lines(run) if run and (run / "trajectory.jsonl").exists() else []
-    saved = sorted((run / "checkpoints").glob("epoch=*"), key=lambda p: p.stat().st_mtime) if run else []
+    saved = sorted((run / "checkpoints").glob("epoch=*")) if run else []
     return (measured[-1]["epoch"] if measured else None), (saved[-1].name if saved else "none")
 
 
