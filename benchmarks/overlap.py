@@ -19,8 +19,9 @@ from unittest.mock import patch
 
 import torch
 from hydra import compose, initialize_config_dir
+from kills import lines
 from rich.progress import track
-from study import RESULTS
+from study import publish
 
 from sivgap.background import Background
 from sivgap.config.app import validate
@@ -31,14 +32,12 @@ from sivgap.opening import open_improvement
 from sivgap.progress import Display
 from sivgap.report.tables import markdown
 from sivgap.runs.run import Run
-from sivgap.runs.trajectory import Trajectory
 from sivgap.signals import StopRequest
 from sivgap.tasks import arithmetic
 from sivgap.tiny import WEIGHTS
 from sivgap.train import improve
 
 WAYS = ("beside sampling", "waited for")
-CLOCK = ("seconds_generate", "seconds_verify", "seconds_train")
 
 
 class Clock(Background):
@@ -85,8 +84,7 @@ def run(folder: Path, prompts: int, *overrides: str) -> tuple[float, float, list
         job.settle()
         whole = time.perf_counter() - started
     opened.close()
-    lines = Trajectory(opened.path / "trajectory.jsonl").read()
-    return whole, Clock.seconds, [{k: v for k, v in line.items() if k not in CLOCK} for line in lines]
+    return whole, Clock.seconds, lines(opened.path)
 
 
 def main() -> None:
@@ -109,8 +107,8 @@ def main() -> None:
         numbers: dict[str, list[dict]] = {}
         for turn, task, way in track(turns, "overlap"):
             Clock.waits = way == "waited for"
-            whole, work, lines = run(folder / "runs", a.prompts, *tasks[task])
-            assert numbers.setdefault(task, lines) == lines, "the two ways have measured different numbers"
+            whole, work, found = run(folder / "runs", a.prompts, *tasks[task])
+            assert numbers.setdefault(task, found) == found, "the two ways have measured different numbers"
             if turn:  # the first one opens caches
                 took[task][way].append({"whole": whole, "grading and writing": work})
     median = {
@@ -130,9 +128,7 @@ def main() -> None:
         f"one thread for the model, load average {load:.1f} before. Both ways measure the same numbers.\n\n"
         f"{markdown(header, rows)}"
     )
-    (RESULTS / "overlap.md").write_text(text)
-    (RESULTS / "overlap.json").write_text(json.dumps({"hardware": hardware, "seconds": took}, indent=2) + "\n")
-    print(text)
+    publish("overlap", text, {"hardware": hardware, "seconds": took})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from kills import command
 from rich.progress import track
-from study import RESULTS, keep, kept, seconds
+from study import keep, kept, publish, seconds
 
 from sivgap.report.tables import markdown
 
@@ -91,11 +91,7 @@ def report(a: argparse.Namespace, done: list[dict]) -> None:
         + "\n\nEfficiency: the time of one thread over twice the time.\n\n"
         + markdown(["", *PHASES, "whole"], shares)
     )
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ranks_scaling.md").write_text(text)
-    found = {"runs": done, "best": best, "efficiency": efficiency}
-    (RESULTS / "ranks_scaling.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(text)
+    publish("ranks_scaling", text, {"runs": done, "best": best, "efficiency": efficiency})
 
 
 if __name__ == "__main__":

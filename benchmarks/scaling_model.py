@@ -15,7 +15,7 @@ import math
 import subprocess
 import sys
 
-from study import RESULTS
+from study import publish
 
 from sivgap.models.shape import Shape, of_parameters
 from sivgap.plan.hardware import NAMED, OF_BANDWIDTH
@@ -119,9 +119,7 @@ def main() -> None:
         "problems; nothing here was measured. Full fine-tuning is sharded (FSDP2) from 8 GPUs on.\n\n"
         + markdown(head, rows)
     )
-    (RESULTS / "scaling_model.md").write_text(text)
-    (RESULTS / "scaling_model.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(text)
+    publish("scaling_model", text, found)
 
 
 def adapters(shape: Shape, rank: int = 16) -> float:

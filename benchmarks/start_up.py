@@ -7,7 +7,6 @@ that any fine-tuning needs are loaded alone beside it. Writes benchmarks/results
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -16,7 +15,7 @@ import tempfile
 import time
 
 from rich.progress import track
-from study import RESULTS
+from study import publish
 
 from sivgap.hardware import describe_hardware
 from sivgap.report.tables import markdown
@@ -68,9 +67,7 @@ def main() -> None:
         f"# From start to first responses\n\nMedians of {a.repeats}, {hardware['cores']} cores, load average before "
         f"{load:.1f}; W&B offline, as by default.\n\n{table}"
     )
-    (RESULTS / "start_up.md").write_text(text)
-    (RESULTS / "start_up.json").write_text(json.dumps({"hardware": hardware, "seconds": took}, indent=2) + "\n")
-    print(text)
+    publish("start_up", text, {"hardware": hardware, "seconds": took})
 
 
 if __name__ == "__main__":

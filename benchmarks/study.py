@@ -30,6 +30,13 @@ def keep(record: Path, row: dict) -> None:
         file.write(json.dumps(row) + "\n")
 
 
+def publish(name: str, text: str, found: object) -> None:
+    """Write what was found as results/NAME.json, and what is said of it as NAME.md; and say it."""
+    (RESULTS / f"{name}.md").write_text(text)
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(text)
+
+
 def held_out(path: Path) -> list[dict]:
     """The lines of the held-out panel."""
     lines = [json.loads(line) for line in (path / "trajectory.jsonl").read_text().splitlines()]

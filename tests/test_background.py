@@ -9,20 +9,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
-from hydra import compose, initialize_config_dir
 from small_runs import SMALL, composed, lines
 from stop_at import StopAt
+from test_evaluate import run as run_evaluation
 
 import sivgap.lab
 import sivgap.recorder
 import sivgap.scoring
 from sivgap.background import Background
-from sivgap.config.app import validate
-from sivgap.config.evaluation import EvaluateConfig
-from sivgap.config.locate import conf_dir
 from sivgap.engines.hf import HFEngine
 from sivgap.errors import Stopped
-from sivgap.evaluate import evaluate
 from sivgap.grading.grade import grade_samples
 from sivgap.opening import open_improvement
 from sivgap.progress import Display
@@ -154,10 +150,7 @@ def test_one_panel_is_graded_while_the_next_is_sampled_and_that_one_while_the_mo
 def test_the_next_portion_of_an_evaluation_is_sampled_while_one_is_graded(awaited, monkeypatch, tmp_path):
     monkeypatch.setattr(sivgap.scoring, "RESPONSES_AT_ONCE", 16)
     awaited += [("sampling", 2), ("sampling", 3), ("sampling", 3)]
-    small = ("model=tiny", "engine.threads=1", "n=4", "panel.prompts=12", f"store={tmp_path}", f"runs_dir={tmp_path}")
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = validate(compose("evaluate", list(small)), EvaluateConfig)
-    evaluate(config)
+    run_evaluation(tmp_path, "model=tiny", "n=4", "panel.prompts=12", f"store={tmp_path}")
     assert awaited == []
 
 

@@ -57,7 +57,7 @@ class HFEngine:
         stop: StopText | None = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._lean, self._stale = decoder_of(model), False
+        self._lean, self._stale = decoder_of(model), True
         use_prefix_attention(model)
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
