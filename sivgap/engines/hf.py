@@ -27,6 +27,7 @@ from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
+from sivgap.hardware import return_much_freed_memory
 from sivgap.models.head import OutputHead, output_head, token_nll
 from sivgap.models.packing import packed
 
@@ -76,7 +77,9 @@ class HFEngine:
         self._pass.weights_changed()
 
     def rest(self) -> None:
-        """Nothing to give back: between batches the weights are all there is."""
+        """Give back copies of the weights, and what was freed: training changes the former, and needs other memory."""
+        self._pass.release()
+        return_much_freed_memory()
 
     @torch.inference_mode()
     def rollout(

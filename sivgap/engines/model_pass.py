@@ -55,6 +55,12 @@ class ModelPass:
     def weights_changed(self) -> None:
         self._stale = True
 
+    def release(self) -> None:
+        """Give up copies of the weights until the next pass."""
+        if self._lean is not None:
+            self._lean.drop_copies()
+        self._stale = True
+
     @property
     def decoder(self) -> Decoder | None:
         """The lean pass, with the weights as they are."""

@@ -146,6 +146,11 @@ class Decoder:
         for product in self._products if self._copies else ():
             product.copy_weight()
 
+    def drop_copies(self) -> None:
+        """Give up copies of the weights until `take_weights`."""
+        for product in self._products:
+            product.drop_copy()
+
     @property
     def windows(self) -> list[int | None]:
         """Of each layer how many tokens up to its own a token attends to; None for all."""
