@@ -299,7 +299,7 @@ class Improvement:
         self.group.wait()
 
     def _checked(self, advance: Advance) -> Advance:
-        def on_batch(done: int, tokens: int) -> None:
+        def on_batch(done: float, tokens: int) -> None:
             advance(done, tokens)
             if self._stop:
                 raise self._stop.stopped(f"at epoch {self.epoch:g}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("sivgap")
 
 Line = dict[str, Any]
-Advance = Callable[[int, int], None]
+Advance = Callable[[float, int], None]
 """Called with items done and tokens generated since the last call."""
 
 
@@ -62,7 +62,7 @@ class Display:
             task = bars.add_task(escape(what), total=total, rate="")
             tokens = 0
 
-            def advance(done: int, generated: int = 0) -> None:
+            def advance(done: float, generated: int = 0) -> None:
                 nonlocal tokens
                 tokens += generated
                 elapsed = bars.tasks[0].elapsed or 0.0
