@@ -147,10 +147,13 @@ class Lab:
         selection = self.config.selection
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, selection.threshold)
         passes = scores.values >= selection.threshold
-        bodies, finished, samples = rollouts.bodies, rollouts.finished.ravel(), rollouts.nll.shape[1]
+        bodies, ending, samples = rollouts.bodies, rollouts.ending.ravel(), rollouts.nll.shape[1]
 
         def learnt(row: int) -> tuple[int, ...]:
-            return (*map(int, bodies[row]), *((self.loaded.end_tokens[0],) if finished[row] else ()))
+            tokens = tuple(map(int, rollouts.tokens[row]))
+            if ending[row] == 1 and tokens[-1] in self.loaded.end_tokens:
+                return tokens  # with the end that was drawn: the tokenizer's end of sequence may be another
+            return (*map(int, bodies[row]), *((self.loaded.end_tokens[0],) if ending[row] else ()))
 
         examples = []
         for i, problem in enumerate(problems):
