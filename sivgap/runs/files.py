@@ -82,7 +82,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     aside.mkdir(parents=True)
     try:
         fill(aside)
-        for file in sorted(aside.iterdir()):
+        for file in sorted(file for file in aside.rglob("*") if file.is_file()):
             _sync(file)
             note(aside, file, digest_of(file))
         _sync(aside)
