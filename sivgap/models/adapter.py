@@ -20,11 +20,14 @@ from transformers import PreTrainedModel
 from sivgap.errors import RunError
 from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, read_settings
 
-_OTHER_KINDS = (
-    "use_dora", "lora_bias", "modules_to_save", "trainable_token_indices", "target_parameters", "layer_replication",
-    "use_bdlora", "arrow_config", "alora_invocation_tokens",
-)  # fmt: skip
-"""Settings under which an adapter is more than B A."""
+_HARMLESS = {
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "corda_config", "ensure_weight_tying",
+    "eva_config", "exclude_modules", "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
+    "layers_to_transform", "loftq_config", "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_config",
+    "megatron_core", "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+    "target_modules", "task_type", "use_rslora",
+}  # fmt: skip
+"""Settings under which an adapter is B A and nothing else, which its tensors and `AdapterSettings` say all of."""
 _CHANGE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations that take a part out of the base model's weights."""
 
@@ -52,12 +55,13 @@ def adapter_settings(folder: Path) -> AdapterSettings:
         RunError: If they cannot be read, or are of another kind of adapter.
     """
     stored = read_settings(folder)
-    more = [key for key in _OTHER_KINDS if stored.get(key)]
+    more = sorted(key for key in stored.keys() - _HARMLESS if stored[key])
     kind, start = stored.get("peft_type"), str(stored.get("init_lora_weights")).lower()
+    what = f"peft_type={kind}" if kind != "LORA" else f"init_lora_weights={start}"
     if kind != "LORA" or more or start.startswith(_CHANGE_BASE):
-        what = more[0] if more else f"init_lora_weights={start}" if kind == "LORA" else f"peft_type={str(kind)[:40]}"
+        what = more[0] if kind == "LORA" and more else what
         raise RunError(
-            f"{folder}: expected a plain LoRA adapter, found {what}; merge it with the program that made it, and give "
+            f"{folder}: expected a plain LoRA adapter, found {what[:60]}; merge it with the program that made it, and give "
             "the merged folder"
         )
     patterns = stored.get("alpha_pattern") or {}
