@@ -61,8 +61,8 @@ def adapter_settings(folder: Path) -> AdapterSettings:
     if kind != "LORA" or more or start.startswith(_CHANGE_BASE):
         what = more[0] if kind == "LORA" and more else what
         raise RunError(
-            f"{folder}: expected a plain LoRA adapter, found {what[:60]}; merge it with the program that made it, and give "
-            "the merged folder"
+            f"{folder}: expected a plain LoRA adapter, found {what[:60]}; merge it with the program that made it, and "
+            "give the merged folder"
         )
     patterns = stored.get("alpha_pattern") or {}
     alphas = {"": stored.get("lora_alpha"), **(patterns if isinstance(patterns, dict) else {"?": None})}

@@ -42,6 +42,7 @@ def model_card(run: Path, checkpoint: str, settings: Mapping[str, Any], whole: b
     lines = [line for line in Trajectory(run / "trajectory.jsonl").read() if line["epoch"] <= epoch]
     base = model.path if model.path and is_hub_id(model.path) else model.name
     kind = "the whole model" if whole else "a LoRA adapter"
+    epochs = "1 epoch" if epoch == 1 else f"{epoch:g} epochs"
     task, verifier = settings["dataset"]["name"], settings["verifier"]["name"]
     return "\n".join([
         "---",
@@ -50,7 +51,7 @@ def model_card(run: Path, checkpoint: str, settings: Mapping[str, Any], whole: b
         "tags: [sivgap, self-improvement]",
         "---",
         "",
-        f"# {_plain(model.name)} after {epoch:g} {'epoch' if epoch == 1 else 'epochs'} of self-improvement on {_plain(task)}",
+        f"# {_plain(model.name)} after {epochs} of self-improvement on {_plain(task)}",
         "",
         f"This is {kind}, trained by sivgap on the model's own responses: of N = {settings['n']} to each problem those "
         f"that its verifier (`{_plain(verifier)}`) passed were learnt. The base model is `{_plain(base)}` (licence: "
