@@ -158,7 +158,7 @@ def _exit(error: SivgapError) -> NoReturn:
 
 
 def _quoted(word: str) -> str:
-    """An override whose value is a path with an equals sign in it, as that of a checkpoint, in the quotes Hydra wants."""
+    """An override whose value is a path with an equals sign in it, as a checkpoint has, in the quotes Hydra wants."""
     key, _, value = word.partition("=")
     return f"{key}='{value}'" if "=" in value and re.fullmatch(r"[\w./@+~=-]+", word) and "/" in value else word
 
