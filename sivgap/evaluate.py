@@ -173,12 +173,14 @@ def _opened(
 ) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
     """The solver behind its store, and the verifier with its memory beside it."""
     from sivgap.config.members import asking as asking_models
+    from sivgap.config.model import UNNAMED
     from sivgap.config.verifier import VerifierConfig
     from sivgap.engines.noise import key_of
     from sivgap.engines.rollout import Sampling
     from sivgap.grading.equal import comparer
     from sivgap.parallel.served import asking
     from sivgap.runs.identity import responses_identity, short, verifier_identity
+    from sivgap.runs.names import stored_under
     from sivgap.solver import check_context, load_solver, make_bench
     from sivgap.store.parts import Parts
     from sivgap.store.responses import ResponseStore
@@ -189,7 +191,8 @@ def _opened(
 
     solver = load_solver(config, dataset, group)
     made_by = responses_identity(config)
-    folder = Path(config.store) / f"{config.model.name}-{config.dataset.name}-{short(made_by)}"
+    behind = f"{config.dataset.name}-{short(made_by)}"
+    folder = stored_under(Path(config.store), [f"{name}-{behind}" for name in (config.model.name, UNNAMED)])
 
     @cache
     def verdicts(name: str) -> Parts:

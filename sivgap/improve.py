@@ -285,7 +285,9 @@ class Improvement:
         if not (self.group.leads or learner.sharded):
             return None
         weights, moments = learner.trained(), learner.optimizer_state()
-        return Checkpoint(self.progress, weights, moments, self._labels, self._queue) if self.group.leads else None
+        if not self.group.leads:
+            return None
+        return Checkpoint(self.progress, weights, moments, self._labels, self._queue, beside=self.lab.beside_weights)
 
     def _save(self, standing: Checkpoint | None) -> None:
         if standing is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sivgap.config.schema import TrainConfig
@@ -17,6 +18,7 @@ from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade_samples
 from sivgap.measure import External, Panel
+from sivgap.models.layout import beside_adapter, beside_weights
 from sivgap.models.load import Loaded, check_targets, context_length
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
@@ -49,6 +51,8 @@ class Lab:
     learner: Sft
     comparer: AnswerComparer
     group: Group = ALONE
+    beside_weights: Mapping[str, bytes] = field(default_factory=dict)
+    """What other programs need to load the trained weights, by file names."""
 
     def hand_over(self) -> None:
         """Let the engine sample with the weights in training; of those that are sharded one at a time is whole."""
@@ -147,10 +151,13 @@ class Lab:
         selection = self.config.selection
         choice = best_of_n(scores.values, rollouts.nll, rollouts.length, selection.threshold)
         passes = scores.values >= selection.threshold
-        bodies, finished, samples = rollouts.bodies, rollouts.finished.ravel(), rollouts.nll.shape[1]
+        bodies, ending, samples = rollouts.bodies, rollouts.ending.ravel(), rollouts.nll.shape[1]
 
         def learnt(row: int) -> tuple[int, ...]:
-            return (*map(int, bodies[row]), *((self.loaded.end_tokens[0],) if finished[row] else ()))
+            tokens = tuple(map(int, rollouts.tokens[row]))
+            if ending[row] == 1 and tokens[-1] in self.loaded.end_tokens:
+                return tokens  # with the end that was drawn: the tokenizer's end of sequence may be another
+            return (*map(int, bodies[row]), *((self.loaded.end_tokens[0],) if ending[row] else ()))
 
         examples = []
         for i, problem in enumerate(problems):
@@ -194,8 +201,13 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
     check_targets(config.model, loaded.model)
     kind = Rpo if config.update.name == "rpo" else Sft
     learner = kind(loaded.model, config.model, config.update, config.seed, group, config.launch.shard)
+    adapter = learner.adapter_config
+    beside = (
+        beside_weights(loaded.model, loaded.tokenizer, torch.float32) if adapter is None else beside_adapter(adapter)
+    )
     with comparer() as answers:
         bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
-        yield Lab(config, dataset, loaded, solver.writer, verifier, quick, solver.engine, learner, answers, group)
+        parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, group)
+        yield Lab(config, dataset, *parts, beside)

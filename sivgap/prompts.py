@@ -161,7 +161,10 @@ class PromptWriter:
         return tuple(ids)
 
     def _known(self, ids: Sequence[int]) -> bool:
-        return self._tokenizer.unk_token_id is None or self._tokenizer.unk_token_id not in ids
+        unknown = self._tokenizer.unk_token_id
+        if unknown in (self._tokenizer.bos_token_id, self._tokenizer.eos_token_id):  # Granite, OLMo 2, OPT: every
+            return True  # text can be written, and this token begins it
+        return unknown is None or unknown not in ids
 
     def _check_known(self, ids: Sequence[int], problem_id: str, what: str, text: str) -> None:
         if not self._known(ids):

@@ -18,7 +18,9 @@ from sivgap.engines.stop import StopText
 from sivgap.engines.vllm_start import require_vllm
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer
+from sivgap.models.ends import embedding_rows
 from sivgap.models.load import Loaded, context_length, load_model, pad_token
+from sivgap.models.source import find_source
 from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import ALONE, Group
 from sivgap.prompts import PromptWriter, fill, is_follow_up
@@ -46,6 +48,12 @@ def load_solver(config: SolverConfig, dataset: Dataset, group: Group = ALONE) ->
     if config.engine.name == "hf":
         return load_source(config.model, config, dataset, group)
     require_vllm()
+    source = find_source(config.model.path or config.model.name, config.model.revision)
+    if not source.plain:
+        raise RunError(
+            f"model.path={config.model.path}: engine=vllm reads a folder of whole weights or a hub id; engine=hf reads "
+            "adapters and GGUF files, and 'python -m sivgap.export run=RUN out=FOLDER merged=true' writes such a folder"
+        )
     team = group.teams(config.engine.tensor_parallel)
     loaded = load_model(config.model)
     writer = _writer(loaded, config.model, config, dataset)
@@ -111,10 +119,17 @@ def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Sol
     """Every prompt must be writable, and fit the model's context with its response and its verdict.
 
     Raises:
-        RunError: Naming the longest problem, if they do not.
+        RunError: Naming the longest problem, or one with a token that the model does not know, if they do not.
     """
     prompts = [solver.writer.solve(problem).tokens for problem in problems]
     lengths = np.array([len(tokens) for tokens in prompts])
+    rows = embedding_rows(solver.loaded.model)
+    for problem, tokens in zip(problems, prompts, strict=True):
+        if max(tokens) >= rows:
+            raise RunError(
+                f"problem {problem.id!r}: its prompt has token {max(tokens)}, and the model's embedding {rows}; leave "
+                "special tokens out of questions and prompts"
+            )
     longest = problems[int(lengths.argmax())]
     response = config.sampling.max_new_tokens
     needs = [(int(lengths.max()) + response, context_length(solver.loaded.model))]

@@ -37,20 +37,26 @@ SIZES = {
 }
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
+def byte_tokenizer(
+    special: list[str] = SPECIAL,
+    bos: str | None = "<|start|>",
+    eos: str = "<|end|>",
+    pad: str | None = "<|pad|>",
+    chat: str = CHAT,
+) -> PreTrainedTokenizerFast:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(SPECIAL)
+    tokenizer.add_special_tokens(special)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|pad|>", bos_token="<|start|>", eos_token="<|end|>", chat_template=CHAT
+        tokenizer_object=tokenizer, pad_token=pad, bos_token=bos, eos_token=eos, chat_template=chat
     )
 
 
-def save_model(folder: Path, architecture: str, **changed: int) -> Path:
+def save_model(folder: Path, architecture: str, eos: str = "<|end|>", **changed: int) -> Path:
     """A random model (llama, mistral, phi3, gemma2, gemma3, qwen2 or qwen3) in `folder`, as transformers saves it."""
-    tokenizer = byte_tokenizer()
+    tokenizer = byte_tokenizer(SPECIAL if eos in SPECIAL else [*SPECIAL, eos], eos=eos)
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
     sizes = {**SIZES, "vocab_size": len(tokenizer), **ids, **changed}
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.members import member_config
 from sivgap.config.schema import TrainConfig
 from sivgap.dashboard import DashboardConfig
+from sivgap.export import ExportConfig
 from sivgap.fit import FitConfig
 from sivgap.grade import GradeConfig
 from sivgap.report.__main__ import ReportConfig
@@ -27,6 +28,7 @@ ROOT = Path(__file__).parents[1]
 SCHEMAS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "export": ExportConfig,
     "grade": GradeConfig,
     "fit": FitConfig,
     "allocate": AllocateConfig,

@@ -125,7 +125,7 @@ def test_a_run_whose_files_a_disk_changed_ends_with_the_same_numbers(tmp_path, w
     newest = sorted((run / "checkpoints").glob("epoch=*"))[-1]
     for name in ("trajectory.jsonl", "status.json", "config.yaml"):
         flip(run / name, 0.4)
-    flip(newest / "weights.safetensors", 0.7)
+    flip(newest / "adapter_model.safetensors", 0.7)
     done, lines = attempt(settings, StopRequest())
     assert done
     assert lines == whole

@@ -47,7 +47,7 @@ def test_a_run_directory_holds_what_the_contract_names(finished):
     assert status["hardware"]["cores"]
     assert status["seconds"] > 0
     for name in ("config.yaml", "sivgap.log", "figures/trajectory.png", "samples/epoch=000.50.parquet",
-                 "checkpoints/epoch=001.00/weights.safetensors"):  # fmt: skip
+                 "checkpoints/epoch=001.00/adapter_model.safetensors"):  # fmt: skip
         assert (run / name).is_file(), name
     assert not [p for p in run.rglob("*") if p.suffix in (".pkl", ".pt", ".bin", ".tmp")]
     assert list((run / "wandb").glob("offline-run-*"))

@@ -74,6 +74,7 @@ def run_app(
             _exit(unexpected(error, _log_of(error)))
 
     try:
+        sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(_help(config_name, schema))
         main()
@@ -154,6 +155,12 @@ def _help(config_name: str, schema: type[BaseModel]) -> str:
 def _exit(error: SivgapError) -> NoReturn:
     print(visible(f"sivgap: {' '.join(str(error).split())}"), file=sys.stderr)
     sys.exit(error.status)
+
+
+def _quoted(word: str) -> str:
+    """An override whose value is a path with an equals sign in it, as a checkpoint has, in the quotes Hydra wants."""
+    key, _, value = word.partition("=")
+    return f"{key}='{value}'" if "=" in value and re.fullmatch(r"[\w./@+~=-]+", word) and "/" in value else word
 
 
 def _typed() -> list[str]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from sivgap.config.settings import FilePath, Settings
+
+UNNAMED = "custom"
+"""Name in ``conf/model/custom.yaml``: the model is to be called by its path."""
+_LONGEST = 80
+"""Characters of a model's name."""
 
 
 class ModelSource(Settings):
     """Where a model comes from, and how it is spoken to."""
 
     path: FilePath | None = None
-    """Local folder or hub id. Embedded models (``tiny``, ``tiny_m``, ...) have none."""
+    """Hub id, folder, PEFT folder (merged into its base), checkpoint of a run (``.../checkpoints/epoch=...``), or
+    ``.gguf`` file (``sivgap[gguf]``). Embedded models (``tiny``, ``tiny_m``, ...) have none."""
     revision: str | None = None
     """Branch, tag or commit on the hub; the commit actually loaded is written to ``status.json``."""
     chat_template: bool = True
@@ -26,7 +35,8 @@ class ModelSource(Settings):
 
 class ModelConfig(ModelSource):
     name: str = Field(pattern=r"^\w[\w.-]{0,79}$")
-    """Name of the configuration; part of the run's identity, and of its directory's name."""
+    """Name of the configuration; part of the run's identity, and of its directory's name. ``custom`` stands for the
+    last part of ``model.path``."""
     lora_targets: list[str] = Field(min_length=1)
     """Names of the linear modules that get an adapter when ``update.parameters=lora``."""
     parameters: float = Field(gt=0)
@@ -35,3 +45,32 @@ class ModelConfig(ModelSource):
     """Tokens D that pretraining read, for scaling against its FLOPs, 6 N D (MG); null where it was not published."""
     licence: str
     """Licence under which the weights are distributed, and what it asks of you."""
+    _by_path: bool = PrivateAttr(False)
+
+    @property
+    def typed_name(self) -> str:
+        """The name as it was configured, before ``custom`` gave way to that of the path."""
+        return UNNAMED if self._by_path else self.name
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_by_path(cls, given: object, build: ModelWrapValidatorHandler[ModelConfig]) -> ModelConfig:
+        path = given.get("path") if isinstance(given, Mapping) else None
+        if not isinstance(given, Mapping) or given.get("name") != UNNAMED or not isinstance(path, str):
+            return build(given)
+        made = build({**given, "name": name_of(path)})
+        made._by_path = True
+        return made
+
+
+def name_of(path: str) -> str:
+    """What a model at `path` is called: the last part of a folder or hub id, and of a run's checkpoint its run's name
+    and epoch; in letters, digits, ``_``, ``-`` and ``.``, at most 80 of them.
+    """
+    place = PurePath(path)
+    last = place.stem if place.suffix.lower() == ".gguf" else place.name
+    run, epoch = place.parent.parent.name, re.fullmatch(r"epoch=(.+)", last)
+    if epoch and run:
+        behind = f"-epoch{epoch[1]}"
+        last = run[: _LONGEST - len(behind)] + behind
+    return re.sub(r"[^\w.-]", "_", last).lstrip(".-")[:_LONGEST] or UNNAMED

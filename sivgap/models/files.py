@@ -48,6 +48,19 @@ def check_files(folder: Path) -> None:
             raise RunError(f"{folder / 'config.json'}: {name} is {str(value)[:40]!r}, which no model has")
 
 
+def check_gguf(file: Path) -> None:
+    """Raises RunError if `file` is no GGUF file; its contents are data, read by the ``gguf`` package."""
+    if file.suffix.lower() != ".gguf":
+        raise RunError(f"model.path={file}: expected a folder or a .gguf file")
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(4)
+    except OSError as error:
+        raise RunError(f"model.path={file}: cannot be read ({error.strerror})") from error
+    if beginning != b"GGUF":
+        raise RunError(f"model.path={file}: no GGUF file, or a broken one (it does not begin with GGUF)")
+
+
 def _check_place(file: Path, folder: Path) -> None:
     """Links may lead into the hub's cache, which is made of them, and nowhere else outside of the folder."""
     found, home = file.resolve(), folder.resolve()

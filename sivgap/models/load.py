@@ -1,8 +1,11 @@
-"""Loading a model and its tokenizer: an embedded one, a local folder, or the hub. Safetensors only, no remote code."""
+"""Loading a model and its tokenizer, from whatever `source` finds. Safetensors or GGUF only, no remote code."""
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,13 +20,20 @@ from transformers.utils import logging as transformers_logging
 
 from sivgap.config.model import ModelConfig, ModelSource
 from sivgap.errors import RunError
-from sivgap.models.files import check_files
+from sivgap.models.adapter import merge_adapter
+from sivgap.models.ends import check_vocabulary, embedding_rows, end_tokens
+from sivgap.models.source import Source, find_source, is_hub_id
 from sivgap.tiny import located
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in inference precision on its device, its tokenizer, and the tokens that end a response."""
+    """A model in inference precision on its device, with its tokenizer.
+
+    Attributes:
+        end_tokens: Each of them ends a response; the first one ends a text that somebody else wrote.
+        commit: Of the hub.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -43,45 +53,58 @@ def load_model(config: ModelSource) -> Loaded:
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    source = located(config.path or (config.name if isinstance(config, ModelConfig) else "tiny"))
-    options = {"revision": config.revision} if config.revision else {}
-    if not Path(source).exists() and source.count("/") != 1:
-        raise RunError(f"model.path={source}: no such folder, and not a hub id (OWNER/NAME)")
-    if Path(source).is_dir():
-        check_files(Path(source))
+    named = config.path or (config.name if isinstance(config, ModelConfig) else "tiny")
+    source = find_source(named, config.revision)
+    if "gguf_file" in source.options and find_spec("gguf") is None:
+        raise RunError(f"{source.file}: reading GGUF needs the gguf package; pip install 'sivgap[gguf]'")
     try:
-        AutoConfig.from_pretrained(source, trust_remote_code=False, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=_dtype(config), trust_remote_code=False, use_safetensors=True, **options
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        with redirect_stderr(io.StringIO()):  # the GGUF reader's own progress bar
+            tokenizer, model = _read(source, _dtype(config))
+    except Exception as error:  # safetensors, gguf and the hub client have exception types of their own
         raise RunError(_unloadable(source, config, error)) from error
-    except Exception as error:  # safetensors and the hub client have exception types of their own
-        raise RunError(_unloadable(source, config, error)) from error
+    for adapter in source.adapters:
+        merge_adapter(model, adapter)
+    model.name_or_path = source.path if is_hub_id(named) else str(Path(located(named)).resolve())
     _check(config, tokenizer)
-    ends = {tokenizer.eos_token_id}
-    generation = getattr(model, "generation_config", None)
-    stated = getattr(generation, "eos_token_id", None)
-    ends |= set(stated) if isinstance(stated, list) else {stated}
-    first = int(tokenizer.eos_token_id)  # the one that training teaches
-    end_tokens = (first, *sorted(token for token in ends if token is not None and token != first))
+    ends = end_tokens(model, tokenizer, config.chat_template)
+    if not ends:
+        raise RunError(f"{named}: its tokenizer names no end-of-sequence token, so a response could never end")
+    check_vocabulary(named, model, tokenizer, ends)
     commit = getattr(model.config, "_commit_hash", None)
-    return Loaded(model.to(device()), tokenizer, end_tokens, commit)
+    return Loaded(model.to(device()), tokenizer, ends, commit)
+
+
+def _read(source: Source, dtype: torch.dtype) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """The tokenizer and the base model; whatever the libraries raise passes through."""
+    options = {**source.options, "trust_remote_code": False}
+    if source.tokenizer is None:
+        tokenizer = AutoTokenizer.from_pretrained(source.path, **options)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(source.tokenizer, trust_remote_code=False)
+    if "gguf_file" not in options:
+        AutoConfig.from_pretrained(source.path, **options)  # the cheapest that can be wrong comes first
+        options["use_safetensors"] = True
+    model = AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype, **options)
+    if "gguf_file" in options:  # its weights are whole numbers no longer, and it can be written as any other
+        model.hf_quantizer = None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+    return tokenizer, model
 
 
 def pad_token(loaded: Loaded) -> int:
-    """Any valid id for masked places; many models name none."""
+    """Any valid id for masked places; many models name none, or one that they have no embedding for."""
     named = loaded.tokenizer.pad_token_id
-    return int(named) if named is not None else loaded.end_tokens[0]
+    known = named is not None and named < embedding_rows(loaded.model)
+    return int(named) if known else loaded.end_tokens[0]
 
 
 def context_length(model: PreTrainedModel) -> int | None:
-    """Tokens that the model can read at once; None where it does not say."""
-    limits = [getattr(model.config, "max_position_embeddings", None)]
-    if getattr(model.config, "use_sliding_window", True):
-        limits.append(getattr(model.config, "sliding_window", None))
-    return min((limit for limit in limits if limit), default=None)
+    """Tokens that the model can read at once; None where it does not say.
+
+    A sliding window is no limit of it: through its layers a token sees further back than the window of one.
+    """
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def _dtype(config: ModelSource) -> torch.dtype:
@@ -92,8 +115,6 @@ def _dtype(config: ModelSource) -> torch.dtype:
 
 
 def _check(config: ModelSource, tokenizer: PreTrainedTokenizerBase) -> None:
-    if tokenizer.eos_token_id is None:
-        raise RunError(f"{config.path}: its tokenizer names no end-of-sequence token, so a response could never end")
     if config.chat_template and tokenizer.chat_template is None:
         raise RunError(
             f"{config.path}: its tokenizer has no chat template; set model.chat_template=false to send plain text"
@@ -112,18 +133,23 @@ def check_targets(config: ModelConfig, model: PreTrainedModel) -> None:
             )
 
 
-def _unloadable(source: str, config: ModelSource, error: Exception) -> str:
+def _unloadable(source: Source, config: ModelSource, error: Exception) -> str:
     reason = " ".join(str(error).split())[:160]
-    if Path(source).exists():
+    if "gguf_file" in source.options:
         return (
-            f"model.path={source} cannot be loaded ({reason}); expected a folder with config.json, tokenizer files "
-            "and *.safetensors in the transformers layout"
+            f"{source.file}: broken, or a GGUF file of a kind that transformers does not read ({reason}); expected a "
+            "language model in one file"
+        )
+    if Path(source.path).exists():
+        return (
+            f"model.path={source.path} cannot be loaded ({reason}); expected a folder with config.json, tokenizer "
+            "files and *.safetensors in the transformers layout"
         )
     licence = (
         f" (after accepting its licence: {config.licence.split(':')[0]})" if isinstance(config, ModelConfig) else ""
     )
     return (
-        f"model {source} is neither in the local cache nor reachable on the hub; where there is a network, run "
-        f"'hf download {source}'{licence}, or give a local copy "
+        f"model {source.path} is neither in the local cache nor reachable on the hub; where there is a network, run "
+        f"'hf download {source.path}'{licence}, or give a local copy "
         "with model.path=FOLDER"
     )

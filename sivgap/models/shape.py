@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sivgap.config.model import ModelConfig
-from sivgap.tiny import located
+from sivgap.errors import RunError
+from sivgap.models.source import find_source
 
 _WIDTH_A_LAYER = 110
 """Hidden size over layers where nothing is known: 96 to 128 in Llama 3, Phi-4 and Qwen2.5 from 3 to 70 billion."""
@@ -60,17 +61,17 @@ def shape_of(model: ModelConfig) -> Shape:
     """The shape of `model`: from its configuration if that is on this machine, else from ``model.parameters``."""
     from transformers import AutoConfig
 
-    options = {"revision": model.revision} if model.revision else {}
     try:
+        source = find_source(model.path or model.name, model.revision, online=False)
         found = AutoConfig.from_pretrained(
-            located(model.path or model.name), trust_remote_code=False, local_files_only=True, **options
+            source.path, trust_remote_code=False, local_files_only=True, **source.options
         ).get_text_config()
         heads = found.num_attention_heads
         width = getattr(found, "head_dim", None) or found.hidden_size // heads
         grouped = getattr(found, "num_key_value_heads", None) or heads
         shape = Shape(found.num_hidden_layers, found.hidden_size, heads * width, grouped * width,
                       found.intermediate_size, found.vocab_size, 0, width)  # fmt: skip
-    except (OSError, ValueError, AttributeError, KeyError):
+    except (OSError, ValueError, AttributeError, KeyError, ImportError, RunError):
         return of_parameters(model.parameters)
     in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
     embeddings = shape.vocabulary * shape.hidden * (1 if found.tie_word_embeddings else 2)
@@ -81,13 +82,15 @@ def is_here(model: ModelConfig) -> bool:
     """Whether the weights of `model` can be loaded without a network."""
     from huggingface_hub import try_to_load_from_cache
 
-    source = located(model.path or model.name)
-    if Path(source).is_dir():
-        return True
-    if source.count("/") != 1:
+    try:
+        source = find_source(model.path or model.name, model.revision, online=False)
+    except RunError:
         return False
+    if Path(source.path).is_dir():
+        return True
+    revision = source.options.get("revision")
     names = ("model.safetensors", "model.safetensors.index.json")
-    return any(isinstance(try_to_load_from_cache(source, name, revision=model.revision), str) for name in names)
+    return any(isinstance(try_to_load_from_cache(source.path, name, revision=revision), str) for name in names)
 
 
 def of_parameters(parameters: float) -> Shape:

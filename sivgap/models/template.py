@@ -33,15 +33,15 @@ class _TooLong(Exception):  # noqa: N818
     pass
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]]) -> str:
-    """`messages` in the tokenizer's chat template, with the beginning of an answer.
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], answer: bool = True) -> str:
+    """`messages` in the tokenizer's chat template, with the beginning of an answer unless `answer` is false.
 
     Raises:
         RunError: If the template cannot be rendered, or takes more time, memory or text than any needs.
     """
     try:
         with _limited():
-            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer)
     except _TooLong:
         raise _refused(f"ran for more than {DEADLINE:g} s") from None
     except MemoryError:

@@ -9,10 +9,11 @@ import numpy as np
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import asking
 from sivgap.config.schema import TrainConfig
+from sivgap.errors import RunError
+from sivgap.models.source import find_source
 from sivgap.plan.work import Asked, Lengths, asked
 from sivgap.prompts import PromptWriter, fill, is_follow_up
 from sivgap.tasks.load import Dataset
-from sivgap.tiny import located
 
 CHARACTERS = 4
 """A token, in ordinary English, where there is no tokenizer to ask."""
@@ -91,11 +92,11 @@ def _writer(config: TrainConfig, dataset: Dataset, template: str) -> PromptWrite
     from transformers import AutoTokenizer
 
     model = config.model
-    options = {"revision": model.revision} if model.revision else {}
     try:
+        source = find_source(model.path or model.name, model.revision, online=False)
         tokenizer = AutoTokenizer.from_pretrained(
-            located(model.path or model.name), trust_remote_code=False, local_files_only=True, **options
+            source.path, trust_remote_code=False, local_files_only=True, **source.options
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImportError, RunError):
         return None
     return PromptWriter(tokenizer, model.chat_template, template, dataset.examples)

@@ -1,10 +1,16 @@
-"""Checkpoints: safetensors and plain JSON, written aside and renamed; the newest complete one is gone on from."""
+"""Checkpoints: safetensors and plain JSON, written aside and renamed; the newest complete one is gone on from.
+
+Adapters are a PEFT folder, and all weights a model's folder, for any program that reads such; what a run needs to go on
+stands beside them.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +19,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sivgap.errors import RunError
+from sivgap.models.source import ADAPTER_WEIGHTS
 from sivgap.runs.files import write_folder
-from sivgap.runs.names import STOP_MARK
+from sivgap.runs.names import RESUME_FILES, STOP_MARK
 from sivgap.runs.read import read_json
 from sivgap.runs.sums import Damaged, check
 from sivgap.update.example import Example
 
-_STATE, _TRAJECTORY = "state.json", "trajectory.jsonl"
+_STATE, _TRAJECTORY, _OPTIMIZER = RESUME_FILES
+_ADAPTER, _WHOLE, _EARLIER = ADAPTER_WEIGHTS, "model.safetensors", "weights.safetensors"
+"""Names of the weights' file; the last is of versions whose checkpoints nothing else could read."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Checkpoint:
         labels: Examples already chosen for half epochs to come (``refresh=epoch``).
         queue: Examples of the half epoch under way that are still to be trained on, in order.
         trajectory: All measurements so far, as they were written; None in checkpoints of older versions.
+        beside: What other programs need to load the weights, by file names.
     """
 
     progress: Progress
@@ -68,14 +78,18 @@ class Checkpoint:
     labels: list[Example]
     queue: list[Example]
     trajectory: str | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
     """Write a checkpoint under `name`; older ones keep their weights and lose what only resuming needs."""
 
     def fill(aside: Path) -> None:
-        save_file(checkpoint.weights, aside / "weights.safetensors")
-        save_file(checkpoint.optimizer, aside / "optimizer.safetensors")
+        save_weights(aside, checkpoint.weights)
+        for file, contents in checkpoint.beside.items():
+            (aside / file).parent.mkdir(exist_ok=True)
+            (aside / file).write_bytes(contents)
+        save_file(checkpoint.optimizer, aside / _OPTIMIZER)
         state = {
             "progress": asdict(checkpoint.progress),
             "labels": [asdict(example) for example in checkpoint.labels],
@@ -87,6 +101,23 @@ def save(folder: Path, name: str, checkpoint: Checkpoint) -> None:
 
     write_folder(folder / name, fill)
     _prune(folder, name)
+
+
+def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write trained tensors under the names that peft has for adapters, and transformers for all weights."""
+    adapter = any(".lora_" in name for name in weights)
+    stored = {re.sub(r"(\.lora_[AB])\.default\.", r"\1.", name): tensor for name, tensor in weights.items()}
+    save_file(stored, folder / (_ADAPTER if adapter else _WHOLE), metadata={"format": "pt"})
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """What `save_weights` was given.
+
+    Raises:
+        OSError, SafetensorError: If there is none, or it is damaged.
+    """
+    file = next((folder / name for name in (_ADAPTER, _WHOLE) if (folder / name).exists()), folder / _EARLIER)
+    return {re.sub(r"(\.lora_[AB])\.weight$", r"\1.default.weight", name): w for name, w in load_file(file).items()}
 
 
 def _example(stored: dict[str, Any]) -> Example:
@@ -101,7 +132,7 @@ def _prune(folder: Path, newest: str) -> None:
         if STOP_MARK in name and not (folder / name).is_symlink():
             shutil.rmtree(folder / name)
     for name in sorted(p.name for p in folder.glob("epoch=*"))[:-2]:
-        for file in (_STATE, "optimizer.safetensors", _TRAJECTORY):  # without the first nobody reads the others
+        for file in RESUME_FILES:  # without the first nobody reads the others
             (folder / name / file).unlink(missing_ok=True)
 
 
@@ -125,21 +156,27 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _load(path: Path) -> Checkpoint:
-    for file in sorted(path.iterdir()):
-        if file.is_symlink() or not file.is_file():
-            raise ValueError(f"{file.name} is no ordinary file")
-        check(path, file)
+    check_all(path)
     state = read_json(path / _STATE)
     labels, queue = ([_example(stored) for stored in state[name]] for name in ("labels", "queue"))
     kept = path / _TRAJECTORY
     return Checkpoint(
         _progress(state["progress"]),
-        load_file(path / "weights.safetensors"),
-        load_file(path / "optimizer.safetensors"),
+        read_weights(path),
+        load_file(path / _OPTIMIZER),
         labels,
         queue,
         kept.read_text(encoding="utf-8") if kept.exists() else None,
     )
+
+
+def check_all(path: Path) -> None:
+    """Raises ValueError or Damaged if a file of the checkpoint at `path` is not what was written."""
+    for file in sorted(path.rglob("*")):
+        if file.is_symlink() or not (file.is_file() or file.is_dir()):
+            raise ValueError(f"{file.name} is no ordinary file")
+        if file.is_file():
+            check(path, file)
 
 
 def _progress(stored: dict[str, Any]) -> Progress:

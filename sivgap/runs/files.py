@@ -77,18 +77,7 @@ def finite(value: Any) -> Any:
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Let `fill` fill a folder aside, note checksums, sync all, and rename it to `path`, replacing what was there."""
-    aside = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        fill(aside)
-        for file in sorted(aside.iterdir()):
-            _sync(file)
-            note(aside, file, digest_of(file))
-        _sync(aside)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    aside = _filled_aside(path, fill)
     old = path.with_name(f".{path.name}.old.tmp")
     if path.exists():  # moved away whole: a kill while it is being deleted must not leave half of it under its name
         shutil.rmtree(old, ignore_errors=True)
@@ -96,6 +85,39 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     os.replace(aside, path)
     _sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_new_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Likewise, where nothing is, or an empty folder.
+
+    Raises:
+        FileExistsError: If something has come there; it stays.
+    """
+    aside = _filled_aside(path, fill)
+    try:
+        aside.rename(path)  # over a folder only if that is empty
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if os.path.lexists(path):
+            raise FileExistsError(str(path)) from error
+        raise
+    _sync(path.parent)
+
+
+def _filled_aside(path: Path, fill: Callable[[Path], None]) -> Path:
+    aside = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        fill(aside)
+        for file in sorted(file for file in aside.rglob("*") if file.is_file()):
+            _sync(file)
+            note(aside, file, digest_of(file))
+        _sync(aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return aside
 
 
 def append_line(path: Path, text: str) -> None:

@@ -11,15 +11,20 @@ from sivgap.config.dataset import DatasetConfig
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.model import ModelSource
+from sivgap.config.model import UNNAMED, ModelSource
 from sivgap.config.schema import TrainConfig
 from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.allocation import planned
-from sivgap.runs.names import numbered_directory
+from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, base_of, base_place, read_settings
+from sivgap.runs.names import RESUME_FILES, numbered_directory
 from sivgap.tiny import located
 
 _ENDS = 65_536
 """Bytes read from both ends of each weight file: enough to tell models apart without reading 16 GB."""
+_PIECES = 64
+"""Such pieces of a GGUF file or of an adapter."""
+_DEEPEST = 8
+"""Adapters upon adapters."""
 
 
 def identity(config: TrainConfig) -> str:
@@ -43,11 +48,12 @@ def identity(config: TrainConfig) -> str:
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
     del settings["model"]["tokens"]  # a figure for tables
+    settings["model"]["name"] = config.model.typed_name  # as before custom models were called by their paths
     settings["dataset"] = _dataset(config.dataset)
     settings["verifier"] = verifier_identity(config.verifier, config.dataset.name)
-    model_path = located(config.model.path or config.model.name)  # a rebuilt embedded model makes other numbers, too
-    if Path(model_path).is_dir():
-        settings["model"]["path"] = _digest_folder(Path(model_path))
+    digest = _digest_model(located(config.model.path or config.model.name))  # a rebuilt embedded model counts, too
+    if digest is not None:
+        settings["model"]["path"] = digest
     return short(settings)
 
 
@@ -83,8 +89,9 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
         "weight": config.weight.model_dump(mode="json"),
         "pass_at": config.pass_at,
     }
-    parts = (config.model.name, config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10])
-    return numbered_directory(Path(config.runs_dir), "evaluate-" + "-".join(parts), config.fresh)
+    behind = "-".join((config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10]))
+    names = [f"evaluate-{name}-{behind}" for name in (config.model.name, UNNAMED)]
+    return numbered_directory(Path(config.runs_dir), names, config.fresh)
 
 
 def _dataset(config: DatasetConfig) -> dict[str, object]:
@@ -117,8 +124,8 @@ def verifier_identity(config: VerifierConfig, dataset: str) -> dict[str, object]
 
 
 def _source_identity(source: ModelSource) -> dict[str, object]:
-    path = Path(located(source.path or ""))
-    return {**source.model_dump(), "path": _digest_folder(path) if path.is_dir() else str(path)}
+    path = located(source.path or "")
+    return {**source.model_dump(), "path": _digest_model(path) or str(Path(path))}
 
 
 def _external(config: TrainConfig) -> dict[str, object]:
@@ -142,9 +149,46 @@ def _digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _digest_model(path: str, depth: int = 0) -> str | None:
+    """Of a model's files on this machine; None of a hub id, which says itself what it is."""
+    place = Path(path)
+    if place.is_file():
+        return _digest_spread(place)
+    if not place.is_dir():
+        return None
+    digest = _digest_folder(place)
+    if not (place / ADAPTER_SETTINGS).is_file() or depth > _DEEPEST:
+        return digest
+    settings = read_settings(place)
+    named, revision = base_of(place)
+    settings.pop("base_model_name_or_path")
+    base = base_place(place, named)
+    return short({
+        "adapter": [settings, _digest_spread(place / ADAPTER_WEIGHTS)],
+        "tokenizer": digest if (place / "tokenizer_config.json").exists() else None,
+        "base": _digest_model(base, depth + 1) or [base, revision],
+    })  # fmt: skip
+
+
+def _digest_spread(path: Path) -> str:
+    """Of a large file's size and of pieces all over it, the whole of a small one."""
+    digest = hashlib.sha256()
+    if path.is_file():
+        size = path.stat().st_size
+        digest.update(f"{size}\n".encode())
+        with path.open("rb") as stream:
+            for place in range(0, size, max(_ENDS, size // _PIECES)):
+                stream.seek(place)
+                digest.update(stream.read(_ENDS))
+            stream.seek(max(0, size - _ENDS))
+            digest.update(stream.read(_ENDS))
+    return digest.hexdigest()
+
+
 def _digest_folder(path: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.iterdir() if p.suffix in (".safetensors", ".json", ".jinja", ".model")):
+    kinds = (".safetensors", ".json", ".jinja", ".model")
+    for file in sorted(p for p in path.iterdir() if p.suffix in kinds and p.name not in RESUME_FILES):
         digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(_ENDS))

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import yaml
 
+from sivgap.config.model import UNNAMED
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
 from sivgap.life import alive
@@ -25,6 +26,9 @@ from sivgap.runs.read import read_yaml
 from sivgap.runs.sums import Damaged
 from sivgap.runs.trajectory import Trajectory
 from sivgap.versions import versions
+
+_SHOWN = 10
+"""Digits of the identity in a directory's name."""
 
 
 class RunBusy(RunError):  # noqa: N818 - nothing is wrong
@@ -50,7 +54,7 @@ class Run:
         self.config = config
         key = identity(config)
         self.path = run_directory(config, key)
-        self.id = f"{key}{self.path.name.removeprefix(_name(config, key))}"
+        self.id = f"{key}{self.path.name.rpartition(key[:_SHOWN])[2]}"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] = (self.path / ".lock").open("a+")
@@ -158,13 +162,10 @@ class Run:
 
 def run_directory(config: TrainConfig, key: str) -> Path:
     """The newest directory of the run with identity `key`; with ``fresh`` a new one: NAME, NAME-2, NAME-3, ..."""
-    return numbered_directory(Path(config.runs_dir), _name(config, key), config.fresh)
-
-
-def _name(config: TrainConfig, key: str) -> str:
     external = "" if config.cross.strategy == "none" else f"-{config.cross.strategy}"
-    parts = (config.model.name, config.dataset.name, f"{config.verifier.name}{external}", f"seed{config.seed}")
-    return "-".join((*parts, key[:10]))
+    behind = "-".join((config.dataset.name, f"{config.verifier.name}{external}", f"seed{config.seed}", key[:_SHOWN]))
+    names = [f"{name}-{behind}" for name in (config.model.name, UNNAMED)]
+    return numbered_directory(Path(config.runs_dir), names, config.fresh)
 
 
 def _is_gone(who: str) -> bool:

@@ -233,6 +233,11 @@ class Sft:
     def has_adapter(self) -> bool:
         return self._config.parameters == "lora"
 
+    @property
+    def adapter_config(self) -> LoraConfig | None:
+        """Settings of the adapter in training; None where all weights are trained."""
+        return self._raw.peft_config["default"] if self.has_adapter else None  # type: ignore[no-any-return]
+
     def write_adapter(self, folder: Path) -> None:
         """Write the adapter in training into `folder`, in peft's layout."""
         self._raw.save_pretrained(str(folder), save_embedding_layers=False)
@@ -280,6 +285,7 @@ def _lora(model: ModelConfig, config: UpdateConfig) -> LoraConfig:
     everywhere = model.lora_targets == ["all-linear"]
     return LoraConfig(
         task_type="CAUSAL_LM",
+        revision=model.revision,
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,  # type: ignore[arg-type]
         lora_dropout=config.lora_dropout,
