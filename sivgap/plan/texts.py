@@ -98,4 +98,6 @@ def _writer(config: TrainConfig, dataset: Dataset, template: str) -> PromptWrite
         )
     except (OSError, ValueError):
         return None
-    return PromptWriter(tokenizer, model.chat_template, template, dataset.examples)
+    return PromptWriter(
+        tokenizer, model.chat_template, template, dataset.examples, model.system_prompt, model.chat_template_kwargs
+    )
