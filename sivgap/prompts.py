@@ -20,8 +20,8 @@ from transformers import PreTrainedTokenizerBase
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt
 from sivgap.errors import RunError
+from sivgap.grading.reasoning import without_reasoning
 from sivgap.models.template import render
-from sivgap.reasoning import without_reasoning
 from sivgap.tasks.problem import Problem
 
 Tokens = Sequence[int] | NDArray[np.int64]
@@ -126,7 +126,7 @@ class PromptWriter:
             body = self._written(texts[0], problem.id, "the response") if bodies is None else map(int, bodies[0])
             return (*self.solve(problem).tokens, *body, *self.follow_up(template))
         names = ("response",) if len(texts) == 1 else ("response_a", "response_b")
-        answers = map(without_reasoning, texts)
+        answers = [without_reasoning(text).strip() or text for text in texts]  # of thoughts cut off, what there is
         asked = fill(template, {"question": problem.question, **dict(zip(names, answers, strict=True))})
         ids = (
             self._encode_chat([{"role": "user", "content": asked.strip()}])

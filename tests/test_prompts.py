@@ -4,7 +4,6 @@ from small_runs import composed
 
 from sivgap.errors import ConfigError, RunError
 from sivgap.prompts import PromptWriter
-from sivgap.reasoning import without_reasoning
 from sivgap.runs.identity import identity
 from sivgap.tasks.problem import Problem
 
@@ -72,19 +71,19 @@ def test_thoughts_stay_in_the_conversation_and_are_not_shown_to_a_judge_of_the_r
 
 
 @pytest.mark.parametrize(
-    ("response", "answer"),
+    ("response", "shown"),
     [
         ("It is 2.", "It is 2."),
         ("so 2.</think>It is 2.", "It is 2."),  # what begins it stood in the prompt
         ("[THINK]3? no[/THINK]It is 2.", "It is 2."),
-        ("<think>a</think>b<think>c</think>It is 2.", "It is 2."),
         ("<|channel|>analysis<|message|>3?<|channel|>final<|message|>It is 2.", "It is 2."),
         ("<think>and on, until the tokens ended", "<think>and on, until the tokens ended"),
         ("<think>all of it</think>", "<think>all of it</think>"),
     ],
 )
-def test_what_stands_before_the_end_of_thinking_is_no_part_of_the_answer(response, answer):
-    assert without_reasoning(response) == answer
+def test_a_judge_is_shown_what_stands_behind_the_thinking_or_all_where_nothing_does(response, shown):
+    asks = writer()
+    assert text(asks, asks.judgement(PROBLEM, "{response}", [response])) == f"<|user|>\n{shown}<|end|>\n<|assistant|>\n"
 
 
 def test_settings_of_the_template_count_in_the_identity_only_where_they_are_set(tmp_path):

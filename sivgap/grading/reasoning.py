@@ -14,6 +14,6 @@ belongs to the prompt."""
 
 
 def without_reasoning(text: str) -> str:
-    """What stands behind the last mark that ends reasoning; the whole text where there is none, or nothing behind."""
+    """What stands behind the last mark that ends reasoning; the whole text where there is none."""
     ends = list(_END.finditer(text))
-    return (text[ends[-1].end() :].strip() if ends else "") or text
+    return text[ends[-1].end() :] if ends else text
