@@ -50,12 +50,12 @@ EXAMPLES_FORM = {"gsm8k": "####", "arithmetic": "Answer:", "nq_open": "The answe
 """The form of the answer in the solutions of few-shot examples."""
 HEAD = """# Wordings of prompts, on real models
 
-`python benchmarks/wordings.py`; the words are in [wordings/](../wordings). Solvers sample at temperature 1, verifiers at .1.
-{about}
+`python benchmarks/wordings.py`; words in [wordings/](../wordings). Solvers sample at temperature 1, verifiers at
+.1. {about}
 
-*accuracy* grades the answer however it is written, +- its standard error over problems; *in the form asked for* demands it
-behind the mark that the prompt names (or the examples show). AUROC is of the score, and of the response's own likelihood a
-token, -U/|y|, which costs nothing. *commonest* is the score that most responses got, and the share that got it.
+*accuracy* grades the answer however it is written, +- its standard error over problems; *in the form asked for* demands
+it behind the mark that the prompt names (or the examples show). AUROC is of the score, and of the response's own
+likelihood a token, -U/|y|, which costs nothing. *commonest* is the score that most responses got, and their share.
 """
 QUICK = {"prompts": 2, "samples": 2, "tokens": 32}
 
@@ -101,6 +101,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--few-shot", type=int, help="examples; 4 with --base, else none")
     parser.add_argument("--only", nargs="+", help="names of wordings; all otherwise")
     parser.add_argument("--verifier", nargs="+", default=[], help="judge responses, instead of asking for them")
+    parser.add_argument("--readout", nargs="+", choices=["sampled", "expected"], help="of verdicts; both otherwise")
     parser.add_argument("--solver", default="box_after", help="the wording whose responses are judged")
     parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--samples", type=int, default=4)
@@ -141,8 +142,8 @@ def measure_model(
             found = solved(a, cell, solver, dataset, problems)
             yield cell, solver_figures(a, wording["form"], found, problems, answers)
     for verifier in a.verifier:
-        for name, wording in chosen(verifier_wordings(verifier), a.only).items():
-            for readout in wording.get("readouts", ["sampled", "expected"]):
+        for name, wording in chosen(verifier_wordings(a, verifier), a.only).items():
+            for readout in a.readout or wording.get("readouts", ["sampled", "expected"]):
                 cell = {**about, "kind": verifier, "wording": name, "words": wording["words"], "readout": readout}
                 if known(results, cell):
                     continue
@@ -177,8 +178,9 @@ def solver_wordings(a: argparse.Namespace) -> dict[str, dict[str, str]]:
     return {**table["any"], **table.get(a.task, {})}
 
 
-def verifier_wordings(verifier: str) -> dict[str, dict[str, Any]]:
-    return yaml.safe_load((TABLES / "verifier.yaml").read_text())[verifier]
+def verifier_wordings(a: argparse.Namespace, verifier: str) -> dict[str, dict[str, Any]]:
+    table = yaml.safe_load((TABLES / "verifier.yaml").read_text())[verifier]
+    return {name: wording for name, wording in table.items() if wording.get("base", False) == a.base}
 
 
 def chosen(wordings: dict[str, dict[str, Any]], only: Sequence[str] | None) -> dict[str, dict[str, Any]]:
