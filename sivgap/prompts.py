@@ -3,6 +3,8 @@
 A verifier's template is a *follow-up* or stands *alone*. A follow-up asks in the same conversation, as its next turn:
 its tokens are the same for every response, and the engine can go on from the response's cache. One with ``{response}``
 in it (or ``{response_a}`` and ``{response_b}``) stands alone: a conversation of its own, with question and response.
+What a model thought before its answer, up to ``</think>``, is part of its conversation; on its own, a response is shown
+without.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt
 from sivgap.errors import RunError
+from sivgap.grading.reasoning import without_reasoning
 from sivgap.models.template import render
 from sivgap.tasks.problem import Problem
 
@@ -39,6 +42,8 @@ class PromptWriter:
         chat_template: Whether to use its chat template; plain text otherwise.
         template: The solver's prompt; ``{question}`` is replaced (nothing else is).
         examples: Few-shot examples, each with a solution.
+        system_prompt: A system message before every conversation, where the chat template is used.
+        variables: What the chat template is told besides.
     """
 
     def __init__(
@@ -47,12 +52,16 @@ class PromptWriter:
         chat_template: bool,
         template: str,
         examples: Sequence[Problem] = (),
+        system_prompt: str | None = None,
+        variables: Mapping[str, object] | None = None,
     ) -> None:
         if "{question}" not in template:
             raise RunError("dataset.prompt: the file has no {question} in it")
         self._tokenizer, self._chat = tokenizer, chat_template
         self._template = template.strip() if chat_template else template
         self._examples = list(examples)
+        self._system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+        self._variables = dict(variables or {})
         # A verifier asks about many responses to the same problem, in the same words.
         self._solve = lru_cache(maxsize=_REMEMBERED)(self._write_solve)
         self._follow_up = lru_cache(maxsize=8)(self._write_follow_up)
@@ -89,7 +98,7 @@ class PromptWriter:
             {"role": "assistant", "content": _RESPONSE},
             {"role": "user", "content": question.strip()},
         ]
-        text = render(self._tokenizer, messages)
+        text = self._render(messages)
         _, found, after = text.partition(_RESPONSE)
         if not found:
             raise RunError("the model's chat template drops earlier answers; set model.chat_template=false")
@@ -117,7 +126,8 @@ class PromptWriter:
             body = self._written(texts[0], problem.id, "the response") if bodies is None else map(int, bodies[0])
             return (*self.solve(problem).tokens, *body, *self.follow_up(template))
         names = ("response",) if len(texts) == 1 else ("response_a", "response_b")
-        asked = fill(template, {"question": problem.question, **dict(zip(names, texts, strict=True))})
+        answers = [without_reasoning(text).strip() or text for text in texts]  # of thoughts cut off, what there is
+        asked = fill(template, {"question": problem.question, **dict(zip(names, answers, strict=True))})
         ids = (
             self._encode_chat([{"role": "user", "content": asked.strip()}])
             if self._chat
@@ -177,8 +187,11 @@ class PromptWriter:
     def _conversation(self, question: str) -> list[dict[str, str]]:
         return conversation(self._template, self._examples, question)
 
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        return render(self._tokenizer, [*self._system, *messages], self._variables)
+
     def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
-        text = render(self._tokenizer, messages)
+        text = self._render(messages)
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

@@ -108,7 +108,14 @@ def _vllm_engine(loaded: Loaded, writer: PromptWriter, config: SolverConfig, dat
 
 
 def _writer(loaded: Loaded, source: ModelSource, config: SolverConfig, dataset: Dataset) -> PromptWriter:
-    return PromptWriter(loaded.tokenizer, source.chat_template, read_prompt(config.dataset.prompt), dataset.examples)
+    return PromptWriter(
+        loaded.tokenizer,
+        source.chat_template,
+        read_prompt(config.dataset.prompt),
+        dataset.examples,
+        source.system_prompt,
+        source.chat_template_kwargs,
+    )
 
 
 def _stop(loaded: Loaded, source: ModelSource) -> StopText | None:

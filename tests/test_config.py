@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from small_runs import composed
 
@@ -168,9 +169,25 @@ def test_identity_follows_what_changes_numbers_and_nothing_else(tmp_path):
     assert one == two != plain
 
 
-def test_runs_from_before_a_setting_was_added_keep_their_identity():
-    assert identity(composed("model=llama32_3b", "dataset=gsm8k")) == "62b0faa191dde114"
-    assert identity(composed("model=qwen2_7b", "dataset=math", "verifier=tf")) == "67fe0e9f9034cdca"
+def test_runs_from_before_a_setting_was_added_keep_their_identity(tmp_path):
+    tables = ROOT / "benchmarks" / "wordings"
+    solver, verifier = (yaml.safe_load((tables / f"{name}.yaml").read_text()) for name in ("solver", "verifier"))
+    words = {  # of the prompts of then: they count, their files do not
+        "gsm8k": solver["chat"]["gsm8k"]["shipped_at_87a75eb"]["words"] + "\n",
+        "qe": verifier["qe"]["shipped_at_87a75eb"]["words"] + "\n",
+        "math": solver["base"]["any"]["solution"]["words"],
+        "tf": "\nIs this solution correct, True or False? ",
+    }
+
+    def before(model, dataset, verifier, tokens):
+        for name in (dataset, verifier):
+            (tmp_path / f"{name}.txt").write_text(words[name])
+        prompts = (f"dataset.prompt={tmp_path / dataset}.txt", f"verifier.prompt={tmp_path / verifier}.txt")
+        chosen = (f"model={model}", f"dataset={dataset}", f"verifier={verifier}", f"verifier.max_new_tokens={tokens}")
+        return identity(composed(*chosen, *prompts))
+
+    assert before("llama32_3b", "gsm8k", "qe", 8) == "62b0faa191dde114"
+    assert before("qwen2_7b", "math", "tf", 4) == "67fe0e9f9034cdca"
     assert identity(composed("sampling.top_p=0.9")) != identity(composed())
 
 

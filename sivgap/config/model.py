@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from sivgap.config.settings import FilePath, Settings
 
@@ -15,6 +23,12 @@ UNNAMED = "custom"
 """Name in ``conf/model/custom.yaml``: the model is to be called by its path."""
 _LONGEST = 80
 """Characters of a model's name."""
+RESERVED = frozenset(
+    {"conversation", "messages", "add_generation_prompt", "continue_final_message", "tokenize", "chat_template"}
+    | {"tools", "documents", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
+    | {"tokenizer_kwargs", "return_assistant_tokens_mask"}
+)
+"""What sivgap itself tells ``apply_chat_template``, or what changes the type of its result."""
 
 
 class ModelSource(Settings):
@@ -27,10 +41,23 @@ class ModelSource(Settings):
     """Branch, tag or commit on the hub; the commit actually loaded is written to ``status.json``."""
     chat_template: bool = True
     """Put prompts into the tokenizer's chat template; false sends plain text, right for base models."""
+    system_prompt: Annotated[str, Field(min_length=1, max_length=100_000)] | None = None
+    """System message before every conversation; null sends none, so that a template's own default stays."""
+    chat_template_kwargs: dict[str, JsonValue] | None = None
+    """Variables that the chat template knows, such as ``{enable_thinking: false}``."""
     stop: list[Annotated[str, Field(min_length=1, max_length=40)]] = Field(default=[])
     """Texts that end a response besides the end-of-sequence token; base models need one, chat models none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of weights and activations; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+
+    @field_validator("system_prompt", "chat_template_kwargs")
+    @classmethod
+    def _has_a_template(cls, value: object, info: ValidationInfo) -> object:
+        if value and not info.data.get("chat_template"):
+            raise ValueError("expected null with chat_template=false, since plain text has no place for it")
+        if isinstance(value, dict) and (reserved := sorted(RESERVED & set(value))):
+            raise ValueError(f"expected no {', '.join(reserved)}, which sivgap sets itself")
+        return value or None
 
 
 class ModelConfig(ModelSource):

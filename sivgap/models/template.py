@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,15 +33,47 @@ class _TooLong(Exception):  # noqa: N818
     pass
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]], answer: bool = True) -> str:
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[dict[str, str]],
+    variables: Mapping[str, object] | None = None,
+    answer: bool = True,
+) -> str:
     """`messages` in the tokenizer's chat template, with the beginning of an answer unless `answer` is false.
 
+    Args:
+        tokenizer: Whose template it is.
+        messages: Each with its ``role`` (system, user, assistant) and ``content``.
+        variables: What else the template is told, such as ``enable_thinking``.
+
     Raises:
-        RunError: If the template cannot be rendered, or takes more time, memory or text than any needs.
+        RunError: If the template cannot be rendered, takes no system message where there is one, or takes more time,
+            memory or text than any needs.
     """
+    system = messages[0]["content"].strip() if messages[0]["role"] == "system" else ""
+    try:
+        text = _rendered(tokenizer, messages, variables, answer)
+    except RunError:
+        if not system:
+            raise
+        _rendered(tokenizer, messages[1:], variables, answer)  # where this fails as well, the system message is not the reason
+        raise _no_system_message("refuses") from None
+    if system not in text:
+        raise _no_system_message("leaves out")
+    return text
+
+
+def _rendered(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[dict[str, str]],
+    variables: Mapping[str, object] | None,
+    answer: bool,
+) -> str:
     try:
         with _limited():
-            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=answer)
+            text = tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=answer, **(variables or {})
+            )
     except _TooLong:
         raise _refused(f"ran for more than {DEADLINE:g} s") from None
     except MemoryError:
@@ -51,6 +83,13 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, str]
     if not isinstance(text, str) or len(text) > LONGEST + 10 * sum(len(message["content"]) for message in messages):
         raise _refused("wrote more than any conversation needs")
     return text
+
+
+def _no_system_message(does: str) -> RunError:
+    return RunError(
+        f"the model's chat template {does} a system message; set system_prompt=null, and put its words into a prompt "
+        "file of your own (dataset.prompt=FILE)"
+    )
 
 
 def _refused(reason: str) -> RunError:

@@ -99,4 +99,6 @@ def _writer(config: TrainConfig, dataset: Dataset, template: str) -> PromptWrite
         )
     except (OSError, ValueError, ImportError, RunError):
         return None
-    return PromptWriter(tokenizer, model.chat_template, template, dataset.examples)
+    return PromptWriter(
+        tokenizer, model.chat_template, template, dataset.examples, model.system_prompt, model.chat_template_kwargs
+    )

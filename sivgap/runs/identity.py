@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sivgap.config.dataset import DatasetConfig
 from sivgap.config.evaluation import EvaluateConfig
@@ -48,6 +49,7 @@ def identity(config: TrainConfig) -> str:
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
     del settings["model"]["tokens"]  # a figure for tables
+    settings["model"] = _spoken_to(settings["model"])
     settings["model"]["name"] = config.model.typed_name  # as before custom models were called by their paths
     settings["dataset"] = _dataset(config.dataset)
     settings["verifier"] = verifier_identity(config.verifier, config.dataset.name)
@@ -125,7 +127,13 @@ def verifier_identity(config: VerifierConfig, dataset: str) -> dict[str, object]
 
 def _source_identity(source: ModelSource) -> dict[str, object]:
     path = located(source.path or "")
-    return {**source.model_dump(), "path": _digest_model(path) or str(Path(path))}
+    return {**_spoken_to(source.model_dump()), "path": _digest_model(path) or str(Path(path))}
+
+
+def _spoken_to(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's settings; those of its chat template that came later count where they are set."""
+    unset = [key for key in ("system_prompt", "chat_template_kwargs") if model[key] is None]
+    return {key: value for key, value in model.items() if key not in unset}
 
 
 def _external(config: TrainConfig) -> dict[str, object]:

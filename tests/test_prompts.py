@@ -1,0 +1,111 @@
+import pytest
+from local_models import CHAT, byte_tokenizer
+from small_runs import composed
+
+from sivgap.errors import ConfigError, RunError
+from sivgap.prompts import PromptWriter
+from sivgap.runs.identity import identity
+from sivgap.tasks.problem import Problem
+
+PROBLEM = Problem("p", "1+1?", "2")
+THINKS = (  # as Qwen3's template: thoughts of earlier turns are left out, and one variable says that none are wanted
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'].split('</think>')[-1] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% if enable_thinking is defined and not enable_thinking %}"
+    "<think></think>{% endif %}{% endif %}"
+)
+FORMS = (r"\boxed", "####", "Answer:", "The answer is")
+
+
+def writer(template: str = CHAT, **settings) -> PromptWriter:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    return PromptWriter(tokenizer, True, "Solve: {question}", **settings)
+
+
+def text(writer: PromptWriter, tokens) -> str:
+    return byte_tokenizer().decode(tokens)
+
+
+def test_a_system_message_stands_before_the_question_of_solver_and_verifier_alike():
+    asks = writer(system_prompt="Be brief.")
+    assert text(asks, asks.solve(PROBLEM).tokens).startswith("<|system|>\nBe brief.<|end|>\n<|user|>\nSolve: 1+1?")
+    alone = asks.judgement(PROBLEM, "{question} {response}: right?", ["2"])
+    assert text(asks, alone).startswith("<|system|>\nBe brief.<|end|>\n<|user|>\n1+1? 2: right?<|end|>")
+    follows = text(asks, asks.judgement(PROBLEM, "Right?", ["2"]))
+    assert follows.count("Be brief.") == 1
+    assert follows.endswith("2<|end|>\n<|user|>\nRight?<|end|>\n<|assistant|>\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "does"),
+    [
+        ("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT, "refuses"),
+        (CHAT.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}"), "leaves out"),
+    ],
+)
+def test_a_template_without_a_place_for_a_system_message_is_one_sentence(template, does):
+    with pytest.raises(RunError, match=f"template {does} a system message; set system_prompt=null"):
+        writer(template, system_prompt="Be brief.").solve(PROBLEM)
+    assert writer(template).solve(PROBLEM).tokens  # and without one it is a template as any other
+
+
+def test_a_template_that_is_broken_anyhow_is_not_blamed_on_the_system_message():
+    with pytest.raises(RunError, match="cannot be rendered"):
+        writer("{% for", system_prompt="Be brief.").solve(PROBLEM)
+
+
+def test_variables_reach_the_template_before_an_answer_and_before_a_verdict():
+    asks = writer(THINKS, variables={"enable_thinking": False})
+    assert text(asks, asks.solve(PROBLEM).tokens) == "<|user|>Solve: 1+1?<|end|><|assistant|><think></think>"
+    assert text(asks, asks.follow_up("Right?")) == "<|end|><|user|>Right?<|end|><|assistant|><think></think>"
+    assert "think" not in text(asks, writer(THINKS).solve(PROBLEM).tokens)
+
+
+def test_thoughts_stay_in_the_conversation_and_are_not_shown_to_a_judge_of_the_response():
+    asks = writer(THINKS)
+    thought = "<think>1+1=3? No, 2.</think>\n\nIt is 2."
+    follows = text(asks, asks.judgement(PROBLEM, "Right?", [thought]))
+    assert follows.startswith(f"<|user|>Solve: 1+1?<|end|><|assistant|>{thought}<|end|><|user|>Right?")
+    shown = text(asks, asks.judgement(PROBLEM, "A: {response_a} B: {response_b}", [thought, "It is 3."]))
+    assert shown == "<|user|>A: It is 2. B: It is 3.<|end|><|assistant|>"
+
+
+@pytest.mark.parametrize(
+    ("response", "shown"),
+    [
+        ("It is 2.", "It is 2."),
+        ("so 2.</think>It is 2.", "It is 2."),  # what begins it stood in the prompt
+        ("[THINK]3? no[/THINK]It is 2.", "It is 2."),
+        ("<|channel|>analysis<|message|>3?<|channel|>final<|message|>It is 2.", "It is 2."),
+        ("<think>and on, until the tokens ended", "<think>and on, until the tokens ended"),
+        ("<think>all of it</think>", "<think>all of it</think>"),
+    ],
+)
+def test_a_judge_is_shown_what_stands_behind_the_thinking_or_all_where_nothing_does(response, shown):
+    asks = writer()
+    assert text(asks, asks.judgement(PROBLEM, "{response}", [response])) == f"<|user|>\n{shown}<|end|>\n<|assistant|>\n"
+
+
+def test_settings_of_the_template_count_in_the_identity_only_where_they_are_set(tmp_path):
+    real = ("model=llama32_3b", "dataset=gsm8k")
+    plain = identity(composed(*real))
+    assert identity(composed(*real, "model.system_prompt=null", "model.chat_template_kwargs={}")) == plain
+    assert identity(composed(*real, "model.system_prompt=Be brief.")) != plain
+    kwargs = composed(*real, "model.chat_template_kwargs={enable_thinking: false}")
+    assert kwargs.model.chat_template_kwargs == {"enable_thinking": False}
+    assert kwargs.verifier.model.chat_template_kwargs == {"enable_thinking": False}  # spoken to as the solver is
+    assert identity(kwargs) != plain
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("model.system_prompt=Hi", "model.chat_template=false"), "model.system_prompt: .*plain text has no place"),
+        (("model.system_prompt=''",), "model.system_prompt: .*at least 1 character"),
+        (("model.chat_template_kwargs={tokenize: true}",), "model.chat_template_kwargs: .*no tokenize"),
+        (("model.chat_template_kwargs=3",), "model.chat_template_kwargs: .*dictionary"),
+    ],
+)
+def test_settings_that_a_template_cannot_have_are_one_sentence(overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        composed("model=llama32_3b", "dataset=gsm8k", *overrides)
