@@ -27,6 +27,7 @@ from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
 from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule
+from sivgap.selection import Selection
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.verifiers.question import Scores
@@ -119,7 +120,7 @@ class Recorder:
             "epoch": epoch,
             "step": done.step,
             "split": split,
-            **summarise(panel, config.selection.threshold, config.measure.pass_at),
+            **summarise(panel, Selection.of(config.selection), config.measure.pass_at),
             "external_new": self._timetable.share(epoch) - self._timetable.share(before / 2),
             "external_total": self._timetable.share(epoch),
             "train_loss": done.loss_sum / done.loss_steps if done.loss_steps else None,

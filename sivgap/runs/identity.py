@@ -42,6 +42,10 @@ def identity(config: TrainConfig) -> str:
         del settings["measure"]["reuse"]
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
+    if config.selection.quantile is None:
+        del settings["selection"]["quantile"]
+    else:
+        del settings["selection"]["threshold"]  # it is not read
     del settings["model"]["tokens"]  # a figure for tables
     settings["dataset"] = _dataset(config.dataset)
     settings["verifier"] = verifier_identity(config.verifier, config.dataset.name)
