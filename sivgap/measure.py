@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.beware import Measured, measured
 from sivgap.engines.rollout import Rollouts
 from sivgap.gap.calibration import auroc
 from sivgap.gap.gap import gv_gap_by_prompt, relative_by_prompt
@@ -159,6 +160,21 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
         "chosen_cut_fraction": float(1 - rollouts.finished[np.arange(len(nll)), panel.choice.chosen].mean()),
     }
     return columns
+
+
+def seen_in(panel: Panel, selection: Selection) -> Measured:
+    """What a reader of the panel is warned by."""
+    return measured(
+        panel.correct,
+        panel.correct_strict,
+        panel.scores.values,
+        panel.scores.unparsed,
+        panel.rollouts.nll,
+        panel.rollouts.length.astype(np.float64),
+        panel.rollouts.finished.astype(np.float64),
+        selection,
+        panel.scores.notes.get("second_preferred"),
+    )
 
 
 def _as_data_arrive(panel: Panel) -> Columns:

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sivgap.background import Background
+from sivgap.beware import asked_of, beware
 from sivgap.cross.external import Timetable
 from sivgap.engines.rollout import Rollouts
 from sivgap.lab import Lab
-from sivgap.measure import External, Panel, summarise
+from sivgap.measure import External, Panel, seen_in, summarise
 from sivgap.progress import Display
 from sivgap.runs.checkpoint import Checkpoint, Progress, save
 from sivgap.runs.names import epoch_name
@@ -106,6 +107,15 @@ class Recorder:
         taken = time.monotonic() - self._started
         left = taken / done * (self._schedule.halves - spent.half) if done else None
         self._display.measurement(lines[-1], self._lab.config.epochs, left)
+        if spent.half == 0:
+            self._beware(found["test"])
+
+    def _beware(self, panel: Panel) -> None:
+        """Say what is wrong already, while little has been spent."""
+        config, selection = self._lab.config, Selection.of(self._lab.config.selection)
+        asked = asked_of(config.model_dump(mode="json"), selection, len(panel.rollouts.nll))
+        for sentence in beware(seen_in(panel, selection), asked):
+            self._display.say(f"beware: {sentence}")
 
     def _save(self, standing: Checkpoint) -> None:
         name = epoch_name(standing.progress.half / 2, standing.progress.step_in_half)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.beware import Measured, measured
 from sivgap.errors import RunError
 from sivgap.gap.gap import Gap, gap, relative_gap
 from sivgap.gap.rival import Rival, rival
@@ -74,6 +75,13 @@ class Evaluation:
     def rival(self) -> Rival:
         """The score beside the likelihood."""
         return rival(self.scores, self.nll, self.length, self.correct, self.selection, self.unparsed)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What its reader is warned by."""
+        by = self.scores, self.unparsed, self.nll, self.length, self.finished, self.selection
+        second = self.status.get("notes", {}).get("second_preferred")
+        return measured(self.correct, self.correct_strict, *by, second)
 
     @property
     def generator(self) -> str:

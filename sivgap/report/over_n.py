@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sivgap.beware import asked_of, beware, measured
 from sivgap.gap.estimate import Array
 from sivgap.gap.over_n import choice_probability, powers_of_two
 from sivgap.report.record import Record
@@ -49,6 +50,24 @@ def over_n(samples: pd.DataFrame, selection: Selection) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def beware_of(record: Record) -> list[str]:
+    """What a reader of a run might be misled by, after its first measurement; nothing if its samples are not there."""
+    if not record.samples:
+        return []
+    samples, selection = record.samples[min(record.samples)], Selection.of_record(record.config)
+    prompts = samples["problem_id"].nunique()
+
+    def shaped(name: str) -> Array:
+        values: Array = samples[name].to_numpy(np.float64)
+        return values.reshape(prompts, -1)
+
+    unparsed = unparsed_share(samples).reshape(prompts, -1)
+    correct, strict, score = shaped("correct"), shaped("correct_strict"), shaped("score")
+    nll, length, finished = shaped("nll"), shaped("length"), shaped("finished")
+    seen = measured(correct, strict, score, unparsed, nll, length, finished, selection)
+    return beware(seen, asked_of(record.config, selection, prompts))
 
 
 def unparsed_share(samples: pd.DataFrame) -> Array:
