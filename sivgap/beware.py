@@ -37,6 +37,8 @@ PLACE = 0.05
 """How far from half a judge may prefer the second of two responses: as much goes by place, not by quality."""
 KEPT = 0.25
 """Quantile that is suggested: MG's, the best quarter."""
+_CONSTANT = 1e-6
+"""Standard deviation of scores that are all the same but for rounding."""
 LONGEST = 8
 """Times by which longer responses are suggested at most: where nearly all are cut off, the prompt is the fault."""
 
@@ -95,7 +97,7 @@ class Measured:
         strict: Accuracy in the form that was asked for.
         gap: MG Def. 2.1.
         rival: The score beside the likelihood.
-        score, spread: Mean and standard deviation of the scores.
+        score, spread: Mean and standard deviation of the scores that could be read, if any could.
         varied: Share of prompts whose responses have different scores.
         all_pass, none_pass: Share of prompts of which every response passes, or none.
         unparsed: Share of verdicts that could not be read.
@@ -111,8 +113,8 @@ class Measured:
     strict: float
     gap: Estimate
     rival: Rival
-    score: float
-    spread: float
+    score: float | None
+    spread: float | None
     varied: float
     all_pass: float
     none_pass: float
@@ -137,6 +139,7 @@ def measured(
     """From arrays (P, N); `unparsed` is the share of each score's verdicts that could not be read."""
     passes = selection.passes(scores, unparsed)
     chosen = best_of_n(passes, nll, length).chosen
+    read = unparsed < 1
     return Measured(
         prompts=correct.shape[0],
         samples=correct.shape[1],
@@ -145,9 +148,9 @@ def measured(
         strict=float(strict.mean()),
         gap=gap(correct, selection.weights(scores, unparsed)).estimate,
         rival=rival(scores, nll, length, correct, selection, unparsed),
-        score=float(scores.mean()),
-        spread=float(scores.std()),
-        varied=float(varied(scores).mean()),
+        score=float(scores[read].mean()) if read.any() else None,
+        spread=float(scores[read].std()) if read.any() else None,
+        varied=float(varied(scores, unparsed).mean()),
         all_pass=float(passes.all(axis=1).mean()),
         none_pass=float(1 - passes.any(axis=1).mean()),
         unparsed=float(unparsed.mean()),
@@ -206,23 +209,28 @@ def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
         return
     if seen.unparsed > UNPARSED:
         yield f"{seen.unparsed:.1%} of the verdicts could not be read, and never pass; {_readable(asked)}"
+    if seen.score is not None and seen.spread is not None:
+        yield from _of_scores(seen, seen.score, seen.spread, asked)
+    yield from _of_rival(seen, asked)
+    if seen.second is not None and abs(seen.second - 0.5) > PLACE:
+        yield (
+            f"the judge prefers the second of two responses in {seen.second:.1%} of the comparisons, whatever they "
+            "are; keep verifier.both_orders=true"
+        )
+
+
+def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Iterator[str]:
+    """Scores that are all alike, or all on one side of the threshold: of the mean `score`, with deviation `spread`."""
     if seen.varied == 0:
-        constant = seen.spread < 1e-6
-        same = f"every response scores {seen.score:.2f}" if constant else "scores differ between prompts alone"
+        same = f"every response scores {score:.2f}" if spread < _CONSTANT else "scores differ between prompts alone"
         yield f"{same}: the verifier says nothing, and choosing is by likelihood alone; {_another(asked)}"
     elif seen.all_pass > ALIKE or seen.none_pass > ALIKE:
         what = "all" if seen.all_pass > ALIKE else "none"
         share = max(seen.all_pass, seen.none_pass)
         yield (
             f"of {share:.0%} of the prompts {what} of the responses pass at {asked.selection.name} (scores "
-            f"{seen.score:.2f} ± {seen.spread:.2f}), and choosing is by likelihood alone; set {asked.quantile}, or "
+            f"{score:.2f} ± {spread:.2f}), and choosing is by likelihood alone; set {asked.quantile}, or "
             f"{_another(asked)}"
-        )
-    yield from _of_rival(seen, asked)
-    if seen.second is not None and abs(seen.second - 0.5) > PLACE:
-        yield (
-            f"the judge prefers the second of two responses in {seen.second:.1%} of the comparisons, whatever they "
-            "are; keep verifier.both_orders=true"
         )
 
 
@@ -234,10 +242,13 @@ def _of_rival(seen: Measured, asked: Asked) -> Iterator[str]:
             f"best of {seen.samples} by the verifier is right in {found.verifier_accuracy.value:.1%}, the likeliest of "
             f"{seen.samples} in {found.likeliest_accuracy.value:.1%}: the verifier harms; {_another(asked)}"
         )
-    elif found.auroc_gain_within.high is not None and found.auroc_gain_within.high < 0:
+        return
+    gain = found.auroc_gain_within
+    if gain.high is not None and gain.high < 0 and (found.score_gain.value or 0) <= 0:
+        score, likelihood = found.score_auroc_within.value, found.likelihood_auroc_within.value
         yield (
-            "the likelihood ranks a prompt's responses better than the verifier (AUROC within prompts "
-            f"{found.likelihood_auroc_within.value:.2f} against {found.score_auroc_within.value:.2f}); {_another(asked)}"
+            "the verifier ranks a prompt's responses worse than the likelihood (AUROC within prompts "
+            f"{score:.2f} against {likelihood:.2f}), and adds nothing to it; {_another(asked)}"
         )
 
 
@@ -262,13 +273,13 @@ def _of_numbers(seen: Measured, asked: Asked) -> Iterator[str]:
     times = asked.prompts / seen.prompts
     wide = math.sqrt(1 / times)
     total = seen.prompts * seen.samples
-    right, wrong = seen.right * times, (total - seen.right) * times
+    right, wrong = seen.right, total - seen.right
     tells = asked.verifier != "gold" and seen.varied > 0
     if tells and min(right, wrong) < FEW:
-        would = "rests on" if times == 1 else "will rest on about"
+        few = times * min(right, wrong) < FEW
         yield (
-            f"the AUROC of the score {would} {right:.0f} right and {wrong:.0f} wrong responses, {FEW} of each are the "
-            f"least; raise {asked.panel} or n"
+            f"the AUROC of the score rests on {right} right and {wrong} wrong responses, {FEW} of each are the least; "
+            + (f"raise {asked.panel} or n" if few else f"believe that of the run, on {asked.prompts} prompts")
         )
     elif tells and seen.gap.value is not None and seen.gap.low is not None:
         half = (seen.gap.value - seen.gap.low) * wide

@@ -29,14 +29,15 @@ from sivgap.update.example import Example
 from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
 from sivgap.verifiers.question import Responses, Scores, Verifier
-from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
+from sivgap.verifiers.verifier import Bench, InPass, in_pass, make_verifier
 
 
 @dataclass(frozen=True)
 class Lab:
     """Everything loaded. The engine samples with the weights handed to it last; `learner` holds those in training.
 
-    Where the verifier's question can be answered in the pass that samples, `in_pass` does that.
+    Where the verifier's question can be answered in the pass that samples, `in_pass` does that. `bench` is what the
+    verifier was made from, to ask its questions one by one.
     """
 
     config: TrainConfig
@@ -48,6 +49,7 @@ class Lab:
     engine: Engine
     learner: Sft
     comparer: AnswerComparer
+    bench: Bench
     group: Group = ALONE
 
     def hand_over(self) -> None:
@@ -201,4 +203,6 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
         bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
-        yield Lab(config, dataset, loaded, solver.writer, verifier, quick, solver.engine, learner, answers, group)
+        yield Lab(
+            config, dataset, loaded, solver.writer, verifier, quick, solver.engine, learner, answers, bench, group
+        )

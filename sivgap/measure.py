@@ -146,8 +146,8 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
         **_mean("gv_gap", gap_by_prompt),
         "gv_gap_relative": float(relative_by_prompt(gap_by_prompt, correct).mean()),
         "score_mean": float(scores.values.mean()),
-        "score_std": float(scores.values.std()),
-        "score_varied_fraction": float(varied(scores.values).mean()),
+        "score_std": _std(scores.values[scores.unparsed < 1]),
+        "score_varied_fraction": float(varied(scores.values, scores.unparsed).mean()),
         "score_auroc": auroc(scores.values, correct),
         "score_auroc_within": auroc_within(scores.values, correct),
         "likelihood_auroc": auroc(-nll / length, correct),
@@ -190,6 +190,10 @@ def _mean(name: str, values: NDArray[np.float64]) -> dict[str, Number]:
     """Mean over prompts and its standard error (null for a single prompt)."""
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return {name: float(values.mean()), f"{name}_se": error}
+
+
+def _std(values: NDArray[np.float64]) -> float | None:
+    return float(values.std()) if len(values) else None
 
 
 def _rate(kept: NDArray[np.float64], among: NDArray[np.bool_]) -> float | None:

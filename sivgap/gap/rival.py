@@ -104,7 +104,10 @@ def auroc_within(scores: Array, correct: Array) -> float | None:
     return float(np.nanmean(found)) if np.isfinite(found).any() else None
 
 
-def varied(scores: Array) -> Array:
-    """Whether the responses of a prompt have different scores, 0 or 1, (P,), from (P, N)."""
-    differ: Array = (np.ptp(scores, axis=1) > _SAME).astype(np.float64)
+def varied(scores: Array, unparsed: Array | None = None) -> Array:
+    """Whether the responses of a prompt have different scores, 0 or 1, (P,), from (P, N); those none of whose verdicts
+    could be read, an `unparsed` share of 1, have no score."""
+    read = np.ones(scores.shape, dtype=bool) if unparsed is None else unparsed < 1
+    highest, lowest = np.where(read, scores, -np.inf).max(axis=1), np.where(read, scores, np.inf).min(axis=1)
+    differ: Array = (highest - lowest > _SAME).astype(np.float64)
     return differ

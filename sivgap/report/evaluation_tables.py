@@ -42,7 +42,7 @@ def summary(found: Evaluation) -> dict[str, Any]:
         **calibration(found.scores, found.correct),
         **{name: value for name, value in vars(found.rival).items() if name != "score_auroc"},  # "auroc" says it
         "score_mean": mean(found.scores.mean(axis=1)),
-        "score_varied_fraction": mean(varied(found.scores)),
+        "score_varied_fraction": mean(varied(found.scores, found.unparsed)),
         "unparsed_fraction": mean(found.unparsed.mean(axis=1)),
         "finished_fraction": mean(found.finished.mean(axis=1)),
     }
@@ -55,7 +55,7 @@ def summary(found: Evaluation) -> dict[str, Any]:
         "samples": found.correct.shape[1],
         "empty_prompts": plain.empty,
         "saturated_prompts": relative.saturated,
-        "score_std": float(found.scores.std()),
+        "score_std": found.measured.spread,
         **{name: vars(estimate) for name, estimate in numbers.items()},
         "pass_at_k": {
             str(k): vars(mean_pass_at_k(found.correct, k))
