@@ -52,9 +52,8 @@ class Conversation:
 
 def worth_reading(panel: Panel) -> list[tuple[int, int]]:
     """Two responses of different problems, where there are two: a right one and a wrong one if there are both."""
-    shape = panel.correct.shape
     right, wrong = (np.argwhere(panel.correct == value) for value in (1, 0))
-    others = np.stack(np.indices(shape), axis=-1).reshape(-1, 2)
+    others = np.argwhere(np.ones(panel.correct.shape))
     first = tuple(map(int, (right if len(right) else wrong)[0]))
     for among in (wrong, right, others):
         elsewhere = among[among[:, 0] != first[0]]
