@@ -48,7 +48,7 @@ def test_a_preflight_shows_what_a_run_would_and_leaves_no_run(command, tmp_path)
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("verifier=gold",), ("verifier=tournament", "verifier.rounds=3", "n=8"), ("update=rpo",),
+        ("verifier=gold",), ("verifier=tournament", "model=tiny_xs", "n=8"), ("update=rpo",),
         ("verifier=ensemble", "verifier.members=[qe,tf]", "selection.quantile=0.5"), ("verifier.readout=sampled",),
     ],
     ids=["gold", "tournament", "rpo", "ensemble", "sampled"],
