@@ -37,7 +37,7 @@ _SECTIONS: dict[str, dict[str, list[str]]] = {
     },
     "Accuracy, held out": {
         "solver": ["test/solver_accuracy"],
-        "best of N by the verifier": ["test/verifier_accuracy"],
+        "best of N by the verifier, and the likeliest of N": ["test/verifier_accuracy", "test/likeliest_accuracy"],
         "pass@k": [f"test/pass_at_k/{k}" for k in (1, 2, 4, 8, 16)],
         "GV-gap (MG Def. 2.1)": ["test/gv_gap", "test/gv_gap_relative"],
     },
@@ -46,10 +46,11 @@ _SECTIONS: dict[str, dict[str, list[str]]] = {
         "U_v, training panel, and as data arrive": ["train/verifier_uncertainty", "train/verifier_uncertainty_given"],
     },
     "Health": {
-        "AUROC of the score": ["test/score_auroc"],
+        "AUROC of the score, and of the likelihood": ["test/score_auroc", "test/likelihood_auroc"],
         "false and true positives": ["test/false_positive_rate", "test/true_positive_rate"],
         "prompts without an accepted response": ["test/fallback_fraction"],
         "unparsed verdicts": ["test/unparsed_fraction"],
+        "chosen responses cut off": ["test/chosen_cut_fraction"],
         "response length": ["test/solver_length", "test/verifier_length"],
         "training loss": ["train/train_loss"],
     },

@@ -23,7 +23,7 @@ from sivgap.models.load import Loaded, check_targets, context_length
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
-from sivgap.selection import best_of_n
+from sivgap.selection import Selection, best_of_n
 from sivgap.solver import check_context, load_solver, make_bench
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
@@ -31,14 +31,15 @@ from sivgap.update.example import Example
 from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
 from sivgap.verifiers.question import Responses, Scores, Verifier
-from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
+from sivgap.verifiers.verifier import Bench, InPass, in_pass, make_verifier
 
 
 @dataclass(frozen=True)
 class Lab:
     """Everything loaded. The engine samples with the weights handed to it last; `learner` holds those in training.
 
-    Where the verifier's question can be answered in the pass that samples, `in_pass` does that.
+    Where the verifier's question can be answered in the pass that samples, `in_pass` does that. `bench` is what the
+    verifier was made from, to ask its questions one by one.
     """
 
     config: TrainConfig
@@ -50,6 +51,7 @@ class Lab:
     engine: Engine
     learner: Sft
     comparer: AnswerComparer
+    bench: Bench
     group: Group = ALONE
     beside_weights: Mapping[str, bytes] = field(default_factory=dict)
     """What other programs need to load the trained weights, by file names."""
@@ -99,7 +101,8 @@ class Lab:
         """
         name = self.config.dataset.name
         grades = grade_samples(name, problems, texts, self.comparer)
-        choice = best_of_n(scores.values, rollouts.nll, rollouts.length, self.config.selection.threshold)
+        passes = Selection.of(self.config.selection).passes(scores.values, scores.unparsed)
+        choice = best_of_n(passes, rollouts.nll, rollouts.length)
         if external is not None:
             those = [problems[i] for i in external.prompt]
             external = replace(external, grades=grade_samples(name, those, external.texts, self.comparer))
@@ -145,12 +148,14 @@ class Lab:
     def choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
         """The chosen responses of each problem as training examples: one (SV Eq. 5), or all that pass (MG).
 
-        A problem none of whose responses passes tau gives its likeliest response, or nothing with fallback ``drop``.
-        With ``update=rpo`` each is paired with a response that does not pass, as long as there are any.
+        A problem none of whose responses passes gives its likeliest response, or nothing with fallback ``drop``. With
+        ``update=rpo`` each is paired with a response that does not pass, as long as there are any; one whose verdict
+        could not be read is neither chosen nor held against.
         """
         selection = self.config.selection
-        choice = best_of_n(scores.values, rollouts.nll, rollouts.length, selection.threshold)
-        passes = scores.values >= selection.threshold
+        passes = Selection.of(selection).passes(scores.values, scores.unparsed)
+        choice = best_of_n(passes, rollouts.nll, rollouts.length)
+        fails = ~passes & (scores.unparsed < 1)
         bodies, ending, samples = rollouts.bodies, rollouts.ending.ravel(), rollouts.nll.shape[1]
 
         def learnt(row: int) -> tuple[int, ...]:
@@ -167,7 +172,7 @@ class Lab:
             chosen = np.flatnonzero(passes[i]) if several else [choice.chosen[i]]
             prompt = self.writer.solve(problem).tokens
             paired = self.config.update.name == "rpo" and choice.passed[i]
-            rejected = _rejected(scores.values[i], passes[i]) if paired else []
+            rejected = _rejected(scores.values[i], fails[i]) if paired else []
             for k, n in enumerate(chosen):
                 against = learnt(i * samples + rejected[k]) if k < len(rejected) else ()
                 examples.append(Example(prompt, learnt(i * samples + int(n)), problem.id, against))
@@ -183,10 +188,10 @@ class Lab:
         return [replace(example, margin=float(next(found))) if example.rejected else example for example in examples]
 
 
-def _rejected(scores: NDArray[np.float64], passes: NDArray[np.bool_]) -> list[int]:
-    """Responses of one problem that do not pass, the lowest-scored first."""
+def _rejected(scores: NDArray[np.float64], fails: NDArray[np.bool_]) -> list[int]:
+    """Responses of one problem that were judged and do not pass, the lowest-scored first."""
     order = np.argsort(scores, kind="stable")
-    return [int(n) for n in order if not passes[n]]
+    return [int(n) for n in order if fails[n]]
 
 
 @contextmanager
@@ -209,5 +214,5 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
         bench = make_bench(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
-        parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, group)
+        parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, bench, group)
         yield Lab(config, dataset, *parts, beside)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.beware import Measured, measured
 from sivgap.engines.rollout import Rollouts
 from sivgap.gap.calibration import auroc
 from sivgap.gap.gap import gv_gap_by_prompt, relative_by_prompt
 from sivgap.gap.pass_at_k import mean_pass_at_k
+from sivgap.gap.rival import auroc_within, varied
 from sivgap.grading.grade import Grade
-from sivgap.selection import Choice, best_of_n
+from sivgap.selection import Choice, Selection, likeliest
 from sivgap.verifiers.question import Scores
 
 Number = float | int | str | None
@@ -108,16 +110,19 @@ class Panel:
         return flat.reshape(self.rollouts.nll.shape)
 
 
-def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns:
+def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Columns:
     """The columns that describe a panel.
 
-    ``solver_*`` reads the first response of each prompt (SV Eq. 4, 6), ``solver_uncertainty_all`` all N;
-    ``verifier_*`` the chosen one (SV Eq. 5, 6). Uncertainties are nats a response. Standard errors are over prompts.
-    ``likeliest_accuracy`` is best-of-N without the score (tau = 0): what the verifier must beat.
+    ``solver_*`` reads the first response of each prompt (SV Eq. 4, 6), ``solver_uncertainty_all`` and
+    ``solver_accuracy_all`` all N; ``verifier_*`` the chosen one (SV Eq. 5, 6). Uncertainties are nats a response.
+    Standard errors are over prompts. What the verifier must beat is the likelihood (`sivgap.gap.rival`):
+    ``likeliest_accuracy`` is best-of-N without the score, ``score_gain`` what the score adds to it, paired by prompt.
     """
     rollouts, solver, verifier = panel.rollouts, panel.solver(), panel.verifier()
     nll, length = rollouts.nll, rollouts.length
-    likeliest = best_of_n(panel.scores.values, nll, length, 0.0).chosen
+    scores, correct = panel.scores, panel.correct
+    alone = correct[np.arange(len(nll)), likeliest(nll, length)]
+    chosen = correct[np.arange(len(nll)), panel.choice.chosen]
     columns: Columns = {"n_prompts": int(nll.shape[0]), "n_samples": int(nll.shape[1])}
     for who, answers in (("solver", solver), ("verifier", verifier)):
         columns |= {
@@ -127,26 +132,49 @@ def summarise(panel: Panel, threshold: float, pass_at: Sequence[int]) -> Columns
             **_mean(f"{who}_accuracy", answers.correct),
             f"{who}_accuracy_strict": float(answers.correct_strict.mean()),
         }
-    kept = panel.scores.values >= threshold
-    gap_by_prompt = gv_gap_by_prompt(panel.correct, kept)
+    kept = selection.weights(scores.values, scores.unparsed)
+    gap_by_prompt = gv_gap_by_prompt(correct, kept)
     columns |= {
         **_mean("solver_uncertainty_all", nll.mean(axis=1)),
         **_mean("gap", solver.nll - verifier.nll),
         "gap_per_token": float((solver.nll / solver.length - verifier.nll / verifier.length).mean()),
         **_as_data_arrive(panel),
-        **_mean("likeliest_accuracy", panel.correct[np.arange(len(likeliest)), likeliest]),
-        "pass_at_k": {str(k): mean_pass_at_k(panel.correct, k).value for k in pass_at},
+        **_mean("solver_accuracy_all", correct.mean(axis=1)),
+        **_mean("likeliest_accuracy", alone),
+        **_mean("score_gain", chosen - alone),
+        "pass_at_k": {str(k): mean_pass_at_k(correct, k).value for k in pass_at},
         **_mean("gv_gap", gap_by_prompt),
-        "gv_gap_relative": float(relative_by_prompt(gap_by_prompt, panel.correct).mean()),
-        "score_mean": float(panel.scores.values.mean()),
-        "score_auroc": auroc(panel.scores.values.ravel(), panel.correct.ravel()),
-        "true_positive_rate": _rate(kept, panel.correct == 1),
-        "false_positive_rate": _rate(kept, panel.correct == 0),
+        "gv_gap_relative": float(relative_by_prompt(gap_by_prompt, correct).mean()),
+        "score_mean": float(scores.values.mean()),
+        "score_std": _std(scores.values[scores.unparsed < 1]),
+        "score_varied_fraction": float(varied(scores.values, scores.unparsed).mean()),
+        "score_auroc": auroc(scores.values, correct),
+        "score_auroc_within": auroc_within(scores.values, correct),
+        "likelihood_auroc": auroc(-nll / length, correct),
+        "likelihood_auroc_within": auroc_within(-nll / length, correct),
+        "true_positive_rate": _rate(kept, correct == 1),
+        "false_positive_rate": _rate(kept, correct == 0),
         "fallback_fraction": float(1 - panel.choice.passed.mean()),
-        "unparsed_fraction": float(panel.scores.unparsed.mean()),
+        "unparsed_fraction": float(scores.unparsed.mean()),
         "finished_fraction": float(rollouts.finished.mean()),
+        "chosen_cut_fraction": float(1 - rollouts.finished[np.arange(len(nll)), panel.choice.chosen].mean()),
     }
     return columns
+
+
+def seen_in(panel: Panel, selection: Selection) -> Measured:
+    """What a reader of the panel is warned by."""
+    return measured(
+        panel.correct,
+        panel.correct_strict,
+        panel.scores.values,
+        panel.scores.unparsed,
+        panel.rollouts.nll,
+        panel.rollouts.length.astype(np.float64),
+        panel.rollouts.finished.astype(np.float64),
+        selection,
+        panel.scores.notes.get("second_preferred"),
+    )
 
 
 def _as_data_arrive(panel: Panel) -> Columns:
@@ -164,5 +192,9 @@ def _mean(name: str, values: NDArray[np.float64]) -> dict[str, Number]:
     return {name: float(values.mean()), f"{name}_se": error}
 
 
-def _rate(kept: NDArray[np.bool_], among: NDArray[np.bool_]) -> float | None:
+def _std(values: NDArray[np.float64]) -> float | None:
+    return float(values.std()) if len(values) else None
+
+
+def _rate(kept: NDArray[np.float64], among: NDArray[np.bool_]) -> float | None:
     return float(kept[among].mean()) if among.any() else None

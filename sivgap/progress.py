@@ -103,7 +103,9 @@ _ROWS = (
     ("solver accuracy", "solver_accuracy"),
     ("best-of-N accuracy", "verifier_accuracy"),
     ("best-of-N without the score", "likeliest_accuracy"),
+    ("what the score adds", "score_gain"),
     ("verifier AUROC", "score_auroc"),
+    ("AUROC of the likelihood", "likelihood_auroc"),
     ("response length (tokens)", "solver_length"),
 )
 

@@ -161,6 +161,10 @@ class PromptWriter:
         """Texts of responses, special tokens left out."""
         return list(self._tokenizer.batch_decode([list(r) for r in responses], skip_special_tokens=True))
 
+    def as_sent(self, tokens: Tokens) -> str:
+        """Text of tokens with the special ones in it, as a model reads them."""
+        return str(self._tokenizer.decode(list(map(int, tokens)), skip_special_tokens=False))
+
     def plain_tokens(self, text: str) -> tuple[int, ...]:
         """A whole text, with the tokens that start a sequence."""
         return tuple(self._tokenizer(text)["input_ids"])

@@ -17,16 +17,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sivgap.background import Background
+from sivgap.beware import asked_of, beware
 from sivgap.cross.external import Timetable
 from sivgap.engines.rollout import Rollouts
 from sivgap.lab import Lab
-from sivgap.measure import External, Panel, summarise
+from sivgap.measure import External, Panel, seen_in, summarise
 from sivgap.progress import Display
 from sivgap.runs.checkpoint import Checkpoint, Progress, save
 from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
 from sivgap.runs.samples import sample_rows, write_samples
 from sivgap.schedule import Schedule
+from sivgap.selection import Selection
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.verifiers.question import Scores
@@ -105,6 +107,15 @@ class Recorder:
         taken = time.monotonic() - self._started
         left = taken / done * (self._schedule.halves - spent.half) if done else None
         self._display.measurement(lines[-1], self._lab.config.epochs, left)
+        if spent.half == 0:
+            self._beware(found["test"])
+
+    def _beware(self, panel: Panel) -> None:
+        """Say what is wrong already, while little has been spent."""
+        config, selection = self._lab.config, Selection.of(self._lab.config.selection)
+        asked = asked_of(config.model_dump(mode="json"), selection, len(panel.rollouts.nll))
+        for sentence in beware(seen_in(panel, selection), asked):
+            self._display.say(f"beware: {sentence}")
 
     def _save(self, standing: Checkpoint) -> None:
         name = epoch_name(standing.progress.half / 2, standing.progress.step_in_half)
@@ -119,7 +130,7 @@ class Recorder:
             "epoch": epoch,
             "step": done.step,
             "split": split,
-            **summarise(panel, config.selection.threshold, config.measure.pass_at),
+            **summarise(panel, Selection.of(config.selection), config.measure.pass_at),
             "external_new": self._timetable.share(epoch) - self._timetable.share(before / 2),
             "external_total": self._timetable.share(epoch),
             "train_loss": done.loss_sum / done.loss_steps if done.loss_steps else None,

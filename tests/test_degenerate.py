@@ -9,7 +9,7 @@ from test_resume import attempt, config
 from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
 from sivgap.measure import Panel, summarise
-from sivgap.selection import best_of_n
+from sivgap.selection import Selection, best_of_n
 from sivgap.signals import StopRequest
 from sivgap.verifiers.question import Scores
 
@@ -22,13 +22,13 @@ def panel(nll, scores, correct, unparsed=0.0) -> Panel:
     tokens = [np.array([1, 2])] * 12
     rollouts = Rollouts(tokens, nll, length, np.zeros(shape, dtype=np.int64))
     grades = [Grade(None, correct, correct)] * 12
-    choice = best_of_n(scores, nll, length, 0.5)
+    choice = best_of_n(Selection().passes(scores), nll, length)
     return Panel(rollouts, [""] * 12, Scores(scores, np.full(shape, unparsed)), grades, choice)
 
 
 @pytest.mark.parametrize("correct", [False, True])
 def test_a_panel_without_any_variance_has_null_or_zero_for_everything_that_needs_some(correct):
-    columns = summarise(panel(1.5, 0.5, correct, unparsed=1.0), 0.5, [1, 2, 4])
+    columns = summarise(panel(1.5, 0.5, correct, unparsed=1.0), Selection(), [1, 2, 4])
     json.dumps(columns, allow_nan=False)
     assert columns["gap"] == 0
     assert columns["solver_uncertainty_se"] == 0

@@ -15,7 +15,7 @@ from sivgap.gap.gap import aggregate_relative_gap, gap, gv_gap_by_prompt, relati
 from sivgap.gap.over_n import choice_probability, gap_over_subsets, over_n
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.weights import Exponential, Quantile, Threshold, weigh
-from sivgap.selection import best_of_n
+from sivgap.selection import Selection, best_of_n
 
 WEIGHTS = (Threshold(0.5), Threshold(0.9), Quantile(0.3), Quantile(1.0), Exponential(0.2))
 seeds = st.integers(0, 2**32 - 1)
@@ -232,40 +232,56 @@ def test_the_bootstrap_agrees_with_the_formulas():
 # Choosing among n
 
 
-def test_every_number_over_n_is_the_average_over_all_subsets():
+RULES = (Selection(0.5), Selection(quantile=0.3), Selection(quantile=0.6))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("unread", [0, 0.3, 0.9])
+def test_every_number_over_n_is_the_average_over_all_subsets(rule, unread):
     rng = np.random.default_rng(3)
     utility, scores = panel(3, prompts=5, size=7)
     nll, length = rng.gamma(2, 1, scores.shape), rng.integers(1, 4, scores.shape)
-    table = over_n(utility, scores, nll, length, 0.5).set_index("n")
+    unparsed = (rng.random(scores.shape) < unread).astype(float)
+    table = over_n(utility, scores, nll, length, rule, unparsed).set_index("n")
     assert list(table.index) == [1, 2, 4]
     for n in table.index:
-        chosen = np.zeros_like(scores)
+        chosen, likeliest = np.zeros_like(scores), np.zeros(5)
         gaps, some = np.zeros(5), np.zeros(5)
         subsets = [list(s) for s in combinations(range(7), n)]
         for subset in subsets:
-            within = best_of_n(scores[:, subset], nll[:, subset], length[:, subset], 0.5).chosen
+            by = scores[:, subset], unparsed[:, subset]
+            within = best_of_n(rule.passes(*by), nll[:, subset], length[:, subset]).chosen
             chosen[np.arange(5), np.array(subset)[within]] += 1 / len(subsets)
-            gaps += gv_gap_by_prompt(utility[:, subset], scores[:, subset] >= 0.5) / len(subsets)
+            best = (nll / length)[:, subset].argmin(axis=1)
+            likeliest += utility[np.arange(5), np.array(subset)[best]] / len(subsets)
+            gaps += gv_gap_by_prompt(utility[:, subset], rule.weights(*by)) + utility[:, subset].mean(axis=1)
             some += utility[:, subset].any(axis=1) / len(subsets)
-        assert choice_probability(scores, nll, length, 0.5, n) == pytest.approx(chosen)
-        assert gap_over_subsets(utility, scores, 0.5, n) == pytest.approx(gaps)
+        gaps = gaps / len(subsets) - utility.mean(axis=1)
+        assert choice_probability(scores, nll, length, rule, n, unparsed) == pytest.approx(chosen)
+        assert gap_over_subsets(utility, scores, rule, n, unparsed) == pytest.approx(gaps)
         row = table.loc[n]
-        assert row["best_of_n"] == pytest.approx((chosen * utility).sum(axis=1).mean())
-        assert row["best_of_n_se"] == pytest.approx((chosen * utility).sum(axis=1).std(ddof=1) / np.sqrt(5))
+        by_prompt = (chosen * utility).sum(axis=1)
+        assert row["best_of_n"] == pytest.approx(by_prompt.mean())
+        assert row["best_of_n_se"] == pytest.approx(by_prompt.std(ddof=1) / np.sqrt(5))
+        assert (row["likeliest_of_n"], row["score_gain"]) == pytest.approx(
+            (likeliest.mean(), (by_prompt - likeliest).mean())
+        )
         assert (row["gap"], row["pass_at_n"]) == pytest.approx((gaps.mean(), some.mean()))
 
 
 @settings(max_examples=30)
-@given(seeds, st.integers(1, 9))
-def test_choosing_among_n_begins_at_chance_and_ends_at_the_rule_itself(seed, size):
+@given(seeds, st.integers(1, 9), st.sampled_from(RULES))
+def test_choosing_among_n_begins_at_chance_and_ends_at_the_rule_itself(seed, size, rule):
     utility, scores = panel(seed, size=size)
     nll, length = np.random.default_rng(seed).gamma(2, 1, scores.shape), np.ones(scores.shape, dtype=int)
-    assert choice_probability(scores, nll, length, 0.5, 1) == pytest.approx(1 / size)
-    last = choice_probability(scores, nll, length, 0.5, size)
-    assert (last.argmax(axis=1) == best_of_n(scores, nll, length, 0.5).chosen).all()
+    assert choice_probability(scores, nll, length, rule, 1) == pytest.approx(1 / size)
+    last = choice_probability(scores, nll, length, rule, size)
+    assert (last.argmax(axis=1) == best_of_n(rule.passes(scores), nll, length).chosen).all()
     assert last.max(axis=1) == pytest.approx(1)
-    assert gap_over_subsets(utility, scores, 0.5, 1) == pytest.approx(0)
-    assert gap_over_subsets(utility, scores, 0.5, size) == pytest.approx(gv_gap_by_prompt(utility, scores >= 0.5))
+    assert gap_over_subsets(utility, scores, rule, 1) == pytest.approx(0)
+    assert gap_over_subsets(utility, scores, rule, size) == pytest.approx(
+        gv_gap_by_prompt(utility, rule.weights(scores))
+    )
 
 
 def test_best_of_n_majority_and_weighted_majority_by_hand():

@@ -16,6 +16,7 @@ from sivgap.dynamics.closed_form import Coupled
 from sivgap.report.examples import examples
 from sivgap.report.over_n import over_n
 from sivgap.report.tables import write_table
+from sivgap.selection import Selection
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
 HOSTILE = "<script>document.title = 'taken'; fetch('https://example.org')</script> =1+1 \x1b[31m ${7*7} {{ 7*7 }}"
@@ -143,9 +144,9 @@ def test_over_n_begins_at_the_solver_and_ends_at_the_measurements_own_choice():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {"problem_id": np.repeat(np.arange(50), 8), "nll": rng.gamma(2, 1, 400), "length": 10,
-         "score": rng.uniform(size=400), "correct": rng.uniform(size=400) < 0.5}
+         "score": rng.uniform(size=400), "correct": rng.uniform(size=400) < 0.5, "unparsed": False}
     )  # fmt: skip
-    table = over_n(frame, 0.5)
+    table = over_n(frame, Selection(0.5))
     assert list(table["n"]) == [1, 2, 4, 8]
     assert table["verifier_uncertainty"][0] == pytest.approx(frame["nll"].mean())
     assert table["verifier_accuracy"][0] == pytest.approx(frame["correct"].mean())

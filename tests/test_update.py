@@ -18,6 +18,7 @@ from sivgap.tiny import WEIGHTS
 from sivgap.update.example import Example
 from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
+from sivgap.verifiers.question import Scores
 
 SMOKE = ("experiment=smoke", "engine.threads=1", "tracking.wandb.mode=disabled")
 
@@ -149,6 +150,29 @@ def test_rejection_sampling_learns_all_that_pass_and_rejects_what_does_not(updat
             asked = next(lab.writer.solve(p) for p in problems if p.id == example.problem_id)
             chosen, other = lab.engine.likelihood([asked] * 2, [example.response, example.rejected])
             assert example.margin == pytest.approx(other - chosen, abs=1e-4)
+
+
+@pytest.mark.parametrize("keep", ["all", "likeliest"])
+def test_a_quantile_selects_what_is_learnt_and_what_it_is_preferred_to(keep):
+    by = (f"selection.keep={keep}", "selection.quantile=0.25", "selection.fallback=drop")
+    config = composed(*SMOKE, *by, "update=rpo", "update.replay=0", "n=8")
+    dataset = load_dataset(config.dataset)
+    with open_lab(config, dataset) as lab:
+        problems = dataset.train[:3]
+        rollouts, _ = lab.sample_and_verify(problems, 8, 3)
+        values = np.array([np.arange(8) / 100, 0.9 + np.arange(8) / 100, np.full(8, 0.3)])  # no threshold fits these
+        scores = Scores(values, np.zeros((3, 8)))
+        examples = lab.choose(problems, rollouts, scores)
+        learnt = {p.id: [e for e in examples if e.problem_id == p.id] for p in problems}
+        counts = [2, 2, 8] if keep == "all" else [1, 1, 1]
+        assert [len(learnt[p.id]) for p in problems] == counts
+        assert all(e.rejected for p in problems[:2] for e in learnt[p.id])
+        assert not any(e.rejected for e in learnt[problems[2].id])  # all of a constant score pass
+        for p in range(2):
+            best = [tuple(map(int, rollouts.tokens[8 * p + i])) for i in (6, 7)]
+            assert all(e.response in best for e in learnt[problems[p].id])
+            worst = tuple(map(int, rollouts.bodies[8 * p]))
+            assert any(e.rejected[: len(worst)] == worst for e in learnt[problems[p].id])
 
 
 @pytest.mark.parametrize(

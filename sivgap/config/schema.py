@@ -36,9 +36,13 @@ class SamplingConfig(Settings):
 class SelectionConfig(Settings):
     threshold: float = Field(default=0.5, ge=0, le=1)
     """tau: responses scored below it are dropped."""
+    quantile: float | None = Field(default=None, gt=0, le=1)
+    """Instead of tau, the share of each prompt's responses that passes, the best-scored ones (MG); for scores that are
+    all high or all low. Ties at its boundary pass together. Null selects by ``threshold``."""
     fallback: Literal["likeliest", "drop"] = "likeliest"
-    """A prompt whose responses all fall below tau: train on its likeliest response (the paper), or leave the prompt out
-    of this round. Measurement always keeps all N for such prompts, as U_v is defined (THEORY section 1)."""
+    """A prompt none of whose responses pass: train on its likeliest response (the paper), or leave the prompt out of
+    this round. Measurement always keeps all N for such prompts, as U_v is defined (THEORY section 1). With a quantile
+    that is a prompt none of whose verdicts could be read."""
     keep: Literal["likeliest", "all"] = "likeliest"
     """What is trained on of the responses that pass: the likeliest a token (SV Eq. 5), or all (rejection sampling, MG
     Section 3)."""

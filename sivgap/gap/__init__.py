@@ -9,7 +9,8 @@ intervals of 90 %. What does not exist is None in an estimate and missing in a t
     gap           MG Def. 2.1 and 2.2, and the relative gap of the whole set
     pass_at_k     the unbiased estimator
     best_of       best-of-N, majority, and majority weighted by score
-    over_n        choosing among n of the N responses, averaged over all subsets
+    over_n        choosing among n of the N responses, averaged over all subsets; `over_n_quantile` by a quantile
+    rival         what a score adds to the likelihood
     correlation   of verifiers' scores and of their gaps
     variance      where the variance of a verdict lies, and what more verifications of a response bring
     calibration   AUROC, reliability curve, Brier score and its parts, expected calibration error

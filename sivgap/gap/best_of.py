@@ -49,7 +49,8 @@ def _vote(utility: Array, answers: Answers, weights: Array) -> float:
 
 
 def best_of_table(utility: Array, answers: Answers, scores: Array, nll_per_token: Array | None = None) -> pd.DataFrame:
-    """Accuracy of one response, best-of-N by score, majority, and majority weighted by score; one row each.
+    """Accuracy of one response, best-of-N by score, majority, and majority weighted by score; one row each. With
+    `nll_per_token`, which then breaks ties of the score, also of the likeliest: best-of-N without a score.
 
     Columns method, accuracy, difference (from best-of-N, paired by prompt), each number with _se, _low, _high.
     """
@@ -60,6 +61,8 @@ def best_of_table(utility: Array, answers: Answers, scores: Array, nll_per_token
         "majority": vote(utility, answers, np.ones_like(scores)),
         "weighted_majority": vote(utility, answers, scores),
     }
+    if nll_per_token is not None:
+        methods["likeliest"] = best_by_score(utility, np.zeros_like(scores), nll_per_token)
     return pd.DataFrame(
         [
             {"method": name, **mean(values).columns("accuracy"), **mean(values - best).columns("difference")}

@@ -5,6 +5,8 @@ Arrays are (P, N); `correct` is 0 or 1. Intervals are over resampled prompts, wi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -17,8 +19,13 @@ BINS = 10
 
 def auroc(scores: Array, correct: Array) -> float | None:
     """Chance that a right response scores above a wrong one, ties counting half; None if all are right or wrong."""
-    level = np.unique(scores, return_inverse=True)[1].ravel()
-    return _auroc(level, correct.ravel() == 1, np.ones(level.size))
+    return auroc_over(np.atleast_2d(scores), np.atleast_2d(correct))(np.ones(len(np.atleast_2d(scores))))
+
+
+def auroc_over(scores: Array, correct: Array) -> Callable[[Array], float | None]:
+    """The AUROC as a function of how often each prompt counts, (P,), to be resampled; arrays (P, N)."""
+    level, right = np.unique(scores, return_inverse=True)[1].ravel(), correct.ravel() == 1
+    return lambda counts: _auroc(level, right, np.repeat(counts, scores.shape[1]))
 
 
 def _auroc(level: NDArray[np.int64], right: Mask, times: Array) -> float | None:
@@ -73,10 +80,10 @@ def calibration(
     by uncertainty / responses a bin or more, and the error by about the root of that.
     """
     cells = _cells(scores, correct, equal_count_bins(scores, bins))
-    level, right = np.unique(scores, return_inverse=True)[1].ravel(), correct.ravel() == 1
+    of_prompts = auroc_over(scores, correct)
 
     def statistic(counts: Array) -> Array:
-        found = _auroc(level, right, np.repeat(counts, scores.shape[1]))
+        found = of_prompts(counts)
         return np.array([*_parts(np.tensordot(counts, cells, 1)), np.nan if found is None else found])
 
     return dict(zip(CALIBRATION, bootstrap(statistic, len(scores), draws, seed), strict=True))

@@ -29,7 +29,11 @@ def all_agree(weights: Sequence[Array]) -> Array:
 
 
 def subset_table(
-    utility: Array, scores: Mapping[str, Array], weights: Mapping[str, Weight], fallback: Fallback = "all"
+    utility: Array,
+    scores: Mapping[str, Array],
+    weights: Mapping[str, Weight],
+    fallback: Fallback = "all",
+    unparsed: Mapping[str, Array] | None = None,
 ) -> pd.DataFrame:
     """Every subset of verifiers that must agree, small ones first.
 
@@ -38,6 +42,7 @@ def subset_table(
         scores: (P, N) of each verifier.
         weights: Each one's own filter.
         fallback: As in `sivgap.gap.gap.gap`; the larger the subset, the more prompts keep nothing.
+        unparsed: Share of each score's verdicts that could not be read, (P, N) of each verifier.
 
     Returns:
         Columns verifiers ("a & b"), size, true_positive_rate, false_positive_rate, kept (mean weight), gap, accuracy,
@@ -45,7 +50,8 @@ def subset_table(
     """
     if len(scores) > MOST_VERIFIERS:
         raise ConfigError(f"All subsets of {len(scores)} verifiers are too many; name at most {MOST_VERIFIERS}.")
-    kept_by = {name: weigh(values, weights[name]) for name, values in scores.items()}
+    unread = unparsed or {}
+    kept_by = {name: weigh(values, weights[name], unread.get(name)) for name, values in scores.items()}
     rows = []
     for size in range(1, len(scores) + 1):
         for members in combinations(scores, size):

@@ -1,8 +1,9 @@
 """Choosing among n of N stored responses, n = 1, 2, 4, ... up to N, averaged over all subsets of n.
 
-SV's rule (`sivgap.selection.best_of_n`) orders the responses of a prompt: those that reach the threshold before the
-others, and each part by U/|y|. A subset's choice is its first in this order. So the response at place r (from 0) is the
-choice of C(N-1-r, n-1) of the C(N, n) subsets: an average over all of them costs one sort (beyond SV and MG).
+SV's rule (`sivgap.selection.best_of_n`) orders the responses of a prompt: those that pass before the others, and each
+part by U/|y|. A subset's choice is its first in this order. With a threshold a response passes in every subset or in
+none; so the one at place r (from 0) is the choice of C(N-1-r, n-1) of the C(N, n) subsets. With a quantile it passes
+in the subsets that hold few better ones (`sivgap.gap.over_n_quantile`). Both are exact (beyond SV and MG).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
-from sivgap.gap.estimate import Array, mean
+from sivgap.gap.estimate import Array, Mask, mean
+from sivgap.gap.over_n_quantile import choice_by_share, gap_by_share
 from sivgap.gap.pass_at_k import pass_at_k
+from sivgap.selection import Selection
 
 
 def powers_of_two(largest: int) -> list[int]:
@@ -20,10 +23,14 @@ def powers_of_two(largest: int) -> list[int]:
     return [2**i for i in range(largest.bit_length())]
 
 
-def choice_probability(scores: Array, nll: Array, length: Array, threshold: float, n: int) -> Array:
+def choice_probability(
+    scores: Array, nll: Array, length: Array, selection: Selection, n: int, unparsed: Array | None = None
+) -> Array:
     """Share of the subsets of n that choose each response by SV's rule, (P, N), from arrays (P, N); 1 <= n <= N."""
+    if selection.quantile is not None and selection.quantile < 1:
+        return choice_by_share(scores, nll / length, selection.quantile, n, _without(scores, unparsed))
     size = scores.shape[1]
-    order = np.lexsort((nll / length, scores < threshold))
+    order = np.lexsort((nll / length, ~selection.passes(scores, unparsed)))
     after = (size - 1 - np.arange(size)).astype(np.float64)
     possible = after >= n - 1
     safe = np.where(possible, after, n - 1)
@@ -33,13 +40,17 @@ def choice_probability(scores: Array, nll: Array, length: Array, threshold: floa
     return probability
 
 
-def gap_over_subsets(utility: Array, scores: Array, threshold: float, n: int) -> Array:
-    """Each prompt's gap (MG Def. 2.1, w = 1[score >= tau]) averaged over its subsets of n, (P,), from arrays (P, N).
+def gap_over_subsets(
+    utility: Array, scores: Array, selection: Selection, n: int, unparsed: Array | None = None
+) -> Array:
+    """Each prompt's gap (MG Def. 2.1) averaged over its subsets of n, (P,), from arrays (P, N).
 
-    Of the subsets that keep something the kept ones' mean utility averages to that of all N that pass; the others keep
-    all they have, none of which passes.
+    Of the subsets that keep something by a threshold the kept ones' mean utility averages to that of all N that pass;
+    the others keep all they have, none of which passes.
     """
-    passes = scores >= threshold
+    if selection.quantile is not None and selection.quantile < 1:
+        return gap_by_share(utility, scores, selection.quantile, n, _without(scores, unparsed))
+    passes = selection.passes(scores, unparsed)
     count = passes.sum(axis=1)
     size = scores.shape[1]
     some = pass_at_k(count.astype(np.float64), size, n)
@@ -48,28 +59,40 @@ def gap_over_subsets(utility: Array, scores: Array, threshold: float, n: int) ->
     return some * of_passing + (1 - some) * of_others - utility.mean(axis=1)  # type: ignore[no-any-return]
 
 
-def over_n(utility: Array, scores: Array, nll: Array, length: Array, threshold: float) -> pd.DataFrame:
-    """Columns n, best_of_n (accuracy), gap and pass_at_n, each with _se, _low, _high; one row a power of two.
+def over_n(
+    utility: Array, scores: Array, nll: Array, length: Array, selection: Selection, unparsed: Array | None = None
+) -> pd.DataFrame:
+    """One row a power of two: n, best_of_n (accuracy), likeliest_of_n (the same without the score), score_gain (the
+    first less the second, paired by prompt), gap and pass_at_n, each with _se, _low, _high.
 
     Args:
         utility: 0 or 1, (P, N).
         scores: (P, N).
         nll: U(y|x), nats, (P, N).
         length: Response tokens, (P, N).
-        threshold: tau.
+        selection: Which responses pass.
+        unparsed: Share of each score's verdicts that could not be read, (P, N).
     """
     rows = []
     for n in powers_of_two(scores.shape[1]):
-        chosen = choice_probability(scores, nll, length, threshold, n)
+        chosen = (choice_probability(scores, nll, length, selection, n, unparsed) * utility).sum(axis=1)
+        likeliest = (choice_probability(scores, nll, length, Selection(0), n) * utility).sum(axis=1)
         rows.append(
             {
                 "n": n,
-                **mean((chosen * utility).sum(axis=1)).columns("best_of_n"),
-                **mean(gap_over_subsets(utility, scores, threshold, n)).columns("gap"),
+                **mean(chosen).columns("best_of_n"),
+                **mean(likeliest).columns("likeliest_of_n"),
+                **mean(chosen - likeliest).columns("score_gain"),
+                **mean(gap_over_subsets(utility, scores, selection, n, unparsed)).columns("gap"),
                 **mean(pass_at_k(utility.sum(axis=1), utility.shape[1], n)).columns("pass_at_n"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _without(scores: Array, unparsed: Array | None) -> Mask:
+    """Which responses have no verdict that could be read, (P, N)."""
+    return np.zeros(scores.shape, dtype=bool) if unparsed is None else np.asarray(unparsed >= 1)
 
 
 def _log_choose(n: Array, k: int) -> Array:

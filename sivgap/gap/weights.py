@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sivgap.errors import ConfigError
 from sivgap.gap.estimate import Array
@@ -50,16 +49,32 @@ class Exponential:
 Weight = Threshold | Quantile | Exponential
 
 
-def weigh(scores: Array, weight: Weight) -> Array:
-    """Weights in [0, 1] of responses scored `scores`, both (P, N)."""
+def weigh(scores: Array, weight: Weight, unparsed: Array | None = None) -> Array:
+    """Weights in [0, 1] of responses scored `scores`, both (P, N).
+
+    A response none of whose verdicts could be read has no score, only a neutral number in its place, and never passes
+    by that: its weight is 0. Weights that ignore the scores (tau 0, a quantile of 1) keep it like any other.
+
+    Args:
+        scores: (P, N).
+        weight: What is kept.
+        unparsed: Share of the verdicts behind each score that could not be read, (P, N).
+    """
+    without = np.zeros(scores.shape, dtype=bool) if unparsed is None or _keeps_all(weight) else unparsed >= 1
+    known = np.where(without, -np.inf, scores)
     match weight:
         case Threshold(tau):
-            return (scores >= tau).astype(np.float64)
+            return (known >= tau).astype(np.float64)
         case Quantile(q):
             size = scores.shape[1]
-            at_or_above = size + 1 - rankdata(scores, method="min", axis=1)
-            above = size - rankdata(scores, method="max", axis=1)
+            at_or_above = (known[:, None, :] >= known[:, :, None]).sum(axis=2)
+            above = (known[:, None, :] > known[:, :, None]).sum(axis=2)
             kept: Array = np.clip((q * size - above) / (at_or_above - above), 0, 1)
-            return kept
+            return np.where(without, 0.0, kept)
         case Exponential(beta):
-            return np.exp((scores - scores.max(axis=1, keepdims=True)) / beta)  # type: ignore[no-any-return]
+            best = np.where(without.all(axis=1), 0.0, known.max(axis=1))
+            return np.exp((known - best[:, None]) / beta)  # type: ignore[no-any-return]
+
+
+def _keeps_all(weight: Weight) -> bool:
+    return weight in (Threshold(0), Quantile(1))

@@ -56,7 +56,9 @@ def render(
     except RunError:
         if not system:
             raise
-        _rendered(tokenizer, messages[1:], variables, answer)  # where this fails as well, the system message is not the reason
+        _rendered(
+            tokenizer, messages[1:], variables, answer
+        )  # where this fails as well, the system message is not the reason
         raise _no_system_message("refuses") from None
     if system not in text:
         raise _no_system_message("leaves out")

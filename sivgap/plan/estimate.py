@@ -46,8 +46,8 @@ def estimate(config: TrainConfig, started: float) -> Plan:
     shape, found = shape_of(config.model), texts(config, dataset)
     named = NAMED.get(str(config.plan))
     device = named or this_machine()
-    needs = _memory(config, dataset, shape, found, named)
-    alone = _memory(by_itself(config), dataset, shape, found, named)
+    needs = needed_memory(config, dataset, shape, found, named)
+    alone = needed_memory(by_itself(config), dataset, shape, found, named)
     rates, lengths = _rates(config, dataset, shape, found, device, alone.peak, loading)
     about = about_responses(config, found, lengths)
     work = phases(config, dataset, shape, lengths, about)
@@ -147,7 +147,8 @@ def _sharing(config: TrainConfig) -> str:
     return f"; ranks that share an engine: 1/{team} of its matrices each, and messages (assumed)" if team > 1 else ""
 
 
-def _memory(config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, named: Hardware | None) -> Memory:
+def needed_memory(config: TrainConfig, dataset: Dataset, shape: Shape, found: Texts, named: Hardware | None) -> Memory:
+    """Bytes of a device that `config` needs, on this machine or on the `named` one."""
     question = max(found.questions.values(), default=0)
     lengths = assumed(config, found)
     in_pass = about_responses(config, found, lengths).read <= question

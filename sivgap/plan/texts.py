@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,8 @@ def assumed(config: TrainConfig, found: Texts) -> Lengths:
     """Lengths of what is written, where nothing has been written yet: all up to the longest are alike likely."""
     longest = config.sampling.max_new_tokens
     each = np.random.default_rng(0).integers(1, longest, _MANY, endpoint=True)
-    examples = float(config.n) if config.selection.keep == "all" else 1.0
+    share = config.selection.quantile or 1.0
+    examples = float(math.ceil(share * config.n)) if config.selection.keep == "all" else 1.0
     source = "assumed: half of sampling.max_new_tokens"
     return Lengths(found.prompt, max(1.0, WRITTEN * longest), 0, 0, examples, source, tuple(map(int, each)))
 

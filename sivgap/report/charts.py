@@ -192,6 +192,7 @@ def evaluation_over_n(table: pd.DataFrame) -> go.Figure:
     """Best of N by score and pass@N, each with its 90 % interval."""
     figure = _figure("N", "accuracy")
     _estimates(figure, table, "n", "pass_at_n", NEUTRAL, "pass@N")
+    _estimates(figure, table, "n", "likeliest_of_n", GAP, "likeliest of N, no score")
     _estimates(figure, table, "n", "best_of_n", VERIFIER, "best of N by score")
     figure.update_xaxes(type="log", tickvals=list(table["n"]), ticktext=[str(n) for n in table["n"]])
     return figure

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table as Lines
 
+from sivgap.beware import asked_of, beware
 from sivgap.progress import Display
 from sivgap.report.evaluation_figure import draw_evaluation
-from sivgap.report.evaluation_record import read_evaluation
+from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluation_tables import number, summary, tables
 from sivgap.report.page import page_of_evaluation
 from sivgap.report.tables import write_table
 from sivgap.runs.files import write_json, write_text
-
-FORMAT_GAP, UNPARSED, PLACE = 0.02, 0.02, 0.05
-"""From where on a reader is warned: of format, of verdicts and responses that were lost, of a preferred place."""
 
 _SHOWN = (
     ("solver accuracy", "solver_accuracy"),
     ("filtered accuracy", "filtered_accuracy"),
     ("gap", "gap"),
     ("relative gap", "relative_gap"),
+    ("best of N by the verifier", "verifier_accuracy"),
+    ("likeliest of N, no score", "likeliest_accuracy"),
+    ("what the score adds", "score_gain"),
     ("AUROC of the score", "auroc"),
+    ("AUROC of the likelihood", "likelihood_auroc"),
     ("Brier score", "brier"),
     ("U_s (nats)", "solver_uncertainty"),
 )
@@ -33,7 +34,7 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     """Write everything that can be said about the evaluation in `folder`; ``evaluation.json`` comes last."""
     found = read_evaluation(folder)
     said, shown = summary(found), tables(found)
-    warnings = beware(said)
+    warnings = sentences(found)
     for name, (_, table) in shown.items():
         write_table(table, folder / "tables" / name)
     title = f"{said['generator']} on {said['dataset']}, {said['verifier']} by {said['judge']}"
@@ -57,26 +58,10 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     return folder / "report.html"
 
 
-def beware(said: dict[str, Any]) -> list[str]:
+def sentences(found: Evaluation) -> list[str]:
     """What a reader might be misled by."""
-    warnings = []
-    strict, flexible = said["solver_accuracy_strict"]["value"], said["solver_accuracy"]["value"]
-    if flexible - strict > FORMAT_GAP:
-        warnings.append(
-            f"{flexible - strict:.1%} of the responses are right in another format than the one asked for; a gain in "
-            "strict accuracy may be format, not ability"
-        )
-    unparsed = said["unparsed_fraction"]["value"]
-    if unparsed > UNPARSED:
-        warnings.append(f"{unparsed:.1%} of the verdicts could not be parsed, and count as neutral")
-    if said["empty_prompts"]:
-        warnings.append(
-            f"of {said['prompts']} prompts {said['empty_prompts']} kept no response (weight.empty says what they count)"
-        )
-    cut = 1 - said["finished_fraction"]["value"]
-    if cut > UNPARSED:
-        warnings.append(f"{cut:.1%} of the responses were cut off at sampling.max_new_tokens")
-    second = said["notes"].get("second_preferred")
-    if second is not None and abs(second - 0.5) > PLACE:
-        warnings.append(f"the judge prefers the second of two in {second:.1%} of the comparisons, whatever they are")
-    return warnings
+    said = beware(found.measured, asked_of(found.config, found.selection, len(found.correct)))
+    empty = found.gap.empty
+    if empty:
+        said.append(f"of {len(found.correct)} prompts {empty} kept no response (weight.empty says what they count)")
+    return said

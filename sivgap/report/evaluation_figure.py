@@ -40,6 +40,7 @@ def band(axis: Axes, x: pd.Series, table: pd.DataFrame, name: str, colour: str, 
 def _over_n(axis: Axes, table: pd.DataFrame) -> None:
     band(axis, table["n"], table, "pass_at_n", NEUTRAL, "pass@N")
     band(axis, table["n"], table, "best_of_n", VERIFIER, "best of N by score")
+    axis.plot(table["n"], table["likeliest_of_n"], "s--", color=GAP, label="likeliest of N, no score", markersize=3)
     axis.axhline(float(table["best_of_n"].iloc[0]), color=SOLVER, linewidth=1, label="one response")
     axis.set_xscale("log", base=2)
     axis.set_xticks(table["n"], [str(n) for n in table["n"]])

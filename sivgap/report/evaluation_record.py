@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.beware import Measured, measured
 from sivgap.errors import RunError
 from sivgap.gap.gap import Gap, gap, relative_gap
+from sivgap.gap.rival import Rival, rival
 from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
 from sivgap.runs.read import read_parquet, read_yaml
 from sivgap.runs.sums import Damaged
+from sivgap.selection import Selection
 
 Array = NDArray[np.float64]
 
@@ -45,15 +49,39 @@ class Evaluation:
         return Quantile(asked["quantile"]) if asked["kind"] == "quantile" else Exponential(asked["beta"])
 
     @property
+    def weights(self) -> Array:
+        """How much each response counts, (P, N)."""
+        return weigh(self.scores, self.weight, self.unparsed)
+
+    @property
+    def selection(self) -> Selection:
+        """Which responses best of N chooses among: those that the weight keeps, by `weight.tau` if it is exponential
+        and keeps all."""
+        asked = self.config["weight"]
+        return Selection(float(asked["tau"]), float(asked["quantile"]) if asked["kind"] == "quantile" else None)
+
+    @property
     def gap(self) -> Gap:
         """MG Def. 2.1, by the weight and the conventions of the configuration."""
-        return gap(self.correct, weigh(self.scores, self.weight), self.config["weight"]["empty"])
+        return gap(self.correct, self.weights, self.config["weight"]["empty"])
 
     @property
     def relative_gap(self) -> Gap:
         """MG Def. 2.2, likewise."""
         asked = self.config["weight"]
-        return relative_gap(self.correct, weigh(self.scores, self.weight), asked["empty"], asked["saturated"])
+        return relative_gap(self.correct, self.weights, asked["empty"], asked["saturated"])
+
+    @cached_property
+    def rival(self) -> Rival:
+        """The score beside the likelihood."""
+        return rival(self.scores, self.nll, self.length, self.correct, self.selection, self.unparsed)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """What its reader is warned by."""
+        by = self.scores, self.unparsed, self.nll, self.length, self.finished, self.selection
+        second = self.status.get("notes", {}).get("second_preferred")
+        return measured(self.correct, self.correct_strict, *by, second)
 
     @property
     def generator(self) -> str:

@@ -14,6 +14,7 @@ from sivgap.gap.estimate import Estimate, mean
 from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap
 from sivgap.gap.over_n import over_n
 from sivgap.gap.pass_at_k import mean_pass_at_k
+from sivgap.gap.rival import rival_table, varied
 from sivgap.gap.variance import components, over_repetitions
 from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
 from sivgap.report.evaluation_record import Evaluation
@@ -26,7 +27,7 @@ MOST_THRESHOLDS = 41
 
 def summary(found: Evaluation) -> dict[str, Any]:
     """What ``evaluation.json`` says: who was measured, and each number as {value, stderr, low, high}, or a count."""
-    asked, weights = found.config["weight"], weigh(found.scores, found.weight)
+    asked, weights = found.config["weight"], found.weights
     plain, relative = found.gap, found.relative_gap
     numbers = {
         "solver_accuracy": mean(found.correct.mean(axis=1)),
@@ -39,7 +40,9 @@ def summary(found: Evaluation) -> dict[str, Any]:
         "relative_gap": relative.estimate,
         "aggregate_relative_gap": aggregate_relative_gap(found.correct, weights, asked["empty"]),
         **calibration(found.scores, found.correct),
+        **{name: value for name, value in vars(found.rival).items() if name != "score_auroc"},  # "auroc" says it
         "score_mean": mean(found.scores.mean(axis=1)),
+        "score_varied_fraction": mean(varied(found.scores, found.unparsed)),
         "unparsed_fraction": mean(found.unparsed.mean(axis=1)),
         "finished_fraction": mean(found.finished.mean(axis=1)),
     }
@@ -52,6 +55,7 @@ def summary(found: Evaluation) -> dict[str, Any]:
         "samples": found.correct.shape[1],
         "empty_prompts": plain.empty,
         "saturated_prompts": relative.saturated,
+        "score_std": found.measured.spread,
         **{name: vars(estimate) for name, estimate in numbers.items()},
         "pass_at_k": {
             str(k): vars(mean_pass_at_k(found.correct, k))
@@ -65,14 +69,18 @@ def summary(found: Evaluation) -> dict[str, Any]:
 def tables(found: Evaluation) -> dict[str, tuple[str, pd.DataFrame]]:
     """Every table by its file's name, with its title."""
     asked = found.config["weight"]
-    tau = float(asked["tau"])
+    rule = found.selection
     shown = {
         "gap_by_weight": ("The gap by weight function (MG Def. 2.1, 2.2)", weight_sweep(found)),
-        "over_n": (f"Over N, tau {tau:g}", over_n(found.correct, found.scores, found.nll, found.length, tau)),
+        "over_n": (
+            f"Over N, {rule.name}",
+            over_n(found.correct, found.scores, found.nll, found.length, rule, found.unparsed),
+        ),
         "best_of": (
             "One answer from N responses",
             best_of_table(found.correct, found.answers, found.scores, found.nll / found.length),
         ),
+        "against_likelihood": ("What the score adds to the likelihood", rival_table(found.rival)),
         "reliability": ("Reliability of the score", reliability_curve(found.scores, found.correct)),
         "scores": ("Scores of right and of wrong responses", score_histogram(found.scores, found.correct)),
     }
@@ -101,7 +109,7 @@ def weight_sweep(found: Evaluation) -> pd.DataFrame:
     asked = found.config["weight"]
     rows = []
     for kind, parameter, weight in weights:
-        kept = weigh(found.scores, weight)
+        kept = weigh(found.scores, weight, found.unparsed)
         relative = relative_gap(found.correct, kept, asked["empty"], asked["saturated"])
         rows.append(
             {

@@ -90,7 +90,8 @@ def overview(found: Sequence[Evaluation]) -> pd.DataFrame:
             key: said[key] for key in ("generator", "judge", "verifier", "dataset", "prompts", "samples")
         }
         row |= {key.rpartition(".")[2]: _setting(each, key) for key in differing}
-        for name in ("solver_accuracy", "gap", "relative_gap", "aggregate_relative_gap", "auroc", "brier"):
+        for name in ("solver_accuracy", "gap", "relative_gap", "aggregate_relative_gap", "auroc", "likelihood_auroc",
+                     "score_gain", "brier"):  # fmt: skip
             row |= {name: said[name]["value"], f"{name}_se": said[name]["stderr"]}
         rows.append({**row, "weight": _weight(each), "empty": said["empty_prompts"], "evaluation": each.name})
     order = ["dataset", "verifier", "generator", "judge", *(key.rpartition(".")[2] for key in differing)]
@@ -179,7 +180,7 @@ def _of_verifiers(name: str, group: Sequence[Evaluation]) -> list[tuple[str, pd.
     return [
         (f"Correlation of scores, {name}", score_correlations(scores, draws=200)),
         (f"Correlation of gaps, {name}", gap_correlations(gaps, draws=200)),
-        (f"Ensembles, {name}", subset_table(utility, scores, weights, empty)),
+        (f"Ensembles, {name}", subset_table(utility, scores, weights, empty, {_label(e): e.unparsed for e in group})),
         (f"Scores combined, {name}", combination_table(utility, scores, group[0].weight, empty)),
     ]
 

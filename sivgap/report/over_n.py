@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sivgap.beware import asked_of, beware, measured
+from sivgap.gap.estimate import Array
 from sivgap.gap.over_n import choice_probability, powers_of_two
 from sivgap.report.record import Record
+from sivgap.selection import Selection
 
 
 def over_n_of(record: Record) -> dict[float, pd.DataFrame]:
     """`over_n` of a run's first and last measurement, by epoch."""
-    threshold = float(record.config.get("selection", {}).get("threshold", 0.5))
-    return {epoch: over_n(samples, threshold) for epoch, samples in record.samples.items()}
+    selection = Selection.of_record(record.config)
+    return {epoch: over_n(samples, selection) for epoch, samples in record.samples.items()}
 
 
-def over_n(samples: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Columns n, solver_uncertainty, verifier_uncertainty, solver_accuracy, verifier_accuracy, one row a power of two.
+def over_n(samples: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """Columns n, solver_uncertainty, verifier_uncertainty, solver_accuracy, verifier_accuracy, likeliest_accuracy (of
+    the choice without the score); one row a power of two.
 
     `samples` holds one panel's responses, ordered by prompt and sample.
     """
@@ -29,9 +33,12 @@ def over_n(samples: pd.DataFrame, threshold: float) -> pd.DataFrame:
     values: dict[str, Any] = {
         name: samples[name].to_numpy(np.float64).reshape(prompts, -1) for name in ("nll", "length", "score", "correct")
     }
+    unparsed = unparsed_share(samples).reshape(prompts, -1)
     rows = []
     for n in powers_of_two(values["nll"].shape[1]):
-        chosen = choice_probability(values["score"], values["nll"], values["length"], threshold, n)
+        by = values["score"], values["nll"], values["length"]
+        chosen = choice_probability(*by, selection, n, unparsed)
+        likeliest = choice_probability(*by, Selection(0), n)
         rows.append(
             {
                 "n": n,
@@ -39,6 +46,30 @@ def over_n(samples: pd.DataFrame, threshold: float) -> pd.DataFrame:
                 "verifier_uncertainty": float((chosen * values["nll"]).sum(axis=1).mean()),
                 "solver_accuracy": float(values["correct"].mean()),
                 "verifier_accuracy": float((chosen * values["correct"]).sum(axis=1).mean()),
+                "likeliest_accuracy": float((likeliest * values["correct"]).sum(axis=1).mean()),
             }
         )
     return pd.DataFrame(rows)
+
+
+def beware_of(record: Record) -> list[str]:
+    """What a reader of a run might be misled by, after its first measurement; nothing if its samples are not there."""
+    if not record.samples:
+        return []
+    samples, selection = record.samples[min(record.samples)], Selection.of_record(record.config)
+    prompts = samples["problem_id"].nunique()
+
+    def shaped(name: str) -> Array:
+        values: Array = samples[name].to_numpy(np.float64)
+        return values.reshape(prompts, -1)
+
+    unparsed = unparsed_share(samples).reshape(prompts, -1)
+    correct, strict, score = shaped("correct"), shaped("correct_strict"), shaped("score")
+    nll, length, finished = shaped("nll"), shaped("length"), shaped("finished")
+    seen = measured(correct, strict, score, unparsed, nll, length, finished, selection)
+    return beware(seen, asked_of(record.config, selection, prompts))
+
+
+def unparsed_share(samples: pd.DataFrame) -> Array:
+    """Share of each response's verdicts that could not be read; older runs say only whether there was one."""
+    return samples["unparsed_share" if "unparsed_share" in samples else "unparsed"].to_numpy(np.float64)

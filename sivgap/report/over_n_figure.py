@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from sivgap.report.figures import plain, save
-from sivgap.report.trajectory_figure import SOLVER, VERIFIER
+from sivgap.report.trajectory_figure import NEUTRAL, SOLVER, VERIFIER
 
 
 def draw_over_n(tables: dict[float, pd.DataFrame], title: str, path: Path) -> None:
@@ -22,6 +22,7 @@ def draw_over_n(tables: dict[float, pd.DataFrame], title: str, path: Path) -> No
         for axis, what in zip(axes, ("uncertainty", "accuracy"), strict=True):
             for who, colour in (("solver", SOLVER), ("verifier", VERIFIER)):
                 axis.plot(table["n"], table[f"{who}_{what}"], style, color=colour, label=f"{who}, epoch {epoch:g}")
+        axes[1].plot(table["n"], table["likeliest_accuracy"], style, color=NEUTRAL, label=f"likeliest, epoch {epoch:g}")
     axes[0].set_ylabel("uncertainty (nats a response)")
     axes[1].set_ylabel("accuracy")
     for axis in axes:

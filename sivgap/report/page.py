@@ -21,6 +21,7 @@ from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import examples
+from sivgap.report.over_n import beware_of
 from sivgap.report.record import Record
 from sivgap.report.rounds import Rounds
 from sivgap.report.sweep_record import SweepRecord
@@ -69,7 +70,7 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
         f"epoch {last['epoch']:g}, {record.status.get('seconds', 0):.0f} s",
         cards=cards,
         findings=[],
-        warnings=[] if found is None else found.warnings,
+        warnings=[*beware_of(record), *([] if found is None else found.warnings)],
         shown=shown,
         tables=tables,
         examples=examples(record.samples[max(record.samples)]) if record.samples else [],

@@ -15,7 +15,8 @@ from sivgap.runs.files import write_text
 
 _SHOWN = (
     "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
-    "likeliest_accuracy", "gv_gap", "gv_gap_relative", "score_auroc", "solver_length", "train_loss",
+    "likeliest_accuracy", "score_gain", "gv_gap", "gv_gap_relative", "score_auroc", "likelihood_auroc",
+    "solver_length", "chosen_cut_fraction", "train_loss",
 )  # fmt: skip
 
 

@@ -48,6 +48,10 @@ def identity(config: TrainConfig) -> str:
         del settings["measure"]["reuse"]
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
+    if config.selection.quantile is None:
+        del settings["selection"]["quantile"]
+    else:
+        del settings["selection"]["threshold"]  # it is not read
     del settings["model"]["tokens"]  # a figure for tables
     settings["model"] = _spoken_to(settings["model"])
     settings["model"]["name"] = config.model.typed_name  # as before custom models were called by their paths

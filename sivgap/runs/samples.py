@@ -37,6 +37,7 @@ def sample_rows(epoch: float, split: str, problems: Sequence[Problem], panel: Pa
                 "finished": bool(rollouts.finished[p, n]),
                 "score": float(panel.scores.values[p, n]),
                 "unparsed": bool(panel.scores.unparsed[p, n] > 0),
+                "unparsed_share": float(panel.scores.unparsed[p, n]),
                 **vars(grade),
                 "selected": bool(panel.choice.chosen[p] == n) and p not in given,
             }
@@ -56,6 +57,7 @@ def _external_rows(epoch: float, split: str, problems: Sequence[Problem], extern
             "finished": True,
             "score": None,
             "unparsed": False,
+            "unparsed_share": 0.0,
             **vars(grade),
             "selected": not external.arriving[i],
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sivgap.engines.rollout import OnBatch
+from sivgap.selection import Selection
 from sivgap.verifiers.question import Responses, Scores, Verifier, told_by
 
 
@@ -27,7 +28,8 @@ class Ensemble:
         scores = {name: member.score(responses, stream, told) for name, (member, _) in self.members.items()}
         values = np.stack([found.values for found in scores.values()])
         if not self.average:
-            accepts = [found.values >= self.members[name][1] for name, found in scores.items()]
+            rules = {name: Selection(threshold) for name, (_, threshold) in self.members.items()}
+            accepts = [rules[name].passes(found.values, found.unparsed) for name, found in scores.items()]
             values = np.stack(accepts).astype(np.float64).min(axis=0, keepdims=True)
         unparsed = np.stack([found.unparsed for found in scores.values()])
         return Scores(values.mean(axis=0), unparsed.mean(axis=0))

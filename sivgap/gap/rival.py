@@ -1,0 +1,113 @@
+"""What a verifier's score adds to the likelihood, which costs nothing: -U/|y| of the very responses that it judges.
+
+SV's rule breaks ties by likelihood, so best of N gains also from a score that is the same for every response. What the
+score is worth is the difference: of AUROC, and of best of N by score and likelihood against by likelihood alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sivgap.gap.calibration import auroc_over
+from sivgap.gap.estimate import DRAWS, Array, Estimate, bootstrap, mean
+from sivgap.selection import Selection, best_of_n, likeliest
+
+_SAME = 1e-9
+"""Scores nearer than this are one: they differ by rounding."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The score and the likelihood of the same responses, side by side; each difference is paired, score's first.
+
+    Attributes:
+        score_auroc, likelihood_auroc, auroc_gain: Over all pairs of a right and a wrong response, whatever their
+            prompts: this measures, too, which prompts are easy.
+        score_auroc_within, likelihood_auroc_within, auroc_gain_within: Within prompts, the mean over those that have
+            right and wrong responses; best of N depends on this alone.
+        verifier_accuracy, likeliest_accuracy, score_gain: Of the response chosen by both, and by likelihood alone.
+    """
+
+    score_auroc: Estimate
+    likelihood_auroc: Estimate
+    auroc_gain: Estimate
+    score_auroc_within: Estimate
+    likelihood_auroc_within: Estimate
+    auroc_gain_within: Estimate
+    verifier_accuracy: Estimate
+    likeliest_accuracy: Estimate
+    score_gain: Estimate
+
+
+def rival(
+    scores: Array,
+    nll: Array,
+    length: Array,
+    correct: Array,
+    selection: Selection,
+    unparsed: Array | None = None,
+    draws: int = DRAWS,
+) -> Rival:
+    """The score against the likelihood, from arrays (P, N); `correct` is 0 or 1."""
+    likelihood = -nll / length
+    over = [auroc_over(values, correct) for values in (scores, likelihood)]
+
+    def pooled(counts: Array) -> Array:
+        score, other = (np.nan if found is None else found for found in (each(counts) for each in over))
+        return np.array([score, other, score - other])
+
+    within = [auroc_by_prompt(values, correct) for values in (scores, likelihood)]
+    mixed = np.isfinite(within[0])
+    by_score, by_likelihood = (values[mixed] for values in within)
+    at = np.arange(len(correct))
+    chosen = correct[at, best_of_n(selection.passes(scores, unparsed), nll, length).chosen]
+    alone = correct[at, likeliest(nll, length)]
+    return Rival(
+        *bootstrap(pooled, len(correct), draws),
+        *(mean(values) for values in (by_score, by_likelihood, by_score - by_likelihood)),
+        *(mean(values) for values in (chosen, alone, chosen - alone)),
+    )
+
+
+def rival_table(found: Rival) -> pd.DataFrame:
+    """Rows score, likelihood and difference; columns auroc, auroc_within and best_of_n, each with _se, _low, _high."""
+    rows = {
+        "score": (found.score_auroc, found.score_auroc_within, found.verifier_accuracy),
+        "likelihood": (found.likelihood_auroc, found.likelihood_auroc_within, found.likeliest_accuracy),
+        "difference": (found.auroc_gain, found.auroc_gain_within, found.score_gain),
+    }
+    return pd.DataFrame(
+        [
+            {"by": name, **pooled.columns("auroc"), **within.columns("auroc_within"), **best.columns("best_of_n")}
+            for name, (pooled, within, best) in rows.items()
+        ]
+    )
+
+
+def auroc_by_prompt(scores: Array, correct: Array) -> Array:
+    """Each prompt's AUROC, (P,): chance that a right response of it scores above a wrong one of it, ties counting half;
+    NaN for a prompt without both. Arrays (P, N)."""
+    right = correct == 1
+    found = np.full(len(correct), np.nan)
+    for p in np.flatnonzero(right.any(axis=1) & ~right.all(axis=1)):
+        rights, wrongs = scores[p, right[p]][:, None], scores[p, ~right[p]][None, :]
+        found[p] = np.mean((rights > wrongs) + (rights == wrongs) / 2)
+    return found
+
+
+def auroc_within(scores: Array, correct: Array) -> float | None:
+    """The mean of `auroc_by_prompt` over prompts that have one; None if there is none."""
+    found = auroc_by_prompt(scores, correct)
+    return float(np.nanmean(found)) if np.isfinite(found).any() else None
+
+
+def varied(scores: Array, unparsed: Array | None = None) -> Array:
+    """Whether the responses of a prompt have different scores, 0 or 1, (P,), from (P, N); those none of whose verdicts
+    could be read, an `unparsed` share of 1, have no score."""
+    read = np.ones(scores.shape, dtype=bool) if unparsed is None else unparsed < 1
+    highest, lowest = np.where(read, scores, -np.inf).max(axis=1), np.where(read, scores, np.inf).min(axis=1)
+    differ: Array = (highest - lowest > _SAME).astype(np.float64)
+    return differ

@@ -1,0 +1,87 @@
+"""``python -m sivgap.preflight``: with the settings of a run, whether it is worth starting. Writes no run directory."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sivgap.config.app import run_app
+from sivgap.config.preflight import PreflightConfig
+from sivgap.errors import Stopped
+
+if TYPE_CHECKING:
+    from sivgap.preflight.findings import Findings
+    from sivgap.progress import Display
+    from sivgap.signals import StopRequest
+
+
+def main() -> None:
+    run_app("preflight", PreflightConfig, preflight)
+
+
+def preflight(config: PreflightConfig) -> None:
+    """Try `config` on a few problems; prints the folder of what it wrote as the last line.
+
+    Raises:
+        RunError: If the model or the problems cannot be loaded, or do not fit each other.
+        Stopped: If a signal asked for it.
+    """
+    # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
+    from sivgap.progress import Display
+    from sivgap.signals import listening
+
+    started, display = time.perf_counter(), Display()
+    with listening() as stop:
+        found = _found(config, display, stop, started)
+    from sivgap.preflight.page import markdown_of, show
+    from sivgap.runs.files import write_json, write_text
+
+    show(found, display)
+    folder = _folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "preflight.md", markdown_of(found))
+    write_json(folder / "preflight.json", found.record())
+    print(folder)
+
+
+def _found(config: PreflightConfig, display: Display, stop: StopRequest, started: float) -> Findings:
+    from sivgap.engines.rollout import OnBatch
+    from sivgap.hardware import keep_freed_memory
+    from sivgap.lab import open_lab
+    from sivgap.preflight.findings import findings
+    from sivgap.preflight.trial import run_trial, tried
+    from sivgap.tasks.load import load_dataset
+    from sivgap.threads import settle_threads
+
+    keep_freed_memory()
+    settle_threads(config, {})
+    dataset = load_dataset(config.dataset)
+
+    def checked(advance: OnBatch) -> OnBatch:
+        def on_batch(done: int, tokens: int) -> None:
+            advance(done, tokens)
+            if stop:
+                raise Stopped(f"stopped by {stop.number.name if stop.number else 'a signal'}; nothing was written")
+
+        return on_batch
+
+    with open_lab(tried(config), dataset) as lab, stop.deferred():
+        loading = time.perf_counter() - started
+        trial = run_trial(lab, config, display, checked, started, loading)
+        return findings(lab, config, trial, started)
+
+
+def _folder(config: PreflightConfig) -> Path:
+    if config.out is not None:
+        return Path(config.out)
+    model = Path(config.model.path).name if config.model.path else config.model.name
+    name = "-".join((model, config.dataset.name, config.verifier.name))
+    return Path("preflight") / re.sub(r"[^\w.-]", "_", name)
+
+
+if __name__ == "__main__":
+    main()

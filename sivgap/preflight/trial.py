@@ -1,0 +1,168 @@
+"""As many responses as the minutes allow, with the run's own settings; and one step of training, for its speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sivgap.config.preflight import PreflightConfig
+from sivgap.config.schema import TrainConfig
+from sivgap.engines.rollout import OnBatch, Rollouts, Sampling, gather
+from sivgap.lab import Lab
+from sivgap.measure import Panel
+from sivgap.preflight.conversation import Conversation, conversation, worth_reading
+from sivgap.progress import Display
+from sivgap.tasks.panel import draw_panel
+from sivgap.tasks.problem import Problem
+from sivgap.update.example import Example
+from sivgap.verifiers.question import Scores
+
+SAMPLES = 4
+"""Responses a problem, or ``n`` if that is fewer: enough to see that they differ."""
+FEWEST = 2
+"""Problems that are tried however slow the machine is."""
+PROBED = 16
+"""Tokens of each response of a probe: enough steps for their speed to show."""
+WRITTEN = 0.75
+"""Share of the longest response that is budgeted for, before any was seen: half is usual, and batches end unevenly."""
+TRAINED = 4
+"""Examples in a step, where there is time: the memory of more is the plan's to predict."""
+LATER = 0.25
+"""Share of the minutes that is left for what follows sampling: a step of training, and conversations."""
+
+Checked = Callable[[OnBatch], OnBatch]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was tried.
+
+    Attributes:
+        problems: P, fewer than `wanted` on a slow machine.
+        panel: Their responses, scored and graded.
+        conversations: Two of them, as sent and answered.
+        grading: Seconds of grading, a response.
+        train: Seconds a token of training; None where there was no time, or nothing to learn.
+        examples: Training examples a problem.
+        loading: Seconds until the model was there.
+    """
+
+    problems: Sequence[Problem]
+    wanted: int
+    panel: Panel
+    conversations: Sequence[Conversation]
+    grading: float
+    train: float | None
+    examples: float
+    loading: float
+
+
+def tried(config: PreflightConfig) -> TrainConfig:
+    """The run's settings for a trial: fewer responses, and one process."""
+    samples = min(config.n, SAMPLES)
+    rounds = config.verifier.rounds
+    fewer = None if rounds is None else min(rounds, max(1, samples.bit_length() - 1))
+    return config.model_copy(
+        update={
+            "n": samples,
+            "verifier": config.verifier.model_copy(update={"rounds": fewer}),
+            "engine": config.engine.model_copy(update={"tensor_parallel": 1}),
+            "launch": config.launch.model_copy(update={"processes": 1, "shard": False}),
+        }
+    )
+
+
+def run_trial(
+    lab: Lab, config: PreflightConfig, display: Display, checked: Checked, started: float, loading: float
+) -> Trial:
+    """Sample, verify, grade, then train on one example; `started` is when the command began, on `perf_counter`."""
+    until = started + 60 * config.minutes
+    problems = draw_panel(lab.dataset.train, config.problems, config.dataset.data_seed, "train")
+    with display.phase("trying responses", len(problems)) as advance:
+        done, rollouts, scores = _sampled(lab, problems, checked(advance), until - LATER * 60 * config.minutes)
+    begun = time.perf_counter()
+    panel = lab.panel(done, rollouts, lab.writer.decode(rollouts.bodies), scores)
+    grading = (time.perf_counter() - begun) / len(rollouts.tokens)
+    shown = [conversation(lab, done, panel, *place) for place in worth_reading(panel)]
+    examples = lab.choose(done, rollouts, scores)
+    with display.phase("trying a step of training", 1, "steps") as advance:
+        train = _train_seconds(lab, examples, until)
+        advance(1, 0)
+    return Trial(done, len(problems), panel, shown, grading, train, len(examples) / len(done), loading)
+
+
+def _sampled(
+    lab: Lab, problems: Sequence[Problem], on_batch: OnBatch, until: float
+) -> tuple[list[Problem], Rollouts, Scores]:
+    """Portions of `problems`, each as large as there is time for by the speed seen so far, until `until`."""
+    parts: list[tuple[NDArray[np.int64], Rollouts]] = []
+    scored: list[Scores] = []
+    done = 0
+    a_problem = _probe(lab, problems)
+    while done < len(problems):
+        left = until - time.perf_counter()
+        count = min(len(problems) - done, int(left / a_problem(len(problems) - done)))
+        if count < FEWEST and done:
+            break
+        portion = problems[done : done + max(count, FEWEST)]
+        begun = time.perf_counter()
+        rollouts, scores = lab.sample_and_verify(portion, lab.config.n, lab.config.seed, on_batch)
+        seconds = (time.perf_counter() - begun) / len(portion)
+        a_problem = _constant(seconds)
+        parts.append((np.arange(done, done + len(portion)), rollouts))
+        scored.append(scores)
+        done += len(portion)
+    together = Scores(
+        np.concatenate([scores.values for scores in scored]),
+        np.concatenate([scores.unparsed for scores in scored]),
+        notes=scored[-1].notes,
+    )
+    return list(problems[:done]), gather(parts), together
+
+
+def _constant(seconds: float) -> Callable[[int], float]:
+    return lambda count: seconds
+
+
+def _probe(lab: Lab, problems: Sequence[Problem]) -> Callable[[int], float]:
+    """Seconds a problem of a batch of so many, by the first tokens of few problems and of more."""
+    settings = lab.config.sampling
+    verdicts = sum(v.max_new_tokens for v in (lab.config.verifier,) if v.heading is not None)
+    longest = WRITTEN * settings.max_new_tokens + verdicts
+    sizes = sorted({min(FEWEST, len(problems)), min(4 * FEWEST, len(problems))})
+
+    def seconds(count: int, tokens: int) -> float:
+        begun = time.perf_counter()
+        sampling = Sampling(lab.config.n, settings.solver_temperature, tokens, lab.config.seed, settings.top_p)
+        lab.engine.rollout([lab.writer.solve(problem) for problem in problems[:count]], sampling)
+        return time.perf_counter() - begun
+
+    seconds(1, 1)  # what is made ready at the first use is not to be counted
+    times = longest / PROBED
+    found = {size: seconds(size, min(PROBED, settings.max_new_tokens)) * times for size in sizes}
+    if len(found) == 1:
+        return _constant(found[sizes[0]] / sizes[0])
+    few, more = sizes
+    slope = max((found[more] - found[few]) / (more - few), 0.0)
+    return lambda count: max(slope + (found[few] - slope * few) / max(count, 1), 1e-6)
+
+
+def _train_seconds(lab: Lab, examples: Sequence[Example], until: float) -> float | None:
+    """Seconds a token of a step on one example of middling length, or on more of them where there is time for a second
+    step. Adapters, or weights, change by that: nothing is sampled afterwards."""
+    if not examples or time.perf_counter() > until:
+        return None
+    lab.engine.rest()
+    middling = sorted(examples, key=lambda one: one.tokens)[len(examples) // 2]
+    a_token = 0.0
+    for step, count in enumerate((1, TRAINED)):
+        if time.perf_counter() + a_token * middling.tokens * count > until:
+            break
+        begun = time.perf_counter()
+        lab.learner.step([middling] * count, step)
+        a_token = (time.perf_counter() - begun) / (middling.tokens * count)
+    return a_token

@@ -1,0 +1,104 @@
+"""Each sentence is said of what it is about, with its number and the setting to change, and of nothing else."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sivgap.beware import Asked, beware, measured
+from sivgap.selection import Selection
+
+PROMPTS, SAMPLES = 400, 8
+ASKED = Asked(
+    Selection(0.5), "selection.quantile=0.25", "measure.test_prompts", PROMPTS, "qe", "sampled", 8, 512, learns=True
+)
+
+
+def panel(**changed):
+    """A panel that nothing is wrong with, but for what is `changed`."""
+    rng = np.random.default_rng(0)
+    correct = (rng.random((PROMPTS, SAMPLES)) < rng.random((PROMPTS, 1))).astype(float)
+    length = rng.integers(20, 200, correct.shape)
+    arrays = {
+        "correct": correct,
+        "strict": correct,
+        "scores": np.round(np.clip(0.3 + 0.4 * correct + 0.15 * rng.normal(size=correct.shape), 0, 1), 2),
+        "unparsed": np.zeros(correct.shape),
+        "nll": length * (1 - 0.1 * correct + 0.3 * rng.random(correct.shape)),
+        "length": length,
+        "finished": np.ones(correct.shape),
+        **changed,
+    }
+    selection = arrays.pop("selection", ASKED.selection)
+    return measured(**arrays, selection=selection)
+
+
+def share(of: float, seed: int = 1):
+    return (np.random.default_rng(seed).random((PROMPTS, SAMPLES)) < of).astype(float)
+
+
+def test_nothing_is_said_of_a_panel_that_is_well():
+    assert beware(panel(), ASKED) == []
+
+
+WELL = panel()
+CASES = {
+    "constant": (panel(scores=np.ones((PROMPTS, SAMPLES))), "every response scores 1.00", "readout=expected"),
+    "constant but for what was not read": (
+        panel(scores=np.where(share(0.04), 0.5, 1.0), unparsed=share(0.04)), "every response scores 1.00",
+        "verifier=mc",
+    ),
+    "by prompt": (
+        panel(scores=np.broadcast_to(np.linspace(0, 1, PROMPTS)[:, None], (PROMPTS, SAMPLES))),
+        "scores differ between prompts alone", "readout=expected",
+    ),
+    "all pass": (panel(scores=0.55 + share(0.5) / 20), "of 100% of the prompts all", "selection.quantile=0.25"),
+    "none pass": (panel(scores=0.35 + share(0.5) / 20), "of 100% of the prompts none", "selection.quantile=0.25"),
+    "unparsed": (panel(unparsed=share(0.2)), "of the verdicts could not be read", "verifier.max_new_tokens=8"),
+    "cut": (panel(finished=1 - share(0.3)), "were cut off at sampling.max_new_tokens=512", "raise it to 704"),
+    "hardly any ends": (panel(finished=1 - share(0.99)), "99.2% of the responses were cut off", "model.stop"),
+    "chosen are cut": (panel(finished=1 - share(0.3)), "are learnt without an end", "sampling.max_new_tokens"),
+    "form": (panel(strict=np.zeros((PROMPTS, SAMPLES))), "0.0% in the form", "dataset.few_shot=4"),
+    "hopeless": (panel(correct=share(0.01), strict=share(0.01)), "next to nothing to learn from", "dataset.prompt"),
+    "solved": (panel(correct=share(0.99), strict=share(0.99)), "left to learn", "harder problems"),
+    "few right": (
+        panel(correct=share(0.002), strict=share(0.002)), "rests on 2 right and 3198 wrong", "measure.test_prompts",
+    ),
+    "no gap": (panel(scores=share(0.5, seed=5)), "may be 0", "measure.test_prompts=400"),
+    "second": (replace(WELL, second=0.7), "prefers the second of two responses in 70.0%", "both_orders"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_is_said_with_its_number_and_the_setting_to_change(case):
+    seen, what, setting = CASES[case]
+    assert any(what in sentence and setting in sentence for sentence in beware(seen, ASKED)), beware(seen, ASKED)
+
+
+def test_a_verifier_that_ranks_worse_than_the_likelihood_is_said_to():
+    correct = share(0.5)
+    nll = 100 * (2 - correct)  # the likelihood knows
+    seen = panel(correct=correct, strict=correct, nll=nll, scores=share(0.5, seed=9))
+    (sentence,) = [s for s in beware(seen, ASKED) if "likel" in s]
+    assert "the verifier harms" in sentence
+
+
+def test_of_ground_truth_nothing_is_said_that_concerns_a_verifier():
+    correct = share(0.3)
+    seen = panel(correct=correct, strict=correct, scores=correct)
+    assert beware(seen, replace(ASKED, verifier="gold")) == []
+
+
+def test_few_prompts_have_a_coarse_accuracy_and_as_many_as_are_needed_are_named():
+    few = measured(*(np.tile([[1.0, 0], [0, 0]], (10, 1)) for _ in range(3)), np.zeros((20, 2)), np.ones((20, 2)),
+                   np.ones((20, 2), dtype=int), np.ones((20, 2)), Selection(0.5))  # fmt: skip
+    (sentence,) = [s for s in beware(few, replace(ASKED, prompts=20)) if "standard error" in s]
+    assert "measure.test_prompts to about 165 for 0.02" in sentence  # .25 sqrt(20/19) / sqrt(20) = .0574
+    assert not [s for s in beware(few, replace(ASKED, prompts=2000)) if "standard error" in s]
+
+
+def test_sentences_need_no_torch():
+    code = "import sys, sivgap.beware; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["False"] * 2
