@@ -148,6 +148,7 @@ def measure(
                 store, verifier, comparer = opened.enter_context(_opened(config, dataset, problems, display, group))
             opened.enter_context(stop.deferred())  # from here on what was sampled is worth storing
             notes = score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+            _keep_examples(folder, problems, store)
     except BaseException as error:
         stopped = isinstance(error, Stopped) or not isinstance(error, Exception)
         reason = str(error) or "stopped by a signal while loading"
@@ -158,6 +159,29 @@ def measure(
     seconds = round(time.monotonic() - started, 1)
     write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds}, folder)
     return None
+
+
+def _keep_examples(folder: Path, problems: Sequence[Problem], store: ResponseStore) -> None:
+    """Copy the responses that the page shows into `folder`: it can then be made again without the store."""
+    import pandas as pd
+
+    from sivgap.report.examples import choose_examples, examples, write_examples
+    from sivgap.runs.read import read_parquet
+
+    rows = read_parquet(folder / "scores.parquet", folder)
+    chosen = pd.concat([kind for _, kind in choose_examples(rows)])
+    shown = [problem for problem in problems if problem.id in set(chosen["problem_id"])]
+    texts = pd.DataFrame(
+        {
+            "problem_id": [problem.id for problem in shown for _ in range(store.sampling.samples)],
+            "sample": list(range(store.sampling.samples)) * len(shown),
+            "question": [problem.question for problem in shown for _ in range(store.sampling.samples)],
+            "reference": [problem.reference for problem in shown for _ in range(store.sampling.samples)],
+            "text": store.get(shown).responses.texts if shown else [],
+        }
+    )
+    of_these = rows[rows["problem_id"].isin(texts["problem_id"])]
+    write_examples(folder, examples(of_these.merge(texts, on=["problem_id", "sample"], validate="1:1")))
 
 
 def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequest) -> None:
