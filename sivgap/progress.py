@@ -37,7 +37,10 @@ EVERY = 30.0
 """Seconds between two lines at most (CONTRACT)."""
 
 FIRST = 5.0
-"""Seconds until the first line of a command."""
+"""Seconds until the first line of a command, and until the first rate is told."""
+
+_LOOK = 1.0
+"""Seconds between two looks at whether there is something to say."""
 
 _REDRAW = 0.1
 """Seconds between two looks of a bar; it is told of progress at every step of sampling."""
@@ -59,7 +62,7 @@ class Display:
             self.console.width = max(self.console.width, _LOG_WIDTH)
         self.left = TimeLeft()
         self._phase: Phase | None = None
-        self._due = time.monotonic() + FIRST
+        self._due, self._told_rate = time.monotonic() + FIRST, False
 
     def say(self, text: str) -> None:
         """One line, on the terminal and in the run's log."""
@@ -116,10 +119,12 @@ class Display:
             yield advance
 
     def _watch(self, phase: Phase, over: threading.Event) -> None:
-        """Say how far `phase` is whenever nothing has been said for long; the thread that works may be busy for minutes
-        with one step."""
-        while not over.wait(max(0.05, self._due - time.monotonic())):
-            if time.monotonic() >= self._due:
+        """Say how far `phase` is whenever nothing has been said for long, and once when the first rate is known; the
+        thread that works may be busy for minutes with one step."""
+        while not over.wait(min(_LOOK, max(0.05, self._due - time.monotonic()))):
+            rate_is_known = not self._told_rate and phase.elapsed >= FIRST and bool(phase.rate())
+            if time.monotonic() >= self._due or rate_is_known:
+                self._told_rate = self._told_rate or bool(phase.rate())
                 text = visible(phase.line(self.until(phase)))
                 self._due = time.monotonic() + EVERY
                 _log.info(text)

@@ -12,10 +12,13 @@ FEW = 10
 
 CONSTANT = "all scores are equal: the verifier says nothing"
 NOTHING_KEPT = "kept nothing: no score passes"
+ALL_WRONG, ALL_RIGHT = "no response is right", "every response is right"
 
 
 def about_scores(found: Evaluation) -> str | None:
     """What a gap of 0 means here, where it means something else than that the verifier is of no use."""
+    if found.correct.min() == found.correct.max():
+        return ALL_RIGHT if found.correct.all() else ALL_WRONG
     if np.ptp(found.scores) == 0:
         return CONSTANT
     return NOTHING_KEPT if found.gap.empty == len(found.correct) else None
