@@ -123,7 +123,8 @@ def test_what_matters_stands_left_and_evaluations_are_told_apart_by_what_differs
     numbers = tables(tmp_path / "report" / "report.html")["evaluations"]
     assert sorted(numbers["generator"]) == ["large", "large", "small"]
     assert sorted(numbers["max_new_tokens"]) == [100, 200, 200]
-    assert numbers["name"].is_unique
+    assert set(numbers["name"]) == {"small, mc (sampled)", "large, qe", "large, tf"}
+    assert re.search(r"<td>0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]</td>", page)  # the gap of the first, with its interval
     header = re.findall(r"<th>(.*?)</th>", page[page.index("<h2>Evaluations</h2>") :])[:7]
     assert header == ["", "accuracy, all N", "gap [90 %]", "relative gap", "AUROC", "unparsed", "kept"]
     assert CONSTANT in page

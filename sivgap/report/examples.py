@@ -38,15 +38,16 @@ def choose_examples(samples: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     scored = samples[samples["score"].notna()]  # external responses have none
     unparsed = scored.get("unparsed", pd.Series(0, scored.index)).astype(float) >= 1
     read, unread = scored[~unparsed], scored[unparsed]
-    found = [
-        (title, _first(read[read["correct"].astype(bool) == correct], ascending))
-        for title, correct, ascending in (
-            (_RIGHT_HIGH, True, False),
-            (_WRONG_HIGH, False, False),
-            (_RIGHT_LOW, True, True),
-            (_WRONG_LOW, False, True),
-        )
-    ]
+    found: list[tuple[str, pd.DataFrame]] = []
+    for title, correct, ascending in (
+        (_RIGHT_HIGH, True, False),
+        (_WRONG_HIGH, False, False),
+        (_RIGHT_LOW, True, True),
+        (_WRONG_LOW, False, True),
+    ):
+        rows = _first(read[read["correct"].astype(bool) == correct], ascending)
+        read = read.drop(index=rows.index)  # where scores are equal the lowest are the highest, too
+        found.append((title, rows))
     return [*found, (_UNPARSED, _first(unread, True))] if len(unread) else found
 
 

@@ -52,14 +52,14 @@ def overview_shown(found: Sequence[Evaluation]) -> pd.DataFrame:
     rows = []
     for row in _overview(found).to_dict("records"):
         each = found[row["place"]]
-        said = summary(each)
+        said, note = summary(each), about_scores(each)
         gap, few = said["gap"], rests_on(each.correct)
         interval = "" if gap["low"] is None else f" [{gap['low']:.3f}, {gap['high']:.3f}]"
         shown = {
             "": row["name"],
             "accuracy, all N": number(said["solver_accuracy"]),
-            "gap [90 %]": row["note"] or ("-" if gap["value"] is None else f"{gap['value']:.3f}{interval}"),
-            "relative gap": "-" if row["note"] else number(said["relative_gap"]),
+            "gap [90 %]": note or ("-" if gap["value"] is None else f"{gap['value']:.3f}{interval}"),
+            "relative gap": "-" if note else number(said["relative_gap"]),
             "AUROC": number(said["auroc"]) + (f" ({few})" if few and said["auroc"]["value"] is not None else ""),
             "unparsed": f"{said['unparsed_fraction']['value']:.1%}",
             "kept": f"{row['kept']:.1%}",
@@ -70,20 +70,17 @@ def overview_shown(found: Sequence[Evaluation]) -> pd.DataFrame:
 
 
 def names(found: Sequence[Evaluation]) -> list[str]:
-    """What tells each evaluation from the others, in a few words; its directory where nothing does."""
-    settings = _differing(found)
-    parts: list[list[str]] = [[] for _ in found]
-    for values in ([e.generator for e in found], [e.config["dataset"]["name"] for e in found],
-                   [e.verifier for e in found], [e.judge if e.judge != e.generator else "" for e in found],
-                   [weight_name(e) for e in found]):  # fmt: skip
-        if len(set(values)) > 1:
-            for own, value in zip(parts, values, strict=True):
-                own += [value] if value else []
-    for column, each in settings.items():
-        for own, value in zip(parts, each, strict=True):
-            own.append(f"{column} {value}")
-    told = [", ".join(own) for own in parts]
-    return [name if name and told.count(name) == 1 else e.name for name, e in zip(told, found, strict=True)]
+    """What tells each evaluation from the others, in as few words as do; its directory where nothing does."""
+    told = [[e.generator for e in found], [e.verifier for e in found],
+            [e.judge if e.judge != e.generator else "" for e in found],
+            [str(e.config["dataset"]["name"]) for e in found], [weight_name(e) for e in found]]  # fmt: skip
+    told += [[f"{column} {value}" for value in values] for column, values in _differing(found).items()]
+    made = [""] * len(found)
+    for number_of_part, values in enumerate(told):
+        needed = number_of_part < 2 or len(set(made)) < len(found)
+        if needed and len(set(values)) > 1:
+            made = [", ".join(filter(None, pair)) for pair in zip(made, values, strict=True)]
+    return [name if name and made.count(name) == 1 else e.name for name, e in zip(made, found, strict=True)]
 
 
 def weight_name(found: Evaluation) -> str:
