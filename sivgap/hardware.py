@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt, malloc.h
+_MUCH = 2**28
+"""Bytes of freed memory that are too many to keep from one kind of work to the next."""
 _LARGEST = 2**25
 """Bytes from which on a block is given back at once: the most that glibc allows to be kept."""
 
@@ -27,6 +29,26 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+class _MallInfo(ctypes.Structure):
+    """glibc's ``struct mallinfo2``, malloc.h."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+    )]  # fmt: skip
+
+
+def return_much_freed_memory() -> None:
+    """Give freed memory back where one kind of work ends and another begins, if it is more than a little."""
+    if torch.cuda.is_available() or platform.libc_ver()[0] != "glibc":
+        return
+    mallinfo = getattr(ctypes.CDLL(None), "mallinfo2", None)  # since glibc 2.33
+    if mallinfo is None:
+        return
+    mallinfo.restype = _MallInfo
+    if mallinfo().fordblks > _MUCH:
+        return_freed_memory()
 
 
 def return_freed_memory() -> None:

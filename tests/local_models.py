@@ -7,8 +7,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
     PreTrainedTokenizerFast,
@@ -45,7 +49,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_model(folder: Path, architecture: str, **changed: int) -> Path:
-    """A random model of `architecture` (llama, phi3, gemma2, qwen2, qwen3) in `folder`, in the transformers layout."""
+    """A random model of `architecture` (llama, mistral, phi3, gemma2, gemma3, qwen2, qwen3) in `folder`, in the transformers layout."""
     tokenizer = byte_tokenizer()
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
     sizes = {**SIZES, "vocab_size": len(tokenizer), **ids, **changed}
@@ -56,6 +60,10 @@ def save_model(folder: Path, architecture: str, **changed: int) -> Path:
         model = Phi3ForCausalLM(Phi3Config(**sizes, partial_rotary_factor=0.75))
     elif architecture == "gemma2":
         model = Gemma2ForCausalLM(Gemma2Config(**sizes, head_dim=8, attn_logit_softcapping=None))
+    elif architecture == "mistral":
+        model = MistralForCausalLM(MistralConfig(**sizes))
+    elif architecture == "gemma3":
+        model = Gemma3ForCausalLM(Gemma3TextConfig(**sizes, head_dim=8))
     elif architecture == "qwen3":
         model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=16))
     else:

@@ -32,11 +32,11 @@ class UpdateConfig(Settings):
     batch_size: int = Field(default=16, ge=1)
     """Examples a step."""
     micro_batch_size: int | None = Field(default=None, ge=1)
-    """Examples in memory at once; gradients of a step are averaged by token over its micro-batches. Null: all. They
-    are halved where they do not fit a GPU's memory."""
+    """Examples in memory at once; gradients of a step are averaged by token over its micro-batches. Null: as many as
+    there is room for (2 GiB of activations on a processor, four fifths of what a GPU has free)."""
     checkpointing: bool | None = None
     """Whether the backward pass computes activations again instead of keeping them: the same numbers, a third more
-    time, a fraction of the memory. Null: from the first step on that does not fit the GPU's memory otherwise."""
+    time, a fraction of the memory. Null: where one text's would not fit otherwise."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are clipped to this norm."""
     replay: float = Field(default=0.0, ge=0, lt=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sivgap.engines.draw import draw
 from sivgap.engines.noise import uniforms
-from sivgap.engines.prefix_cache import PrefixCache
+from sivgap.engines.prefix_cache import PrefixCache, States
 from sivgap.engines.stop import StopText
 
 Forward = Callable[[Tensor, PrefixCache, Tensor], Tensor]
@@ -96,8 +96,12 @@ class Decoding:
         """Samples that have ended and are still here."""
         return len(self.samples.place) - len(self)
 
-    def step(self) -> None:
-        """Let every sample draw one token; samples at one row that draw the same one stay together."""
+    def step(self) -> tuple[int, int]:
+        """Let every sample draw one token; samples at one row that draw the same one stay together.
+
+        Returns:
+            Tokens drawn, and how many fewer than they might have the samples that ended just now have drawn.
+        """
         s, cache, going = self.samples, self.cache, self.going
         at = s.length[going]
         token, logp = draw(
@@ -118,11 +122,14 @@ class Decoding:
         s.row[going], feed = cache.branch(s.row[going], token, ended)
         for row, count in {int(s.row[sample]): count for sample, count in stopped.items()}.items():
             cache.filled[row] -= count - 1  # the last of them was never fed
+        over = going[ended]
+        spared = len(over) * s.tokens.shape[1] - int(s.length[over].sum()) if len(over) else 0
         self.going = going[~ended]
         if len(feed):
             self._logits = self._forward(feed[:, None], cache, self._same_place)[:, 0]
             cache.filled[cache.live] += 1
             self._cut()
+        return len(going), spared
 
     def _stopped(self) -> dict[int, int]:
         """The samples that a stop text ended just now, and how many of their tokens hold it."""
@@ -157,7 +164,7 @@ class Decoding:
         self.cache.turn_to_ended()
         return ended
 
-    def admit(self, prefix: list[tuple[Tensor, Tensor]], mask: Tensor, logits: Tensor, samples: Samples) -> None:
+    def admit(self, prefix: States, mask: Tensor, logits: Tensor, samples: Samples) -> None:
         """After `release`: let `samples` of new prompts begin beside those under way.
 
         Args:

@@ -9,7 +9,7 @@ engine has weights of its own: training hands merged weights over (`load`), so d
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -17,20 +17,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from sivgap.engines.decoding import Decoding, Samples, Ways, begun
+from sivgap.engines.model_pass import ModelPass
 from sivgap.engines.noise import key_of, row_keys
-from sivgap.engines.prefix_cache import PrefixCache, use_prefix_attention
+from sivgap.engines.prefill import Prefix, in_a_pass, in_order, prefill
+from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
-from sivgap.models.decoder import Decoder, Kept, decoder_of
+from sivgap.hardware import return_much_freed_memory
 from sivgap.models.head import OutputHead, output_head, token_nll
 from sivgap.models.packing import packed
 
-_MOST_AT_ONCE = 2**14
-"""Tokens that are read at once when given responses are scored."""
+_KEPT = 2**15
+"""Tokens, padding included, whose keys and values are kept while verdicts are read off likelihoods."""
 TURN = 4
 """Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
 leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are
@@ -46,6 +48,7 @@ class HFEngine:
         pad_token: Any valid token id; it fills places that are masked.
         batch_size: Responses sampled at once. It changes speed and memory, never a response.
         stop: Recognises texts that end a response besides the end tokens.
+        text: Tokens of a real text, on which the lean pass proves itself.
     """
 
     def __init__(
@@ -55,19 +58,12 @@ class HFEngine:
         pad_token: int,
         batch_size: int,
         stop: StopText | None = None,
+        text: Sequence[int] = range(8),
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._lean, self._stale = decoder_of(model), True
-        use_prefix_attention(model)
+        self._pass = ModelPass(model, text)
         self.pad_token, self.batch_size, self.stop = pad_token, batch_size, stop
         self.end_tokens = torch.tensor(sorted(end_tokens), device=model.device)
-
-    @property
-    def _decoder(self) -> Decoder | None:
-        if self._lean is not None and self._stale:
-            self._lean.take_weights()
-        self._stale = False
-        return self._lean
 
     @cached_property
     def _head(self) -> OutputHead:
@@ -78,10 +74,12 @@ class HFEngine:
         own = dict(self.model.named_parameters())
         for name, weight in weights.items():
             own[name].copy_(weight)
-        self._stale = True
+        self._pass.weights_changed()
 
     def rest(self) -> None:
-        """Nothing to give back: between batches the weights are all there is."""
+        """Give back copies of the weights, and what was freed: training changes the former, and needs other memory."""
+        self._pass.release()
+        return_much_freed_memory()
 
     @torch.inference_mode()
     def rollout(
@@ -100,29 +98,25 @@ class HFEngine:
         """
         count, samples = len(prompts), sampling.samples
         keys = row_keys(sampling.stream, np.array([p.key for p in prompts], np.uint64), samples, sampling.first).ravel()
-        waiting = np.argsort([len(p.tokens) for p in prompts], kind="stable")
+        waiting = np.array(in_order([p.tokens for p in prompts]), dtype=np.int64)
         room = max(1, self.batch_size // samples) * samples
-        open_ones = np.full(count, samples)
         parts: list[tuple[NDArray[np.int64], Rollouts]] = []
+        heard = _Heard(on_batch, samples * sampling.max_new_tokens)
         decoding: Decoding | None = None
         while decoding is None or len(waiting):
             started = time.perf_counter()
             free = room - (0 if decoding is None else len(decoding))
             now, waiting = np.split(waiting, [free // samples])
-            decoding = self._admit(decoding, prompts, now, keys, sampling, _places(follow_up))
+            decoding = self._admit(decoding, prompts, now, keys, sampling, _places(follow_up), heard)
             idle = 0.0
             while len(decoding) and not (len(waiting) and idle >= TURN and decoding.ended >= samples):
-                decoding.step()
+                heard.step(*decoding.step())
                 idle += decoding.ended / room
             ended = decoding.release()
             part = _rollouts(ended, time.perf_counter() - started)
             if follow_up is not None:
-                part = self._answer(part, follow_up, decoding.cache, ended, keys)
+                part = self._answer(part, follow_up, decoding.cache, ended, keys, heard)
             parts.append((ended.place.cpu().numpy(), part))
-            if on_batch is not None:
-                before = np.count_nonzero(open_ones)
-                np.subtract.at(open_ones, parts[-1][0] // samples, 1)
-                on_batch(int(before - np.count_nonzero(open_ones)), part.generated)
         return gather(parts).shaped(count, samples)
 
     @torch.inference_mode()
@@ -132,10 +126,7 @@ class HFEngine:
         """U(y|x) in nats of given responses, tokens that end them included: (len(prompts),). The right of SV Eq. 3."""
         texts = [(*prompt.tokens, *response) for prompt, response in zip(prompts, responses, strict=True)]
         nll = np.zeros(len(texts))
-        by_length = np.argsort([len(text) for text in texts], kind="stable")
-        room = max(1, _MOST_AT_ONCE // max(map(len, texts), default=1))
-        for start in range(0, len(texts), room):
-            places = by_length[start : start + room]
+        for places in _batches(np.argsort([len(text) for text in texts], kind="stable"), texts, self._in_a_pass):
             nll[places] = self._teacher_forced([texts[i] for i in places], [len(responses[i]) for i in places])
             if on_batch is not None:
                 on_batch(len(places), 0)
@@ -146,17 +137,19 @@ class HFEngine:
         self, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]], on_batch: OnBatch | None = None
     ) -> NDArray[np.float64]:
         """log p(answer | prompt) of each of the same few answers behind each prompt, (len(prompts), len(answers))."""
-        few = tuple(tuple(answer) for answer in answers)
+        few, texts = tuple(tuple(answer) for answer in answers), [prompt.tokens for prompt in prompts]
         found = np.zeros((len(prompts), len(few)))
-        by_length = np.argsort([len(prompt.tokens) for prompt in prompts], kind="stable")
-        for start in range(0, len(prompts), self.batch_size):
-            places = by_length[start : start + self.batch_size]
-            logits, prefix, mask = self._prefill([prompts[i] for i in places])
-            cache = PrefixCache(prefix, mask, len(places), _tree_size(few))
-            found[places] = self._likelihoods(logits, cache, few).cpu().numpy()
-            if on_batch is not None:
-                on_batch(len(places), 0)
+        heard = _Heard(on_batch, 1)
+        for places in _batches(np.array(in_order(texts), dtype=np.int64), texts, _KEPT, self.batch_size):
+            read = self._read([prompts[i] for i in places], heard)
+            cache = PrefixCache(read.states, read.mask, len(places), _tree_size(few), self._pass.windows)
+            found[places] = self._likelihoods(read.logits, cache, few).cpu().numpy()
+            heard.step(0, len(places))
         return found
+
+    @property
+    def _in_a_pass(self) -> int:
+        return in_a_pass(self._pass.device)
 
     def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
         """Minus the log-likelihood of the last `counted` tokens of each text."""
@@ -171,73 +164,42 @@ class HFEngine:
         keys: NDArray[np.uint64],
         sampling: Sampling,
         more: int,
+        heard: _Heard,
     ) -> Decoding:
         """Let the samples of the prompts at `places` begin, beside those under way."""
-        logits, prefix, mask = self._prefill([prompts[i] for i in places])
+        read = self._read([prompts[i] for i in places], heard)
         numbers = (places[:, None] * sampling.samples + np.arange(sampling.samples)).ravel()
         row = torch.arange(len(places)).repeat_interleave(sampling.samples)
+        device = read.logits.device
         samples = begun(
-            torch.from_numpy(numbers).to(logits.device), row.to(logits.device), keys[numbers], sampling.max_new_tokens
+            torch.from_numpy(numbers).to(device), row.to(device), keys[numbers], sampling.max_new_tokens
         )
         if decoding is not None:
-            decoding.admit(prefix, mask, logits, samples)
+            decoding.admit(read.states, read.mask, read.logits, samples)
             return decoding
-        cache = PrefixCache(prefix, mask, len(numbers), sampling.max_new_tokens + more)
+        cache = PrefixCache(read.states, read.mask, len(numbers), sampling.max_new_tokens + more, self._pass.windows)
         ways = Ways(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)
-        return Decoding(self._forward, ways, cache, logits, samples)
+        return Decoding(self._pass.feed, ways, cache, read.logits, samples)
 
-    def _prefill(self, prompts: list[Prompt]) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
-        """Run the left-padded prompts once; logits (P, V) of the first response token, and what a cache is made of."""
-        longest = max(len(p.tokens) for p in prompts)
-        ids = torch.full((len(prompts), longest), self.pad_token)
-        mask = torch.zeros((len(prompts), longest), dtype=torch.bool)
-        for row, prompt in enumerate(prompts):
-            ids[row, longest - len(prompt.tokens) :] = torch.tensor(prompt.tokens)
-            mask[row, longest - len(prompt.tokens) :] = True
-        ids, mask = ids.to(self.model.device), mask.to(self.model.device)
-        position = (mask.cumsum(1) - 1).clamp_min(0)
-        if self._decoder is not None:
-            kept = Kept(mask)
-            return self._decoder(ids, position, kept.attention, last=True)[:, 0], kept.states, mask
-        cache = DynamicCache()
-        out = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1], [(layer.keys, layer.values) for layer in cache.layers], mask
-
-    def _forward(
-        self, tokens: Tensor, cache: PrefixCache, depth: Tensor, tree: Tensor | None = None, last: bool = False
-    ) -> Tensor:
-        """Feed `tokens` (live rows, new) at the rows' position + `depth` (new,); logits (live rows, new, V), with
-        `last` only of what follows them, (live rows, 1, V)."""
-        cache.open_slots(tokens.shape[1], tree)
-        position = cache.position[:, None] + depth
-        if self._decoder is not None:
-            return self._decoder(tokens, position, cache.attention, last)
-        logits: Tensor = self.model(
-            input_ids=tokens,
-            attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
-            position_ids=position,
-            past_key_values=cache,
-            prefix_cache=cache,
-            use_cache=True,
-            logits_to_keep=int(last),
-        ).logits
-        return logits
+    def _read(self, prompts: Sequence[Prompt], heard: _Heard) -> Prefix:
+        """The prompts, read up to their end."""
+        return prefill(self._pass, [prompt.tokens for prompt in prompts], self.pad_token, heard.check)
 
     def _answer(
-        self, rollouts: Rollouts, follow_up: FollowUp, cache: PrefixCache, samples: Samples, keys: NDArray[np.uint64]
+        self,
+        rollouts: Rollouts,
+        follow_up: FollowUp,
+        cache: PrefixCache,
+        samples: Samples,
+        keys: NDArray[np.uint64],
+        heard: _Heard,
     ) -> Rollouts:
         """Put the question behind every response, whose rows of the cache are all live, and read the answer."""
         started = time.perf_counter()
         question = torch.tensor(follow_up.tokens, device=samples.row.device)
         depth = torch.arange(len(question), device=question.device)
-        logits = self._forward(question.expand(cache.live.stop, -1), cache, depth, last=True)[:, 0]
+        last = question.new_full((cache.live.stop,), len(question) - 1)
+        logits = self._pass.feed(question.expand(cache.live.stop, -1), cache, depth, at=last)[:, 0]
         cache.filled[cache.live] += len(question)
         generated, verdicts, logprobs = rollouts.generated, None, None
         if follow_up.answers:
@@ -246,9 +208,9 @@ class HFEngine:
         else:
             noise = row_keys(key_of("verdict"), keys[samples.place.cpu().numpy()], 1).ravel()
             asked = begun(samples.place, samples.row, noise, follow_up.max_new_tokens)
-            said = Decoding(self._forward, Ways(follow_up.temperature, self.end_tokens), cache, logits, asked)
+            said = Decoding(self._pass.feed, Ways(follow_up.temperature, self.end_tokens), cache, logits, asked)
             while len(said):
-                said.step()
+                heard.verdict(said.step()[0])
             verdicts = said.samples.texts(said.samples.length - said.samples.ending)
             generated += int(said.samples.length.sum())
         return replace(
@@ -268,10 +230,47 @@ class HFEngine:
             tree = torch.tensor([[b == a[: len(b)] for b in nodes] for a in nodes], device=device)
             fed = torch.tensor([node[-1] for node in nodes], device=device).expand(len(logits), -1)
             depth = torch.tensor([len(node) - 1 for node in nodes], device=device)
-            out = self._forward(fed, cache, depth, tree)
+            out = self._pass.feed(fed, cache, depth, tree)
             after |= {node: out[:, i].float().log_softmax(-1) for i, node in enumerate(nodes)}
         sums = [sum(after[a[:i]][:, a[i]].double() for i in range(len(a))) for a in answers]
         return torch.stack([torch.as_tensor(s) for s in sums], dim=1)
+
+
+class _Heard:
+    """Tells `on_batch` of every step, whose exceptions end the work.
+
+    Args:
+        places: Tokens that all responses to a prompt might have.
+    """
+
+    def __init__(self, on_batch: OnBatch | None, places: int) -> None:
+        self._on_batch, self._places = on_batch, places
+
+    def step(self, drawn: int, spared: int) -> None:
+        """So many tokens were drawn, and those that ended will not draw the `spared` ones."""
+        if self._on_batch is not None:
+            self._on_batch((drawn + spared) / self._places, drawn)
+
+    def verdict(self, drawn: int) -> None:
+        if self._on_batch is not None:
+            self._on_batch(0.0, drawn)
+
+    def check(self) -> None:
+        self.verdict(0)
+
+
+def _batches(
+    order: NDArray[np.int64], texts: Sequence[Sequence[int]], tokens: int, most: int | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Places of `texts` in this `order`, as many at a time as have at most `tokens` tokens, padding included."""
+    start, longest = 0, 0
+    for end, place in enumerate(order):
+        longest = max(longest, len(texts[place]))
+        if end > start and ((end - start + 1) * longest > tokens or end - start == most):
+            yield order[start:end]
+            start, longest = end, len(texts[place])
+    if len(order):
+        yield order[start:]
 
 
 def _rollouts(samples: Samples, seconds: float) -> Rollouts:

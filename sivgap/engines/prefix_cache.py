@@ -11,6 +11,7 @@ included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from sivgap.engines.text_blocks import TextBlocks
 from sivgap.models import packing
 
 ATTENTION = "sivgap_prefix"
+
+States = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer, (rows, H_kv, L, D)."""
 
 
 class PrefixCache:
@@ -36,20 +40,30 @@ class PrefixCache:
         filled: Tokens of each row's text, (rows,).
     """
 
-    def __init__(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor, rows: int, capacity: int) -> None:
-        """`prefix`: per layer (keys, values) of shape (P, H_kv, L, D); `prefix_mask`: bool (P, L), True on tokens;
-        `rows`: room for that many, at least the number of samples; `capacity`: tokens a row."""
+    def __init__(
+        self,
+        prefix: States,
+        prefix_mask: Tensor,
+        rows: int,
+        capacity: int,
+        windows: Sequence[int | None] = (),
+        prompt: Tensor | None = None,
+    ) -> None:
+        """`prefix`: of P prompts; `prefix_mask`: bool (P, L), True on tokens; `rows`: room for that many, at least the
+        number of samples; `capacity`: tokens a row; `windows`: of each layer how many tokens up to its own a token
+        attends to, None for all; `prompt`: the prompt of each live row, where they are not one for each prompt."""
         self._take_prompts(prefix, prefix_mask)
         keys = prefix[0][0]
         self.texts = TextBlocks([keys for keys, _ in prefix], rows, capacity)
-        prompts = len(keys)
+        self._windows = windows
+        live = torch.arange(len(keys), device=keys.device) if prompt is None else prompt
         self.prompt = torch.zeros(rows, dtype=torch.long, device=keys.device)
-        self.prompt[:prompts] = torch.arange(prompts, device=keys.device)
+        self.prompt[: len(live)] = live
         self.filled = torch.zeros_like(self.prompt)
-        self.live = slice(0, prompts)
+        self.live = slice(0, len(live))
         self._waiting = self.prompt[:0]
 
-    def _take_prompts(self, prefix: list[tuple[Tensor, Tensor]], mask: Tensor) -> None:
+    def _take_prompts(self, prefix: States, mask: Tensor) -> None:
         self.prefix, self.prefix_mask = prefix, mask
         self._prompt_length = mask.sum(1)
         self._padded = not bool(mask.all())
@@ -119,7 +133,7 @@ class PrefixCache:
         self._copy(rows, self._waiting)
         self.live = slice(0, self.live.start)
 
-    def admit(self, prefix: list[tuple[Tensor, Tensor]], prefix_mask: Tensor) -> None:
+    def admit(self, prefix: States, prefix_mask: Tensor) -> None:
         """Give up the rows that ended, and the prompts that no waiting row continues; live are the rows that wait, and
         then one for each of the new prompts `prefix` and `prefix_mask`, which are as the constructor takes them."""
         waiting = self._waiting
@@ -139,24 +153,53 @@ class PrefixCache:
         self.prompt[new] = torch.arange(len(mine), len(self.prefix_mask), device=mine.device)
         self.filled[new] = 0
 
-    def open_slots(self, new: int, tree: Tensor | None = None) -> None:
-        """Make room for the next `new` tokens of every live row.
+    def open_slots(self, new: int, tree: Tensor | None = None, depth: Tensor | None = None) -> None:
+        """Make room for the next `new` tokens of every live row, which stand at its position + `depth` (new,).
 
         `tree` (new, new), where given, says which new token may attend to which; without it they are causal.
         """
         start = self.filled[self.live]
-        least, most = torch.stack(torch.aminmax(start)).tolist()
+        least, most, prompt = torch.stack([*torch.aminmax(start), self._prompt_length.max()]).tolist()
         self._width = int(most + new)
         slots = start[:, None] + torch.arange(new, device=start.device)
         self._parts = self.texts.parts(self.live, slots, int(least), int(most))
-        self._bias: Tensor | None = None
-        if self._padded or new > 1 or least < most:
-            seen = (torch.arange(self._width, device=start.device) < start[:, None])[:, None].repeat(1, new, 1)
-            order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
-            seen.scatter_(2, slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
-            before = self.prefix_mask[self.prompt[self.live], None].expand(-1, new, -1)
-            self._bias = _bias(torch.cat([before, seen], -1), self.prefix[0][0].dtype)[:, None]
+        self._new = slots, torch.arange(new, device=start.device) if depth is None else depth, tree
+        self._biases: dict[int | None, Tensor] = {}
+        self._whole_seen = not (self._padded or new > 1 or least < most)
+        self._longest = prompt + self._width
         self._arrange()
+
+    def _bias(self, window: int | None) -> Tensor | None:
+        """What attention scores are shifted by, (live, 1, new, L + width), in a layer where a token attends to `window`
+        tokens up to its own; None where all that there is may be attended to."""
+        if window is not None and window >= self._longest:
+            window = None
+        if window is None and self._whole_seen:
+            return None
+        if window not in self._biases:
+            seen = self._seen() if window is None else self._seen() & self._near(window)
+            self._biases[window] = _shift(seen, self.prefix[0][0].dtype)[:, None]
+        return self._biases[window]
+
+    def _seen(self) -> Tensor:
+        """Which places each new token may attend to, bool (live, new, L + width)."""
+        slots, _, tree = self._new
+        start, new = slots[:, 0], slots.shape[1]
+        seen = (torch.arange(self._width, device=start.device) < start[:, None])[:, None].repeat(1, new, 1)
+        order = torch.ones(new, new, dtype=torch.bool, device=seen.device).tril() if tree is None else tree
+        seen.scatter_(2, slots[:, None].expand(-1, new, -1), order.expand(len(start), -1, -1))
+        before = self.prefix_mask[self.prompt[self.live], None].expand(-1, new, -1)
+        return torch.cat([before, seen], -1)
+
+    def _near(self, window: int) -> Tensor:
+        """Which places lie among the last `window` positions up to each new token's, bool (live, new, L + width)."""
+        slots, depth, _ = self._new
+        prompt = self.prompt[self.live]
+        mine = self.position[:, None] + depth
+        text = self._prompt_length[prompt, None] + torch.arange(self._width, device=slots.device)
+        text = text.scatter(1, slots, mine)
+        places = torch.cat([self.prefix_mask.cumsum(1)[prompt] - 1, text], 1)
+        return mine[:, :, None] - places[:, None] < window
 
     def _arrange(self) -> None:
         """Give each live row a place in a (prompts, heads, width) table, where the rows of a prompt lie together."""
@@ -181,13 +224,26 @@ class PrefixCache:
     def attention(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`models.decoder.Attention` over prompt, own tokens and the new ones, which are stored."""
         self.update(key.transpose(1, 2), value.transpose(1, 2), layer)
-        return self.attend(layer, query.transpose(1, 2), query.shape[-1] ** -0.5)
+        return self.attend(layer, query.transpose(1, 2), query.shape[-1] ** -0.5, self._windows[layer] if self._windows else None)
 
     def get_seq_length(self, layer: int = 0) -> int:
         return int(self.prefix[0][0].shape[2]) + self._width
 
-    def attend(self, layer: int, query: Tensor, scaling: float) -> Tensor:
-        """Attention output (live, new, H, D) of `query` (live, H, new, D) over the prompt and the row's own tokens."""
+    def whole(self, length: int) -> States:
+        """Keys and values of each live row's prompt and the first `length` places behind it, (live, H_kv, L + length,
+        D); to go on from them elsewhere."""
+        prompt = self.prompt[self.live]
+
+        def joined(layer: int, which: int) -> Tensor:
+            before = self.prefix[layer][which]
+            texts = [pair[which].unflatten(0, (-1, before.shape[1])) for pair in self.texts.read(layer, self.live, length)]
+            return torch.cat([before[prompt], *texts], 2)
+
+        return [(joined(layer, 0), joined(layer, 1)) for layer in range(len(self.prefix))]
+
+    def attend(self, layer: int, query: Tensor, scaling: float, window: int | None = None) -> Tensor:
+        """Attention output (live, new, H, D) of `query` (live, H, new, D) over the prompt and the row's own tokens, of
+        these the last `window`."""
         prefix_keys, prefix_values = (part.flatten(0, 1) for part in self.prefix[layer])
         rows, heads, new, dim = query.shape
         units, length = rows * self.prefix[layer][0].shape[1], prefix_keys.shape[1]  # a unit: a key-value head of a row
@@ -196,8 +252,9 @@ class PrefixCache:
         texts = list(self.texts.read(layer, self.live, self._width))
         on_prefix = self._by_unit(torch.bmm(self._by_prompt(query), prefix_keys.mT), length)
         scores = torch.cat([on_prefix, *(torch.bmm(query, keys.mT) for keys, _ in texts)], dim=-1)
-        if self._bias is not None:
-            scores.view(rows, heads, new, -1).add_(self._bias)
+        bias = self._bias(window)
+        if bias is not None:
+            scores.view(rows, heads, new, -1).add_(bias)
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
         on_prefix, *on_texts = torch.split(weights, [length, *(keys.shape[1] for keys, _ in texts)], dim=-1)
         out = self._by_unit(torch.bmm(self._by_prompt(on_prefix), prefix_values), dim)
@@ -220,7 +277,7 @@ def _longer(states: Tensor, length: int) -> Tensor:
     return torch.nn.functional.pad(states, (0, 0, length - states.shape[2], 0))
 
 
-def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
+def _shift(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """What attention scores are shifted by: nothing where `seen`, minus infinity elsewhere."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
 
@@ -233,12 +290,15 @@ def _attention(
     attention_mask: Tensor | None,
     prefix_cache: PrefixCache | None = None,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     if prefix_cache is None:  # the prompt itself, or texts in one row
-        return packing.attention(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return packing.attention(
+            module, query, key, value, attention_mask, scaling=scaling, sliding_window=sliding_window, **kwargs
+        )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return prefix_cache.attend(int(module.layer_idx), query, scale), None  # type: ignore[arg-type]
+    return prefix_cache.attend(int(module.layer_idx), query, scale, sliding_window), None  # type: ignore[arg-type]
 
 
 AttentionInterface.register(ATTENTION, _attention)

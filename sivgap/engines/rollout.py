@@ -20,8 +20,9 @@ NOT_FINITE = (
 
 WriteAdapter = Callable[[Path], None]
 """Writes the adapter in training into a folder, in peft's layout."""
-OnBatch = Callable[[int, int], None]
-"""Called after each batch with the prompts done and the tokens generated in it."""
+OnBatch = Callable[[float, int], None]
+"""Called after every step with the prompts done since the last call, and the tokens drawn. A response under way counts
+by its length over the longest; in the end all prompts are done. What it raises ends the work (`errors.Stopped`)."""
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class VLLMEngine:
             for asked, out in done:
                 for question in drawing.take(asked, out.outputs[0]):
                     queue.follow(question)
-            if on_batch is not None and done:
+            if on_batch is not None:
                 on_batch(drawing.ready - ready, drawing.generated - generated)
         return drawing.result(queue.seconds_respond, queue.seconds_ask)
 
@@ -152,7 +152,7 @@ class VLLMEngine:
         for done in queue.steps():
             for about, out in done:
                 nll[about.row] = -scores(out, texts[about.row], len(prompts[about.row].tokens)).sum()
-            if on_batch is not None and done:
+            if on_batch is not None:
                 on_batch(len(done), 0)
         return nll
 
@@ -166,7 +166,7 @@ class VLLMEngine:
         for done in self._queue(asked).steps():
             for question, out in done:
                 tree.add(found[question.row], question.part, out.outputs[0])
-            if on_batch is not None and done:
+            if on_batch is not None:
                 on_batch(sum(question.part == 0 for question, _ in done), 0)
         return found
 

@@ -5,14 +5,17 @@ as long as they are many. Here queries, keys and values are one matrix product, 
 queries and keys one as well. The weights stay the model's parameters: they come to lie side by side in memory, so
 whoever copies new values into a parameter changes both, and nothing is kept twice.
 
-A model is taken for one of this kind by its modules' names (Llama, Mistral, Qwen 2 and 3, Phi 3 have them), and by the
-logits that both ways make of the same tokens: what scales or caps something elsewhere keeps transformers' own pass.
+A model is taken for one of this kind by its modules' names (Llama, Mistral, Qwen 2 and 3, Phi 3 have them), and by what
+both ways make of a real text: each layer in float32, on the same input, then the whole in the model's own precision.
+What scales or caps something elsewhere keeps transformers' own pass.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +33,10 @@ Shape = tuple[int, int]
 """Rows, and new tokens of each."""
 
 _AGREES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest difference between the logits of both ways, beside the largest logit."""
+"""Largest difference between the logits of both ways, beside the largest logit: a model's own rounding (SmolLM2's
+bfloat16 is within .02 on real text)."""
+_LAYER_AGREES = 1e-4
+"""Likewise of what a layer adds, in float32."""
 
 
 class Kept:
@@ -40,12 +46,22 @@ class Kept:
         states: Keys and values of each layer so far, (rows, H_kv, L, D).
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        """`mask`: bool (rows, L), False on padding."""
-        self._mask = None
-        if not bool(mask.all()):
-            every = torch.ones(mask.shape[1:] * 2, dtype=torch.bool, device=mask.device)
-            self._mask = mask[:, None, None] & every.tril() | every.tril().triu()  # padding sees itself
+    def __init__(self, mask: Tensor, windows: Sequence[int | None] = ()) -> None:
+        """`mask`: bool (rows, L), False on padding; `windows`: of each layer how many tokens up to its own a token sees,
+        None for all."""
+        every = torch.ones(mask.shape[1:] * 2, dtype=torch.bool, device=mask.device).tril()
+        padded = not bool(mask.all())
+
+        def seen(window: int | None) -> Tensor | None:
+            near = every if window is None else every.triu(1 - window)
+            if padded:
+                return mask[:, None, None] & near | every.triu()  # padding sees itself
+            return None if window is None else near
+
+        narrow = {window for window in windows if window is not None and window < mask.shape[1]}
+        self._whole = seen(None)
+        self._masks = {window: seen(window) for window in narrow}
+        self._windows = windows
         self.states: list[tuple[Tensor, Tensor]] = []
 
     def attention(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -53,7 +69,8 @@ class Kept:
         self.states.append((key, value))
         shared = query.shape[1] // key.shape[1]
         key, value = (states.repeat_interleave(shared, 1) if shared > 1 else states for states in (key, value))
-        out = functional.scaled_dot_product_attention(query, key, value, self._mask, is_causal=self._mask is None)
+        mask = self._masks.get(self._windows[layer], self._whole) if self._masks else self._whole
+        out = functional.scaled_dot_product_attention(query, key, value, mask, is_causal=mask is None)
         return out.transpose(1, 2)
 
 
@@ -70,7 +87,8 @@ class Norm:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer multiplies with, in the order of use; `heads` are the numbers of those of queries and of keys."""
+    """What a layer multiplies with, in the order of use; `heads` are the numbers of those of queries and of keys, `window`
+    is how many tokens up to its own a token attends to (None: all)."""
 
     before_attention: Norm
     qkv: Product
@@ -82,6 +100,7 @@ class Layer:
     gate_up: Product
     activation: Callable[[Tensor], Tensor]
     down: Product
+    window: int | None
 
     @property
     def products(self) -> list[Product]:
@@ -96,6 +115,10 @@ class Layer:
         query_key, value = _shaped(_turned(query_key, *turn), shape), _shaped(value, shape)
         out = attend(number, query_key[:, :, :queries], query_key[:, :, queries:], value)
         return self.out(_filled(out.flatten(2).flatten(0, 1), len(x)))
+
+    def __call__(self, number: int, x: Tensor, turn: tuple[Tensor, Tensor], shape: Shape, attend: Attention) -> Tensor:
+        x = x + self.attention(number, self.before_attention(x), turn, shape, attend)
+        return x + self.block(self.before_block(x))
 
     def block(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, -1)
@@ -123,22 +146,35 @@ class Decoder:
         for product in self._products if self._copies else ():
             product.copy_weight()
 
-    def __call__(self, tokens: Tensor, position: Tensor, attend: Attention, last: bool = False) -> Tensor:
-        """Logits (rows, new, V) of `tokens` (rows, new) at the positions `position`, (rows, new); with `last` only of
-        what follows the last one, (rows, 1, V)."""
+    def drop_copies(self) -> None:
+        """Give up copies of the weights until `take_weights`."""
+        for product in self._products:
+            product.drop_copy()
+
+    @property
+    def windows(self) -> list[int | None]:
+        """Of each layer how many tokens up to its own a token attends to; None for all."""
+        return [layer.window for layer in self._layers]
+
+    def __call__(self, tokens: Tensor, position: Tensor, attend: Attention, at: Tensor | None = None) -> Tensor:
+        """Logits (rows, new, V) of `tokens` (rows, new) at the positions `position`, (rows, new); with `at`, (rows,),
+        only of what follows that one of each row's, (rows, 1, V)."""
         shape = tokens.shape[0], tokens.shape[1]
         length = self._length(tokens.numel())
         x = self._embed(_filled(tokens.flatten(), length))  # (length, hidden): one row a token, unread ones at the end
-        cos, sin = self._rotary(x[None], _filled(position.flatten(), length)[None])
-        low, high = sin[0].chunk(2, -1)
-        turn = cos[0][:, None], torch.cat([-low, high], -1)[:, None]
+        turn = self._turn(x, _filled(position.flatten(), length))
         for number, layer in enumerate(self._layers):
-            x = x + layer.attention(number, layer.before_attention(x), turn, shape, attend)
-            x = x + layer.block(layer.before_block(x))
-        if last:
-            x, shape = _shaped(x, shape)[:, -1], (shape[0], 1)
+            x = layer(number, x, turn, shape, attend)
+        if at is not None:
+            x, shape = _shaped(x, shape)[torch.arange(shape[0], device=at.device), at], (shape[0], 1)
             x = _filled(x, self._length(len(x)))
         return _shaped(self._head(self._norm(x)), shape)
+
+    def _turn(self, x: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines (length, 1, D) of the rotary embedding at `position`, in the precision of `x`."""
+        cos, sin = self._rotary(x[None], position[None])
+        low, high = sin[0].chunk(2, -1)
+        return cos[0][:, None], torch.cat([-low, high], -1)[:, None]
 
     def _length(self, rows: int) -> int:
         return rounded(rows) if self._copies else rows
@@ -176,7 +212,15 @@ def _layer(layer: Any, heads: tuple[int, int]) -> Layer:
         gate_up=_joined([block.gate_proj, block.up_proj] if apart else [block.gate_up_proj]),
         activation=block.act_fn if apart else block.activation_fn,
         down=_joined([block.down_proj]),
+        window=_window(attention),
     )
+
+
+def _window(attention: Any) -> int | None:
+    stated = attention.sliding_window if hasattr(attention, "sliding_window") else None
+    if not hasattr(attention, "sliding_window"):
+        stated = getattr(getattr(attention, "config", None), "sliding_window", None)
+    return None if stated is None else int(stated)
 
 
 def _norm(module: Any) -> Norm:
@@ -204,16 +248,82 @@ def _side_by_side(parameters: Sequence[Tensor]) -> Tensor:
     return whole
 
 
-def decoder_of(model: PreTrainedModel) -> Decoder | None:
-    """The pass of `model`, where it is of this kind, and both ways make the same logits of a few tokens."""
-    few = torch.arange(8, device=model.device)[None]
+def decoder_of(model: PreTrainedModel, text: Sequence[int] = range(8)) -> tuple[Decoder | None, str]:
+    """The pass of `model`, where it is of this kind and makes what the model makes of `text`; else None, and why.
+
+    Args:
+        text: Tokens of a real text: what a model makes of tokens that never stand side by side is mostly rounding.
+    """
+    ids = torch.tensor(list(text), device=model.device)[None]
+    position = torch.arange(ids.shape[1], device=model.device)[None]
     try:
         decoder = Decoder(model)
         with torch.inference_mode():
-            found = decoder(few, few, Kept(torch.ones_like(few, dtype=torch.bool)).attention).float()
-    except (AttributeError, TypeError, RuntimeError):  # made of other modules, or of others' shapes
-        return None
-    with torch.inference_mode():
-        expected = model(input_ids=few, use_cache=False).logits.float()
-    allowed = _AGREES.get(model.dtype, 0.0) * expected.abs().max()
-    return decoder if bool((found - expected).abs().max() <= allowed) else None
+            kept = Kept(torch.ones_like(ids, dtype=torch.bool), decoder.windows)
+            found = decoder(ids, position, kept.attention).float()
+    except (AttributeError, TypeError, RuntimeError) as error:  # made of other modules, or of others' shapes
+        return None, f"its modules are others than Llama's ({' '.join(str(error).split())[:80]})"
+    with torch.inference_mode(), _inputs(model) as taken:
+        expected = model(input_ids=ids, position_ids=position, use_cache=False).logits.float()
+    embedded, layers = taken[0][0][0], model.model.layers
+    if not torch.equal(embedded, model.get_input_embeddings()(ids)):
+        return None, "it scales its embeddings"
+    for number, (layer, (given, options)) in enumerate(zip(layers, taken, strict=True)):
+        if (off := _layer_differs(decoder, number, layer, given, options, ids, position)) > _LAYER_AGREES:
+            return None, f"its layer {number} makes something else in float32 (relative difference {off:.1e})"
+    off = float((found - expected).abs().max() / expected.abs().max())
+    if off > _AGREES.get(model.dtype, 0.0):
+        return None, f"its logits differ by {off:.1e} of the largest"
+    return decoder, ""
+
+
+@contextmanager
+def _inputs(model: PreTrainedModel) -> Iterator[list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Within, what each layer of `model` is given, in order: positional arguments and options."""
+    taken: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, given, options: taken.append((given, options)), with_kwargs=True)
+        for layer in model.model.layers  # type: ignore[union-attr]
+    ]
+    try:
+        yield taken
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@torch.inference_mode()
+def _layer_differs(
+    decoder: Decoder,
+    number: int,
+    layer: nn.Module,
+    given: tuple[Any, ...],
+    options: dict[str, Any],
+    ids: Tensor,
+    position: Tensor,
+) -> float:
+    """How far apart both ways of one layer are, in float32, beside what the layer adds at most."""
+    exact = copy.deepcopy(layer).float()
+    x = given[0].float()
+    heads = decoder._layers[number].heads
+    lean, rotary = _layer(exact, heads), decoder._rotary
+    stated = options.get("position_embeddings")
+    if stated is not None and all(map(torch.equal, stated, rotary(given[0], position))):
+        options = {**options, "position_embeddings": rotary(x, position)}
+    kept = Kept(torch.ones_like(ids, dtype=torch.bool), [lean.window] * (number + 1))
+    turn = decoder._turn(x[0], position[0])
+    found = lean(number, x[0], turn, (1, ids.shape[1]), kept.attention)
+    expected = exact(x, *_exact(given[1:]), **_exact(options))
+    expected = expected[0] if isinstance(expected, tuple) else expected
+    return float((found - expected[0]).abs().max() / (expected - x).abs().max().clamp_min(1e-30))
+
+
+def _exact(value: Any) -> Any:
+    """The same with tensors of floating point in float32."""
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, tuple):
+        return tuple(_exact(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _exact(part) for key, part in value.items()}
+    return value

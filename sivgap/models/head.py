@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 
 from sivgap.models.packing import Packed
 
-MOST_LOGITS = 2**27
-"""Logits in memory at once: half a GiB in float32."""
+MOST_LOGITS = 2**26
+"""Logits in memory at once: a quarter of a GiB in float32, and with their gradients a whole one."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ class Product:
         """Take the weight over as it is now."""
         self._copy = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), 64)  # fit for any number but one
 
+    def drop_copy(self) -> None:
+        self._copy = None
+
     def __call__(self, x: Tensor) -> Tensor:
         """(rows, inputs) -> (rows, outputs)."""
         if self._copy is None or len(x) < self._least:

@@ -113,13 +113,16 @@ class Dealt:
         of it, before a step in which the others would wait for its part.
         """
 
-        def told(done: int, tokens: int) -> None:
-            def show() -> Arrays:
-                if on_batch is not None:
-                    on_batch(round(done * prompts / mine), round(tokens * prompts / mine))
-                return {}
+        def show(done: float, tokens: int) -> Arrays:
+            if on_batch is not None:
+                on_batch(done * prompts / mine, round(tokens * prompts / mine))
+            return {}
 
-            _together(self._team, show)
+        def told(done: float, tokens: int) -> None:
+            if self._team.size == 1:
+                show(done, tokens)
+            else:
+                _together(self._team, lambda: show(done, tokens))
 
         return told
 

@@ -35,12 +35,15 @@ from sivgap.models.head import output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
+from sivgap.update.activations import kept_bytes, room
 from sivgap.update.example import Example
 from sivgap.update.micro_batches import micro_batches
 from sivgap.update.shards import merged, part_of, shard_out, whole, without_weights
 
 Shares = Sequence[NDArray[np.int64]]
 """For each rank its examples' places in a step."""
+_SHORT = 64
+"""Tokens by which the memory of longer texts is estimated."""
 
 
 class Sft:
@@ -82,6 +85,7 @@ class Sft:
         self._head = replace(output_head(model), module=own.get_output_embeddings())
         self._at_once = config.micro_batch_size or config.batch_size
         self._checkpointing = False
+        self._most_tokens: float | None = None  # of a pass; known once a text has been seen
         if config.checkpointing:
             self._compute_activations_twice()
         trained = [p for p in own.parameters() if p.requires_grad]
@@ -100,6 +104,8 @@ class Sft:
         rank = self._group.rank
         seed = key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63
         self._model.train()
+        if self._most_tokens is None:
+            self._most_tokens = self._fit(batch)
         total = self._count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
         loss_sum = self._over_ranks(self._backward(batch, shares, total, seed))
@@ -133,10 +139,28 @@ class Sft:
 
     def _parts(self, batch: Sequence[Example], shares: Shares) -> list[tuple[Sequence[Example], int]]:
         """This rank's micro-batches, each counted once. Sharded, as many as any rank has: the rest are not counted."""
-        mine: list[tuple[Sequence[Example], int]]
-        mine = [(part, 1) for part in micro_batches([batch[i] for i in shares[self._group.rank]], self._at_once)]
-        passes = -(-max(map(len, shares)) // self._at_once) if self.sharded else 0
+        most = self._most_tokens or 0.0
+        each = [micro_batches([batch[i] for i in share], self._at_once, most) for share in shares]
+        mine: list[tuple[Sequence[Example], int]] = [(part, 1) for part in each[self._group.rank]]
+        passes = max(map(len, each)) if self.sharded else 0
         return mine + [(batch[:1], 0)] * (passes - len(mine))
+
+    def _fit(self, batch: Sequence[Example]) -> float:
+        """Tokens of a pass whose activations there is room for; where that is no more than one text has, activations
+        are computed twice from now on.
+        """
+        device, longest = self._accelerator.device, max(len(e.prompt) + len(e.response) for e in batch)
+        most = room(device) / self._bytes_a_token(batch)
+        if self._config.checkpointing is None and not self._checkpointing and most < longest:
+            self._compute_activations_twice()
+            most = room(device) / self._bytes_a_token(batch)
+        return min(float(told) for told in self._group.gather(str(most).encode()))
+
+    def _bytes_a_token(self, batch: Sequence[Example]) -> float:
+        """What a pass keeps of a token for its backward pass, by a short one; every rank takes the same."""
+        text = (*batch[0].prompt, *batch[0].response)[:_SHORT]
+        alone = packed([text], [1], self._accelerator.device)
+        return kept_bytes(self._model, lambda: token_nll(self._model, self._head, alone)) / len(text)
 
     def _make_room(self, longest: int, error: torch.OutOfMemoryError) -> None:
         self._optimizer.zero_grad(set_to_none=True)
