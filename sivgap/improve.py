@@ -14,7 +14,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response, Timetable
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Rollouts
-from sivgap.errors import RunError
+from sivgap.errors import RunError, Stopped
 from sivgap.lab import Lab
 from sivgap.measure import External
 from sivgap.parallel.group import Group
@@ -160,8 +160,13 @@ class Improvement:
         with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps", PROMPTS, each) as advance:
             while self._queue and not stopped:
                 started = time.perf_counter()
-                batch, self._queue = self._queue[:size], self._queue[size:]
-                loss = self.lab.learner.step(batch, self.progress.step)
+                batch, rest = self._queue[:size], self._queue[size:]
+                try:
+                    loss = self.lab.learner.step(batch, self.progress.step, self._heard)
+                except Stopped:
+                    stopped = True  # before the step had changed anything
+                    break
+                self._queue = rest
                 self.progress = replace(
                     self.progress,
                     step=self.progress.step + 1,
@@ -346,10 +351,14 @@ class Improvement:
     def _checked(self, advance: Advance) -> Advance:
         def on_batch(done: float, tokens: int) -> None:
             advance(done, tokens)
-            if self._stop:
-                raise self._stop.stopped(f"at epoch {self.epoch:g}")
+            self._heard()
 
         return on_batch
+
+    def _heard(self) -> None:
+        """Raises Stopped once a signal asked for it."""
+        if self._stop:
+            raise self._stop.stopped(f"at epoch {self.epoch:g}")
 
 
 def _workload(lab: Lab, schedule: Schedule, panels: Mapping[str, Sequence[Problem]]) -> Workload:
