@@ -125,6 +125,7 @@ def measure(
         from sivgap.tasks.load import load_dataset
         from sivgap.tasks.panel import draw_panel
         from sivgap.threads import settle_threads
+        from sivgap.to_come import PROBLEMS
         from sivgap.versions import versions
 
     started = time.monotonic()
@@ -146,6 +147,7 @@ def measure(
         with tidied(folder), ExitStack() as opened:
             with display.phase(f"loading {config.model.name}", None):
                 store, verifier, comparer = opened.enter_context(_opened(config, dataset, problems, display, group))
+            display.left.plan({PROBLEMS: len(problems)})
             opened.enter_context(stop.deferred())  # from here on what was sampled is worth storing
             notes = score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
             _keep_examples(folder, problems, store)

@@ -221,7 +221,7 @@ class Improvement:
             self.lab.engine.load(self._base_weights)
         else:
             self.lab.hand_over()
-        rollouts, scores = self._sample_and_verify("labels", problems, self.config.n, self._label_stream())
+        rollouts, scores = self._sample_and_verify("sampling", problems, self.config.n, self._label_stream())
         self.progress = replace(
             self.progress,
             tokens=self.progress.tokens + rollouts.generated,
@@ -234,13 +234,12 @@ class Improvement:
         self, what: str, problems: Sequence[Problem], samples: int, stream: int
     ) -> tuple[Rollouts, Scores]:
         """`samples` responses to each problem, each scored by the verifier; the same weights do both."""
-        epoch, together = f"epoch {self.epoch:g}: {what}", self.lab.in_pass is not None
-        title = f"{epoch}, sampling" + (" and verifying" if together else "")
-        with self.display.phase(title, len(problems), kind=RESPONSES, each=samples) as advance:
+        epoch = f"epoch {self.epoch:g}"
+        with self.display.phase(f"{epoch}: {what}", len(problems), kind=RESPONSES, each=samples) as advance:
             rollouts = self.lab.sample(problems, samples, stream, self._checked(advance))
-            if together:
+            if self.lab.in_pass is not None:
                 return self.lab.verify(problems, rollouts, stream)
-        with self.display.phase(f"{epoch}, verifying", len(problems), kind=VERDICTS, each=samples) as advance:
+        with self.display.phase(f"{epoch}: {what}, verdicts", len(problems), kind=VERDICTS, each=samples) as advance:
             found = self.lab.verify(problems, rollouts, stream)
             advance(len(problems), 0)
         return found

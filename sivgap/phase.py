@@ -80,8 +80,12 @@ class Phase:
         shown = f"{int(done * 10) / 10:.1f}" if tenths else f"{int(done):,}"
         return f"{shown} of {self.total:,g} {visible(self.unit)}"
 
-    def line(self, until: str) -> str:
-        """``epoch 0: measuring (test): 3.4 of 8 prompts, 85 tokens/s, about 12 min left``, the last of it given; while
-        nobody knows, for how long it has been going on."""
+    def numbers(self, until: str) -> str:
+        """``3.4 of 8 prompts, 85 tokens/s, about 12 min left``, the last of it given; while nobody knows that, for how
+        long it has been going on."""
         parts = (self.count(), self.rate(), until or f"{duration(self.elapsed)} so far")
-        return f"{self.what}: " + ", ".join(part for part in parts if part)
+        return ", ".join(part for part in parts if part)
+
+    def line(self, until: str) -> str:
+        """``epoch 0: measuring (test): `` and the numbers."""
+        return f"{self.what}: {self.numbers(until)}"

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from sivgap.phase import Phase
 from sivgap.plain import visible
-from sivgap.time_left import TimeLeft, duration, until_end
+from sivgap.time_left import TimeLeft, until_end
 
 if TYPE_CHECKING:
     from sivgap.dynamics.fit import CoupledFit
@@ -44,6 +44,9 @@ _LOOK = 1.0
 
 _REDRAW = 0.1
 """Seconds between two looks of a bar; it is told of progress at every step of sampling."""
+
+_WIDE = 110
+"""Columns of a terminal from which on there is room for a long bar."""
 
 _LOG_WIDTH = 120
 """Columns for tables where there is no terminal to ask."""
@@ -104,7 +107,11 @@ class Display:
     def _bar(self, phase: Phase) -> Iterator[Advance]:
         """What is to be called as `phase` goes on; the bar of a terminal moves with it."""
         terminal = self.console.is_terminal and not self.console.quiet
-        columns = (TextColumn("{task.description:<34}"), BarColumn(bar_width=28), _Numbers(phase, self))
+        columns = (
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=8 if self.console.width < _WIDE else 28),
+            _Numbers(phase, self),
+        )
         with Progress(*columns, console=self.console, transient=True, disable=not terminal) as bars:
             task = bars.add_task(escape(visible(phase.what)), total=phase.total)
             drawn = 0.0
@@ -171,13 +178,11 @@ class _Numbers(ProgressColumn):
     max_refresh = 0.5
 
     def __init__(self, phase: Phase, display: Display) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self._of, self._display = phase, display
 
     def render(self, task: Task) -> Text:
-        phase = self._of
-        parts = (phase.count(), phase.rate(), duration(phase.elapsed), self._display.until(phase))
-        return Text(", ".join(part for part in parts if part))
+        return Text(self._of.numbers(self._display.until(self._of)))
 
 
 def accuracy_of_all(line: Line) -> float:

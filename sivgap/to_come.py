@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from sivgap.schedule import Schedule
 
 RESPONSES, VERDICTS, PROMPTS = "responses", "verdicts", "prompts"
-"""Kinds of work (`time_left.TimeLeft`). Verdicts are one where the pass that samples does not give them."""
+"""Kinds of work of a run (`time_left.TimeLeft`). Verdicts are one where the pass that samples does not give them."""
+
+PROBLEMS = "problems"
+"""All the work of an evaluation."""
 
 
 @dataclass(frozen=True)
