@@ -11,6 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import ParamSpec, TypeVar
 
+from sivgap.errors import Stopped
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -18,8 +20,8 @@ T = TypeVar("T")
 class Background:
     """A context: what was begun within it has been done when it ends.
 
-    An interruption drops what has not begun, and asks by `give_up` that what has ends soon; it is waited for, since
-    nobody else may come to files that are still being written.
+    An interruption, and a stop that has not settled what matters, drops what has not begun, and asks by `give_up` that
+    what has ends soon; it is waited for, since nobody else may come to files that are still being written.
     """
 
     def __init__(self, give_up: Callable[[], None] = lambda: None) -> None:
@@ -62,7 +64,7 @@ class Background:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Something else that ended the block is what is told."""
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | Stopped):
             self._drop()
             return
         try:

@@ -7,10 +7,11 @@ and an evaluation that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from sivgap.signals import StopRequest
     from sivgap.store.responses import ResponseStore
     from sivgap.tasks.load import Dataset
+    from sivgap.tasks.problem import Problem
     from sivgap.verifiers.question import Verifier
+
+_log = logging.getLogger("sivgap")
 
 
 def main() -> None:
@@ -49,9 +53,7 @@ def evaluate(config: EvaluateConfig) -> None:
         Stopped: If a signal asked for it; the same command goes on.
     """
     from sivgap.progress import Display
-    from sivgap.report.evaluation import report_evaluation
     from sivgap.runs.identity import evaluation_directory
-    from sivgap.signals import listening
 
     config = config.model_copy(update={"launch": find_place(os.environ).settle(config.launch)})
     folder, display = evaluation_directory(config), Display()
@@ -62,35 +64,52 @@ def evaluate(config: EvaluateConfig) -> None:
     if complete:
         display.say("this evaluation is complete; fresh=true makes it again beside it")
     else:
-        from sivgap.hardware import return_freed_memory
+        _attempt(config, folder, display)
+    print(folder)
 
+
+def _attempt(config: EvaluateConfig, folder: Path, display: Display) -> None:
+    """Measure and report; ``sivgap.log`` in `folder` says how it went."""
+    from sivgap.report.evaluation import report_evaluation
+    from sivgap.runs.log import logged
+    from sivgap.signals import listening
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); set runs_dir=FOLDER") from error
+    with logged(folder / "sivgap.log"):
         try:
             with listening() as stop:
                 if in_ranks(config.launch):
                     _measure_in_ranks(config, folder, stop)
                 else:
                     measure(config, folder, display, stop)
-            report_evaluation(folder, display)
+                with display.phase("tables, figures and page", None):
+                    report_evaluation(folder, display)
+        except Stopped:
+            raise
+        except Exception:
+            _log.exception("the evaluation failed")
+            raise
         finally:
+            from sivgap.hardware import return_freed_memory
+
             return_freed_memory()  # a sweep's next evaluation is made by this process, too
-    print(folder)
 
 
 def _measure_in_ranks(config: EvaluateConfig, folder: Path, stop: StopRequest) -> None:
     """As `measure`, by ``launch.processes`` ranks; the first one writes, unless it dies."""
     from sivgap.runs.files import write_json
-    from sivgap.runs.log import logged
 
-    folder.mkdir(parents=True, exist_ok=True)
     settings = config.model_dump(mode="json")
-    with logged(folder / "sivgap.log"):
-        try:
-            work_in_ranks(Handed("evaluate", settings, str(folder), "", config.launch.processes), stop)
-        except SivgapError as error:
-            found = _status(folder)
-            if found.get("state") == "running":  # it died, or was ended with another
-                write_json(folder / "status.json", {**found, "state": "failed", "reason": str(error)}, folder)
-            raise
+    try:
+        work_in_ranks(Handed("evaluate", settings, str(folder), "", config.launch.processes), stop)
+    except SivgapError as error:
+        found = _status(folder)
+        if found.get("state") == "running":  # it died, or was ended with another
+            write_json(folder / "status.json", {**found, "state": "failed", "reason": str(error)}, folder)
+        raise
 
 
 def measure(
@@ -99,38 +118,73 @@ def measure(
     """Responses, verdicts and grades of all problems, into ``scores.parquet``; by the first rank of `group`, which the
     others help to generate.
     """
-    from sivgap.hardware import describe_hardware, keep_freed_memory
-    from sivgap.runs.files import tidied, write_json, write_text
-    from sivgap.scoring import score_all
-    from sivgap.tasks.load import load_dataset
-    from sivgap.tasks.panel import draw_panel
-    from sivgap.threads import settle_threads
-    from sivgap.versions import versions
+    with display.phase("loading torch and transformers", None):
+        from sivgap.hardware import describe_hardware, keep_freed_memory
+        from sivgap.runs.files import tidied, write_json, write_text
+        from sivgap.runs.log import silence_libraries
+        from sivgap.scoring import score_all
+        from sivgap.tasks.load import load_dataset
+        from sivgap.tasks.panel import draw_panel
+        from sivgap.threads import settle_threads
+        from sivgap.to_come import PROBLEMS
+        from sivgap.versions import versions
 
     started = time.monotonic()
     keep_freed_memory()
+    silence_libraries()
     threads_from = settle_threads(config, _status(folder), group)
-    dataset = load_dataset(config.dataset)
+    with display.phase(f"loading {config.dataset.name}", None):
+        dataset = load_dataset(config.dataset)
     if not group.leads:
         _help(config, dataset, group, stop)
         return None
     split = config.panel.split
     among = dataset.test if split == "test" else dataset.train
     problems = draw_panel(among, config.panel.prompts, config.dataset.data_seed, split)
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), folder)
     about = {"versions": versions(), "hardware": describe_hardware(group.size, threads_from)}
     write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
-        with tidied(folder), stop.deferred(), _opened(config, dataset, group) as (store, verifier, comparer):
+        with tidied(folder), ExitStack() as opened:
+            with display.phase(f"loading {config.model.name}", None):
+                store, verifier, comparer = opened.enter_context(_opened(config, dataset, problems, display, group))
+            display.left.plan({PROBLEMS: len(problems)})
+            opened.enter_context(stop.deferred())  # from here on what was sampled is worth storing
             notes = score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
-    except SivgapError as error:
-        state = "stopped" if isinstance(error, Stopped) else "failed"
-        write_json(folder / "status.json", {"state": state, "reason": str(error), **about}, folder)
+            _keep_examples(folder, problems, store)
+    except BaseException as error:
+        stopped = isinstance(error, Stopped) or not isinstance(error, Exception)
+        reason = str(error) or "stopped by a signal while loading"
+        write_json(
+            folder / "status.json", {"state": "stopped" if stopped else "failed", "reason": reason, **about}, folder
+        )
         raise
     seconds = round(time.monotonic() - started, 1)
     write_json(folder / "status.json", {"state": "complete", **about, **notes, "seconds": seconds}, folder)
     return None
+
+
+def _keep_examples(folder: Path, problems: Sequence[Problem], store: ResponseStore) -> None:
+    """Copy the responses that the page shows into `folder`: it can then be made again without the store."""
+    import pandas as pd
+
+    from sivgap.report.examples import choose_examples, examples, write_examples
+    from sivgap.runs.read import read_parquet
+
+    rows = read_parquet(folder / "scores.parquet", folder)
+    chosen = pd.concat([kind for _, kind in choose_examples(rows)])
+    shown = [problem for problem in problems if problem.id in set(chosen["problem_id"])]
+    texts = pd.DataFrame(
+        {
+            "problem_id": [problem.id for problem in shown for _ in range(store.sampling.samples)],
+            "sample": list(range(store.sampling.samples)) * len(shown),
+            "question": [problem.question for problem in shown for _ in range(store.sampling.samples)],
+            "reference": [problem.reference for problem in shown for _ in range(store.sampling.samples)],
+            "text": store.get(shown).responses.texts if shown else [],
+        }
+    )
+    of_these = rows[rows["problem_id"].isin(texts["problem_id"])]
+    write_examples(folder, examples(of_these.merge(texts, on=["problem_id", "sample"], validate="1:1")))
 
 
 def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequest) -> None:
@@ -139,9 +193,11 @@ def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequ
     from sivgap.parallel.served import serve
     from sivgap.solver import load_solver, make_bench
 
-    with stop.deferred(), comparer() as answers:
+    with comparer() as answers:
         solver = load_solver(config, dataset, group)
-        serve(group, [solver.engine, make_bench(config, solver, dataset, answers, group).engine])
+        bench = make_bench(config, solver, dataset, answers, group)
+        with stop.deferred():
+            serve(group, [solver.engine, bench.engine])
 
 
 def _damage(folder: Path) -> str | None:
@@ -169,7 +225,7 @@ def _status(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _opened(
-    config: EvaluateConfig, dataset: Dataset, group: Group
+    config: EvaluateConfig, dataset: Dataset, problems: Sequence[Problem], display: Display, group: Group
 ) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
     """The solver behind its store, and the verifier with its memory beside it."""
     from sivgap.config.members import asking as asking_models
@@ -182,6 +238,7 @@ def _opened(
     from sivgap.runs.identity import responses_identity, short, verifier_identity
     from sivgap.runs.names import stored_under
     from sivgap.solver import check_context, load_solver, make_bench
+    from sivgap.startup import introduce, tokens_at_most
     from sivgap.store.parts import Parts
     from sivgap.store.responses import ResponseStore
     from sivgap.store.verdicts import RememberingJudge, VerdictsInPass
@@ -213,6 +270,9 @@ def _opened(
         with asking(group, [solver.engine, bench.engine]) as (own, judge):
             solver, bench = replace(solver, engine=own), replace(bench, engine=judge)
             check_context(config, [*dataset.train, *dataset.test], solver, bench)
+            work = tokens_at_most(len(problems) * config.n, config.sampling.max_new_tokens)
+            work += f", each judged by {config.verifier.name}; what the store has is not made again"
+            introduce(display, config.model.name, solver.loaded, solver.writer, problems, work)
             sampling = Sampling(
                 config.n,
                 config.sampling.solver_temperature,

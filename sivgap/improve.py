@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 
@@ -13,8 +13,10 @@ import numpy as np
 from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response, Timetable
 from sivgap.engines.noise import key_of
-from sivgap.errors import RunError
+from sivgap.engines.rollout import Rollouts
+from sivgap.errors import RunError, Stopped
 from sivgap.lab import Lab
+from sivgap.measure import External
 from sivgap.parallel.group import Group
 from sivgap.progress import Advance, Display
 from sivgap.recorder import Graded, Recorder
@@ -23,12 +25,15 @@ from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest
 from sivgap.runs.run import Run
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
+from sivgap.startup import introduce, tokens_at_most
 from sivgap.stopping import Gain, remaining_gain
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
+from sivgap.to_come import PROMPTS, RESPONSES, VERDICTS, Workload
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
 from sivgap.update.replay import replay_examples
+from sivgap.verifiers.question import Scores
 
 
 class Improvement:
@@ -58,6 +63,7 @@ class Improvement:
         self._queue: list[Example] = []
         self._panels = _panels(lab)
         self._kept = Kept()
+        self._workload = _workload(lab, self.schedule, self._panels)
         fixed_labels = self.config.refresh == "never"  # alone needs the initial weights again: a copy of the model
         self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()} if fixed_labels else {}
 
@@ -78,6 +84,19 @@ class Improvement:
     def epoch(self) -> float:
         return self.progress.half / 2
 
+    def introduce(self) -> None:
+        """Say what was loaded, what it is asked first, and how much is to come."""
+        lab, work = self.lab, self._workload.to_come(0, measured=False, labelled=False)
+        text = tokens_at_most(work[RESPONSES], self.config.sampling.max_new_tokens)
+        introduce(
+            self.display,
+            self.config.model.name,
+            lab.loaded,
+            lab.writer,
+            self._panels["train"],
+            f"epochs {self.config.epochs:g}, {text} sampled, {work[PROMPTS]:,.0f} prompts trained on",
+        )
+
     def resume(self) -> None:
         """Go on from the newest checkpoint, forgetting what was measured after it; or from the start."""
         found, damaged = load_newest(self.run.checkpoints)
@@ -92,7 +111,6 @@ class Improvement:
         if found is not None:
             self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
             self.lab.learner.restore(found.weights, found.optimizer)
-            self.recorder.begin_at(self.progress.half)
             self.display.say(f"going on from epoch {self.epoch:g}")
         if self.group.leads:
             if found is None or found.trajectory is None:
@@ -101,6 +119,7 @@ class Improvement:
                 self.display.say("trajectory.jsonl was damaged; restored from the checkpoint")
             for _, lines in groupby(self.run.trajectory.read(), key=lambda line: line["epoch"]):
                 self.tracker.log(list(lines))
+        self._plan()
         if not self.progress.measured:
             self._measure(self._standing())
 
@@ -137,11 +156,17 @@ class Improvement:
         steps = -(-len(self._queue) // size)
         self.lab.engine.rest()
         stopped = False
-        with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps") as advance:
+        each = len({example.problem_id for example in self._queue}) / max(1, steps)
+        with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps", PROMPTS, each) as advance:
             while self._queue and not stopped:
                 started = time.perf_counter()
-                batch, self._queue = self._queue[:size], self._queue[size:]
-                loss = self.lab.learner.step(batch, self.progress.step)
+                batch, rest = self._queue[:size], self._queue[size:]
+                try:
+                    loss = self.lab.learner.step(batch, self.progress.step, self._heard)
+                except Stopped:
+                    stopped = True  # before the step had changed anything
+                    break
+                self._queue = rest
                 self.progress = replace(
                     self.progress,
                     step=self.progress.step + 1,
@@ -151,7 +176,7 @@ class Improvement:
                     loss_steps=self.progress.loss_steps + 1,
                     seconds_train=self.progress.seconds_train + time.perf_counter() - started,
                 )
-                advance(1, 0)
+                advance(1, sum(example.tokens for example in batch))
                 stopped = self.group.any(bool(self._stop))
         if stopped:
             self.settle()
@@ -165,6 +190,7 @@ class Improvement:
         self.settle()  # one measurement at a time is held in memory
         done = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
         self.progress = replace(done, measured=not self.schedule.measures(done.half))
+        self._plan()
         standing = self._standing()
         self._save(standing)  # before a measurement that may take long, so that a stop in it loses no training
         if not self.progress.measured:
@@ -186,7 +212,7 @@ class Improvement:
     def _own_labels(self, problems: list[Problem]) -> list[Example]:
         """What the model chooses among its own responses."""
         measured, others = self._kept.split(problems)
-        examples = self.lab.choose(measured, *self._kept.of(measured)) if measured else []
+        examples = self._choose(measured, *self._kept.of(measured)) if measured else []
         self._kept = Kept()
         return examples + (self._sampled_labels(others) if others else [])
 
@@ -195,17 +221,35 @@ class Improvement:
             self.lab.engine.load(self._base_weights)
         else:
             self.lab.hand_over()
-        with self.display.phase(f"epoch {self.epoch:g}: sampling and verifying", len(problems)) as advance:
-            rollouts, scores = self.lab.sample_and_verify(
-                problems, self.config.n, self._label_stream(), self._checked(advance)
-            )
+        rollouts, scores = self._sample_and_verify("sampling", problems, self.config.n, self._label_stream())
         self.progress = replace(
             self.progress,
             tokens=self.progress.tokens + rollouts.generated,
             seconds_generate=self.progress.seconds_generate + rollouts.seconds_generate,
             seconds_verify=self.progress.seconds_verify + rollouts.seconds_verify,
         )
-        return self.lab.choose(problems, rollouts, scores)
+        return self._choose(problems, rollouts, scores)
+
+    def _sample_and_verify(
+        self, what: str, problems: Sequence[Problem], samples: int, stream: int
+    ) -> tuple[Rollouts, Scores]:
+        """`samples` responses to each problem, each scored by the verifier; the same weights do both."""
+        epoch = f"epoch {self.epoch:g}"
+        with self.display.phase(f"{epoch}: {what}", len(problems), kind=RESPONSES, each=samples) as advance:
+            rollouts = self.lab.sample(problems, samples, stream, self._checked(advance))
+            if self.lab.in_pass is not None:
+                return self.lab.verify(problems, rollouts, stream)
+        with self.display.phase(f"{epoch}: {what}, verdicts", len(problems), kind=VERDICTS, each=samples) as advance:
+            return self.lab.verify(problems, rollouts, stream, self._checked(advance))
+
+    def _choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
+        with self.display.phase(f"epoch {self.epoch:g}: choosing", None) as advance:
+            return self.lab.choose(problems, rollouts, scores, self._checked(advance))
+
+    def _plan(self) -> None:
+        """What is still to come, for the time left."""
+        labelled = bool(self._queue or self._labels)
+        self.display.left.plan(self._workload.to_come(self.progress.half, self.progress.measured, labelled))
 
     def _label_stream(self) -> int:
         """The noise of a round's labels."""
@@ -238,13 +282,12 @@ class Improvement:
         panels: dict[str, Graded] = {}
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
-            with self.display.phase(f"epoch {self.epoch:g}: measuring ({split})", len(problems)) as advance:
-                reused = self.config.measure.reuse and split == "train"
-                stream = self._label_stream() if reused else key_of(self.config.seed, "measure")
-                rollouts, scores = self.lab.sample_and_verify(problems, samples, stream, self._checked(advance))
-                if reused:
-                    self._kept = keep(problems, self._labelled_next(), rollouts, scores)
-                external = self.lab.external(problems, *self._external_now()) if split == "train" else None
+            reused = self.config.measure.reuse and split == "train"
+            stream = self._label_stream() if reused else key_of(self.config.seed, "measure")
+            rollouts, scores = self._sample_and_verify(f"measuring ({split})", problems, samples, stream)
+            if reused:
+                self._kept = keep(problems, self._labelled_next(), rollouts, scores)
+            external = self._measured_external(problems) if split == "train" else None
             if self.group.leads:
                 panels[split] = self.recorder.grade(problems, rollouts, scores, external)
         spent = self.progress
@@ -254,6 +297,10 @@ class Improvement:
         if self.config.stopping.rule != "none":
             self.settle()
             self._advise()
+
+    def _measured_external(self, problems: Sequence[Problem]) -> External | None:
+        with self.display.phase(f"epoch {self.epoch:g}: measuring external responses", None) as advance:
+            return self.lab.external(problems, *self._external_now(), self._checked(advance))
 
     def _external_now(self) -> tuple[dict[str, Response], dict[str, Response]]:
         """External responses given so far, and those that arrive now; none arrive once the run is over."""
@@ -303,10 +350,21 @@ class Improvement:
     def _checked(self, advance: Advance) -> Advance:
         def on_batch(done: float, tokens: int) -> None:
             advance(done, tokens)
-            if self._stop:
-                raise self._stop.stopped(f"at epoch {self.epoch:g}")
+            self._heard()
 
         return on_batch
+
+    def _heard(self) -> None:
+        """Raises Stopped once a signal asked for it."""
+        if self._stop:
+            raise self._stop.stopped(f"at epoch {self.epoch:g}")
+
+
+def _workload(lab: Lab, schedule: Schedule, panels: Mapping[str, Sequence[Problem]]) -> Workload:
+    config = lab.config
+    measured = sum(map(len, panels.values())) * (config.measure.samples or config.n)
+    reused = len(panels["train"]) / schedule.problems if config.measure.reuse else 0.0
+    return Workload(schedule, config.n, measured, lab.in_pass is not None, 1 - reused)
 
 
 def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:

@@ -65,21 +65,31 @@ class Lab:
         write = self.learner.write_adapter if self.learner.has_adapter else None
         self.engine.load(dict(self.learner.merged_weights()), write)
 
-    def sample_and_verify(
+    def sample(
         self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None = None
-    ) -> tuple[Rollouts, Scores]:
-        """`samples` responses to each problem, each scored by the verifier; the same weights do both."""
+    ) -> Rollouts:
+        """`samples` responses to each problem, with the verifier's answers where it asks in the same pass."""
         settings = self.config.sampling
         sampling = Sampling(samples, settings.solver_temperature, settings.max_new_tokens, stream, settings.top_p)
         prompts = [self.writer.solve(problem) for problem in problems]
+        return self.engine.rollout(prompts, sampling, None if self.in_pass is None else self.in_pass.ask, on_batch)
+
+    def verify(
+        self, problems: Sequence[Problem], rollouts: Rollouts, stream: int, on_batch: OnBatch | None = None
+    ) -> tuple[Rollouts, Scores]:
+        """The same responses with their verifier's time, and its scores; the weights that sampled judge them."""
         if self.in_pass is not None:
-            rollouts = self.engine.rollout(prompts, sampling, self.in_pass.ask, on_batch)
             return rollouts, self.in_pass.read(rollouts)
-        rollouts = self.engine.rollout(prompts, sampling, on_batch=on_batch)
         started = time.perf_counter()
         bodies = rollouts.bodies
-        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream)
+        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream, on_batch)
         return replace(rollouts, seconds_verify=time.perf_counter() - started), self._of_first_rank(scores)
+
+    def sample_and_verify(
+        self, problems: Sequence[Problem], samples: int, stream: int, on_batch: OnBatch | None = None
+    ) -> tuple[Rollouts, Scores]:
+        """`samples` responses to each problem, each scored by the verifier."""
+        return self.verify(problems, self.sample(problems, samples, stream, on_batch), stream, on_batch)
 
     def _of_first_rank(self, scores: Scores) -> Scores:
         """The same scores on every rank: a grader (``gold``) that nearly takes too long may end on one rank alone."""
@@ -109,7 +119,11 @@ class Lab:
         return Panel(rollouts, texts, scores, grades, choice, external)
 
     def external(
-        self, problems: Sequence[Problem], given: Mapping[str, Response], arriving: Mapping[str, Response]
+        self,
+        problems: Sequence[Problem],
+        given: Mapping[str, Response],
+        arriving: Mapping[str, Response],
+        on_batch: OnBatch | None = None,
     ) -> External | None:
         """External responses to some of `problems`, not graded yet: those `given` so far, and those `arriving` right
         after this measurement.
@@ -125,7 +139,7 @@ class Lab:
             np.array([problem.id not in given for problem in those]),
             tokens,
             [responses[problem.id].text for problem in those],
-            self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens),
+            self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens, on_batch),
         )
 
     def external_tokens(self, problem: Problem, response: Response) -> tuple[int, ...]:
@@ -145,7 +159,9 @@ class Lab:
             )
         return tokens
 
-    def choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
+    def choose(
+        self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores, on_batch: OnBatch | None = None
+    ) -> list[Example]:
         """The chosen responses of each problem as training examples: one (SV Eq. 5), or all that pass (MG).
 
         A problem none of whose responses passes gives its likeliest response, or nothing with fallback ``drop``. With
@@ -176,14 +192,14 @@ class Lab:
             for k, n in enumerate(chosen):
                 against = learnt(i * samples + rejected[k]) if k < len(rejected) else ()
                 examples.append(Example(prompt, learnt(i * samples + int(n)), problem.id, against))
-        return self._with_margins(examples) if self.config.update.name == "rpo" else examples
+        return self._with_margins(examples, on_batch) if self.config.update.name == "rpo" else examples
 
-    def _with_margins(self, examples: Sequence[Example]) -> list[Example]:
+    def _with_margins(self, examples: Sequence[Example], on_batch: OnBatch | None) -> list[Example]:
         """Pairs with the reference policy's margin: by how much it finds the chosen response likelier."""
         pairs = [example for example in examples if example.rejected]
         prompts = [Prompt(example.prompt, 0) for example in pairs]
-        rejected = self.engine.likelihood(prompts, [example.rejected for example in pairs])
-        margins = rejected - self.engine.likelihood(prompts, [example.response for example in pairs])
+        rejected = self.engine.likelihood(prompts, [example.rejected for example in pairs], on_batch)
+        margins = rejected - self.engine.likelihood(prompts, [example.response for example in pairs], on_batch)
         found = iter(margins)
         return [replace(example, margin=float(next(found))) if example.rejected else example for example in examples]
 

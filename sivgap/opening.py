@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from sivgap.cross.collect import collect
 from sivgap.cross.external import make_timetable
@@ -13,6 +13,7 @@ from sivgap.improve import Improvement
 from sivgap.lab import open_lab
 from sivgap.parallel.group import ALONE, Group
 from sivgap.progress import Display
+from sivgap.runs.log import silence_libraries
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
 from sivgap.tasks.load import load_dataset
@@ -28,8 +29,10 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
     Of a `group` the first rank alone collects, streams and concludes; the others leave when it has.
     """
     keep_freed_memory()
+    silence_libraries()
     threads_from = settle_threads(run.config, run.status, group)
-    dataset = load_dataset(run.config.dataset)
+    with display.phase(f"loading {run.config.dataset.name}", None):
+        dataset = load_dataset(run.config.dataset)
     timetable = make_timetable(run.config, dataset.train)
     chosen = [problem for problem in dataset.train if problem.id in timetable.arrival]
     if not group.leads:
@@ -37,7 +40,9 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
     external = collect(run.config, dataset, chosen, run.path / "external.jsonl", display)
     if group.leads:
         group.wait()
-    with open_lab(run.config, dataset, group) as lab:
+    with ExitStack() as opened:
+        with display.phase(f"loading {run.config.model.name}", None):
+            lab = opened.enter_context(open_lab(run.config, dataset, group))
         if group.leads:
             run.begin(describe_hardware(group.size, threads_from), lab.loaded.commit)
         settings = run.config.model_dump(mode="json")
@@ -48,6 +53,7 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
         try:
             job = Improvement(lab, run, display, tracker, stop, timetable, external)
             with stop.deferred(), job.recorder:
+                job.introduce()
                 try:
                     yield job
                 except Stopped:
@@ -55,11 +61,12 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
                     raise
                 job.settle()
             if group.leads:
-                # Here, since the first sample need not wait for matplotlib and lmfit.
-                from sivgap.report.summary import conclude
-
                 lines = run.trajectory.read()
-                conclude(run.path, lines, display)
+                with display.phase("fitting and drawing", None):
+                    # Here, since the first sample need not wait for matplotlib and lmfit.
+                    from sivgap.report.summary import conclude
+
+                    conclude(run.path, lines, display)
                 tracker.finish(lines, failed=False)
             failed = False
         finally:

@@ -10,7 +10,6 @@ what was written after it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -53,7 +52,6 @@ class Recorder:
         self._lab, self._run, self._display, self._tracker = lab, run, display, tracker
         self._schedule, self._timetable = schedule, timetable
         self._background = Background(lab.comparer.cancel)
-        self._started, self._halves_before = time.monotonic(), 0
 
     def __enter__(self) -> Recorder:
         self._background.__enter__()
@@ -61,10 +59,6 @@ class Recorder:
 
     def __exit__(self, *ended: Any) -> None:
         self._background.__exit__(*ended)
-
-    def begin_at(self, half: int) -> None:
-        """The run goes on from here: how long the rest takes is told by what follows."""
-        self._started, self._halves_before = time.monotonic(), half
 
     def grade(
         self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores, external: External | None
@@ -103,10 +97,7 @@ class Recorder:
             self._run.trajectory.append(line)
         self._tracker.log(lines, rows.get("test", []))
         self._save(standing)
-        done = spent.half - self._halves_before
-        taken = time.monotonic() - self._started
-        left = taken / done * (self._schedule.halves - spent.half) if done else None
-        self._display.measurement(lines[-1], self._lab.config.epochs, left)
+        self._display.measurement(lines[-1], self._lab.config.epochs)
         if spent.half == 0:
             self._beware(found["test"])
 

@@ -33,6 +33,11 @@ class Schedule:
         orders = {n: np.random.default_rng(key_of(self.seed, "order", n)).permutation(self.problems) for n in passes}
         return [int(orders[place // self.problems][place % self.problems]) for place in range(start, end)]
 
+    def size(self, half: int) -> int:
+        """How many prompts half epoch `half` has."""
+        first = self.prompts_per_epoch // 2
+        return self.prompts_per_epoch - first if half % 2 else first
+
     def measures(self, half: int) -> bool:
         """Whether a measurement is due when `half` half epochs are done; the last one always is."""
         return half % self.halves_per_measurement == 0 or half == self.halves

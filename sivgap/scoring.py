@@ -26,6 +26,7 @@ from sivgap.runs.files import write_atomically
 from sivgap.signals import StopRequest
 from sivgap.store.responses import ResponseStore, Stored
 from sivgap.tasks.problem import Problem
+from sivgap.to_come import PROBLEMS
 from sivgap.verifiers.question import Scores, Verifier
 
 RESPONSES_AT_ONCE = 4096
@@ -55,7 +56,7 @@ def score_all(
     def fill(aside: Path) -> None:
         nonlocal generated
         with (
-            display.phase("sampling, verifying, grading", len(problems)) as advance,
+            display.phase("sampling, verifying, grading", len(problems), kind=PROBLEMS) as advance,
             _table(aside) as write,
             Background(comparer.cancel) as background,
         ):

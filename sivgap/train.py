@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from typing import TYPE_CHECKING
 
 from sivgap.config.app import run_app
@@ -114,9 +113,8 @@ def _in_ranks(run: Run, stop: StopRequest) -> str | None:
 
 def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> str | None:
     """Load, improve, finish, as one of the ranks of `group`; why the run ended early, if it did."""
-    # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
-    from sivgap.opening import open_improvement  # torch and transformers load here, not for --help
+    with display.phase("loading torch and transformers", None):
+        from sivgap.opening import open_improvement  # here, not for --help
 
     with open_improvement(run, display, stop, group) as job:
         improve(job)

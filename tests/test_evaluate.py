@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,15 @@ import pandas as pd
 import pytest
 from commands import run_command
 from hydra import compose, initialize_config_dir
+from markupsafe import escape
 from scipy.special import comb
 
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
 from sivgap.evaluate import evaluate
+from sivgap.progress import Display
+from sivgap.report.evaluation import report_evaluation
 from sivgap.report.evaluation_record import read_evaluation
 from sivgap.tiny import WEIGHTS
 
@@ -81,6 +85,18 @@ def test_everything_a_reader_needs_is_there(by_qe):
     sweep = pd.read_csv(by_qe / "tables" / "gap_by_weight.csv")
     everything = sweep[(sweep["weight"] == "quantile") & (sweep["parameter"] == 1)]
     assert everything["gap"].item() == pytest.approx(0, abs=1e-12)  # w constant: no gap
+
+
+def test_its_page_shows_responses_and_can_be_made_again_without_the_store(by_qe, tmp_path):
+    alone = shutil.copytree(by_qe, tmp_path / by_qe.name)
+    report_evaluation(alone, Display(quiet=True))
+    shown = (alone / "report.html").read_text()
+    kept = json.loads((alone / "examples.json").read_text())
+    assert [len(kind["responses"]) for kind in kept] == [4, 4, 4, 4]
+    for kind in kept:
+        for row in kind["responses"]:
+            assert str(escape(row["text"])) in shown
+            assert (row["answer"] == row["reference"]) == kind["kind"].startswith("right")
 
 
 def test_another_verifier_or_threshold_generates_no_response_and_a_threshold_no_verdict(folder, by_qe):

@@ -1,6 +1,7 @@
 """Several evaluations side by side, on made-up directories whose numbers are known."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from sivgap.report.evaluations import report_evaluations
+from sivgap.report.words import CONSTANT, NOTHING_KEPT, rests_on
 
 PROMPTS, SAMPLES = 40, 8
 
@@ -102,6 +104,37 @@ def test_what_else_evaluations_differ_in_has_a_column_and_one_model_alone_has_no
     assert sorted(found["evaluations"]["solver_temperature"]) == [0.5, 0.7, 1.0]
     assert "seed" not in found["evaluations"]
     assert not [name for name in found if name.startswith("relative_gap")]
+
+
+def test_what_matters_stands_left_and_evaluations_are_told_apart_by_what_differs(tmp_path):
+    rng = np.random.default_rng(5)
+    correct = (rng.random((PROMPTS, SAMPLES)) < 0.5).astype(float)
+    folders = [
+        write(tmp_path / "0", "custom", 1e6, knowing(correct, 0.5, rng), correct, verifier="mc"),
+        write(tmp_path / "1", "custom", 1e6, np.ones_like(correct), correct, verifier="qe"),
+        write(tmp_path / "2", "custom", 1e6, knowing(correct, 0.5, rng) * 0.4, correct, verifier="tf"),
+    ]
+    for folder, model in zip(folders, ("small", "large", "large"), strict=True):
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config["model"]["path"] = f"models/{model}"
+        config["sampling"] = {"max_new_tokens": 100 if model == "small" else 200}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    page = report_evaluations(folders, tmp_path / "report").read_text()
+    numbers = tables(tmp_path / "report" / "report.html")["evaluations"]
+    assert sorted(numbers["generator"]) == ["large", "large", "small"]
+    assert sorted(numbers["max_new_tokens"]) == [100, 200, 200]
+    assert set(numbers["name"]) == {"small, mc (sampled)", "large, qe", "large, tf"}
+    assert re.search(r"<td>0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]</td>", page)  # the gap of the first, with its interval
+    header = re.findall(r"<th>(.*?)</th>", page[page.index("<h2>Evaluations</h2>") :])[:7]
+    assert header == ["", "accuracy, all N", "gap [90 %]", "relative gap", "AUROC", "unparsed", "kept"]
+    assert CONSTANT in page
+    assert NOTHING_KEPT in page
+
+
+def test_an_auroc_that_rests_on_few_responses_says_on_how_many():
+    assert rests_on(np.r_[np.ones(1), np.zeros(31)]) == "rests on 1 right response"
+    assert rests_on(np.r_[np.ones(60), np.zeros(9)]) == "rests on 9 wrong responses"
+    assert rests_on(np.r_[np.ones(10), np.zeros(10)]) == ""
 
 
 def test_every_table_has_a_file_of_its_own_however_long_its_title(tmp_path):

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 from commands import run_command
+from markupsafe import escape
 
 from sivgap.dynamics.closed_form import Coupled
-from sivgap.report.examples import examples
+from sivgap.errors import RunError
+from sivgap.report.examples import examples, read_examples, write_examples
 from sivgap.report.over_n import over_n
 from sivgap.report.tables import write_table
 from sivgap.selection import Selection
@@ -156,13 +158,58 @@ def test_over_n_begins_at_the_solver_and_ends_at_the_measurements_own_choice():
 
 def test_examples_are_of_the_kind_they_are_said_to_be():
     frame = pd.DataFrame(
-        {"problem_id": list("aabbcc"), "sample": [0, 1] * 3, "question": "q", "text": "t" * 5000, "reference": "r",
+        {"problem_id": list("aabbcc"), "sample": [0, 1] * 3, "question": "q", "text": "t" * 9000, "reference": "r",
          "answer": None, "score": [0.9, 0.1, 0.8, 0.7, 0.2, 0.3], "correct": [1, 0, 0, 1, 0, 0], "nll": 1.0}
     )  # fmt: skip
     found = dict(examples(frame))
     assert [row["score"] for row in found["right, and scored highest"]] == [0.9, 0.7]
     assert [row["score"] for row in found["wrong, and scored highest: the verifier is fooled"]] == [0.8, 0.3, 0.1]
-    assert len(found["right, and scored highest"][0]["text"]) < 2100
+    assert 8000 <= len(found["right, and scored highest"][0]["text"]) < 8100
+    assert "the verdict could not be read" not in found
+
+
+def test_an_answer_or_verdict_that_is_missing_is_none_and_no_number(tmp_path):
+    # fmt: off
+    rows = {"problem_id": ["a", "b", "c", "c"], "sample": [0, 0, 0, -1], "question": "q", "text": "t", "reference": "r",
+            "answer": [np.nan, "7", None, "8"], "score": [0.5, 0.5, 0.9, np.nan], "correct": [False, True, False, True],
+            "unparsed": [True, False, False, False], "nll": 1.0, "length": 40, "finished": [False, True, True, True]}
+    # fmt: on
+    made = examples(pd.DataFrame(rows))
+    found = dict(made)
+    (unread,) = found["the verdict could not be read"]
+    assert (unread["score"], unread["answer"], unread["finished"], unread["tokens"]) == (None, None, False, 40)
+    assert [row["answer"] for row in found["right, and scored highest"]] == ["7"]  # not the external one
+    write_examples(tmp_path, made)
+    assert read_examples(tmp_path) == made
+    (tmp_path / "examples.json").write_text('[{"kind": "right", "responses": [{"question": 1}]}]')
+    with pytest.raises(RunError, match=r"examples\.json"):
+        read_examples(tmp_path)
+
+
+ANSWER = """First, let $x$ be the number of eggs:
+$$\\frac{x}{2} + \\sqrt{9} = 10$$
+
+```python
+def eggs(x):
+    return x / 2  # half of them
+```
+所以答案是 14。\\boxed{14}
+"""
+
+
+def test_the_page_shows_latex_code_and_chinese_as_written_and_no_nan(tmp_path):
+    run = make_run(tmp_path / "run", text=ANSWER)
+    last = run / "samples" / "epoch=004.00.parquet"
+    rows = pd.read_parquet(last)
+    rows.assign(answer=np.nan, unparsed=rows["sample"] == 1, length=500, finished=False).to_parquet(last)
+    done = report(tmp_path, "runs=run")
+    assert done.returncode == 0, done.stderr
+    page = (run / "report.html").read_text(encoding="utf-8")
+    shown = page[: page.index("<script>")]
+    assert str(escape(ANSWER)) in shown
+    assert not re.search(r"\bnan\b", shown, re.IGNORECASE)
+    for text in ("verdict unparsed · answer none", "500 tokens, cut off", "solver accuracy, all N samples"):
+        assert text in shown
 
 
 def test_no_formula_reaches_a_spreadsheet(tmp_path):

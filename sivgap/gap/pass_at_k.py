@@ -14,7 +14,8 @@ def pass_at_k(successes: Array, n: int, k: int) -> Array:
     possible = failures >= k
     safe = np.where(possible, failures, n)
     log_none = gammaln(safe + 1) - gammaln(safe - k + 1) - gammaln(n + 1) + gammaln(n - k + 1)
-    return 1.0 - np.where(possible, np.exp(log_none), 0.0)  # type: ignore[no-any-return]
+    none = np.where(possible, np.exp(log_none), 0.0)
+    return np.where(successes == 0, 0.0, 1.0 - none)  # of a sum of logarithms a 0 may come out as -4e-18
 
 
 def mean_pass_at_k(correct: Array, k: int) -> Estimate:

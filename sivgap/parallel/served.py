@@ -79,6 +79,10 @@ def asking(group: Group, engines: Sequence[Engine]) -> Iterator[list[Engine]]:
     except SivgapError as error:
         end = {"status": error.status, "text": str(error)}
         raise
+    except BaseException as error:
+        if not isinstance(error, Exception):  # a signal, before anything was at stake
+            end = {"status": Stopped.status, "text": "stopped by a signal"}
+        raise
     finally:
         _tell(group, {"end": end})
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
 import threading
 import time
 import traceback
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -48,10 +46,9 @@ def live(folder: Path, rank: int) -> NoReturn:
 
 def _work(handed: Handed, meeting: Path, rank: int) -> End:
     log = Path(handed.path) / "sivgap.log"
-    logging.getLogger("sivgap").addHandler(logging.NullHandler())
     try:
         with (
-            logged(log) if rank == 0 else nullcontext(),
+            logged(log if rank == 0 else None),
             listening() as stop,
             joined(handed, meeting, rank) as group,
         ):

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from sivgap.config.schema import TrainConfig
 from sivgap.plan.work import Phase
-from sivgap.progress import Display, duration
+from sivgap.progress import Display
+from sivgap.time_left import duration
 
 
 @dataclass(frozen=True)

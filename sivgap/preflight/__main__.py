@@ -62,7 +62,7 @@ def _found(config: PreflightConfig, display: Display, stop: StopRequest, started
     dataset = load_dataset(config.dataset)
 
     def checked(advance: OnBatch) -> OnBatch:
-        def on_batch(done: int, tokens: int) -> None:
+        def on_batch(done: float, tokens: int) -> None:
             advance(done, tokens)
             if stop:
                 raise Stopped(f"stopped by {stop.number.name if stop.number else 'a signal'}; nothing was written")

@@ -13,7 +13,8 @@ from sivgap.gap.estimate import Estimate
 from sivgap.plain import visible
 from sivgap.preflight.conversation import Conversation
 from sivgap.preflight.findings import Findings
-from sivgap.progress import Display, duration
+from sivgap.progress import Display
+from sivgap.time_left import duration
 
 _BAR = 24
 """Characters of the longest bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table as Lines
 
@@ -11,12 +12,14 @@ from sivgap.progress import Display
 from sivgap.report.evaluation_figure import draw_evaluation
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluation_tables import number, summary, tables
+from sivgap.report.examples import read_examples
 from sivgap.report.page import page_of_evaluation
 from sivgap.report.tables import write_table
+from sivgap.report.words import about_scores, kept_share, rests_on
 from sivgap.runs.files import write_json, write_text
 
 _SHOWN = (
-    ("solver accuracy", "solver_accuracy"),
+    ("solver accuracy, all N samples", "solver_accuracy"),
     ("filtered accuracy", "filtered_accuracy"),
     ("gap", "gap"),
     ("relative gap", "relative_gap"),
@@ -25,6 +28,7 @@ _SHOWN = (
     ("what the score adds", "score_gain"),
     ("AUROC of the score", "auroc"),
     ("AUROC of the likelihood", "likelihood_auroc"),
+    ("unparsed verdicts", "unparsed_fraction"),
     ("Brier score", "brier"),
     ("U_s (nats)", "solver_uncertainty"),
 )
@@ -41,8 +45,9 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     size = f"{said['prompts']} prompts x {said['samples']} responses"
     frames = {name: table for name, (_, table) in shown.items()}
     draw_evaluation(frames, f"{title}: {size}", folder / "figures" / "evaluation.png")
-    cards = [(label, number(said[key])) for label, key in _SHOWN]
-    page = page_of_evaluation(found, title, size, cards, warnings, shown)
+    cards = [(label, _card(key, said, found)) for label, key in _SHOWN]
+    cards.append(("kept by the score", f"{kept_share(found):.1%}"))
+    page = page_of_evaluation(found, title, size, cards, warnings, shown, read_examples(folder))
     write_text(folder / "report.html", page)
     write_json(folder / "evaluation.json", said, folder)
     lines = Lines(title=f"{title}: {size}", title_justify="left")
@@ -56,6 +61,15 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     for sentence in warnings:
         display.say(f"beware: {sentence}")
     return folder / "report.html"
+
+
+def _card(key: str, said: dict[str, Any], found: Evaluation) -> str:
+    """A number as a card shows it: in words where it alone would mislead."""
+    words = about_scores(found)
+    if words and key in ("gap", "relative_gap"):
+        return words if key == "gap" else "-"
+    few = rests_on(found.correct) if key == "auroc" and said[key]["value"] is not None else ""
+    return number(said[key]) + (f" ({few})" if few else "")
 
 
 def sentences(found: Evaluation) -> list[str]:

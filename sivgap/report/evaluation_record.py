@@ -85,7 +85,9 @@ class Evaluation:
 
     @property
     def generator(self) -> str:
-        return str(self.config["model"]["name"])
+        """The model that answered; one without a name of its own goes by its folder."""
+        name, path = str(self.config["model"]["name"]), self.config["model"].get("path")
+        return Path(path).name if name == "custom" and path else name
 
     @property
     def judge(self) -> str:

@@ -22,20 +22,14 @@ from sivgap.gap.ensemble import combination_table, subset_table
 from sivgap.gap.gap import Gap
 from sivgap.gap.scaling import FEWEST_MODELS, Line, fit_line, pretraining_flops
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
-from sivgap.report.evaluation_tables import summary
 from sivgap.report.evaluations_figure import draw_grid, draw_scaling
+from sivgap.report.overview import overview, overview_shown, weight_name
 from sivgap.report.page import page_of_evaluations
 from sivgap.report.tables import write_table
 from sivgap.runs.files import write_text
 
 LONGEST_NAME = 120
 """Characters of a table's file name."""
-
-MAY_DIFFER = (
-    "seed", "sampling.solver_temperature", "sampling.top_p", "verifier.repetitions", "verifier.rounds",
-    "verifier.both_orders",
-)  # fmt: skip
-"""Settings that have a column where evaluations differ in them; model, judge, verifier, size and weight always have."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,8 @@ def report_evaluations(folders: Sequence[Path], where: Path) -> Path:
         RunError: If one of them cannot be read.
     """
     found = [read_evaluation(folder) for folder in folders]
-    shown = [("Evaluations", overview(found))]
+    write_table(overview(found), where / "tables" / "evaluations")
+    shown: list[tuple[str, pd.DataFrame]] = []
     scalings, grids = scaling(found), cross_verification(found)
     if scalings:
         shown.append(("Relative gap over pre-training FLOPs (6ND)", scaling_lines(scalings)))
@@ -75,34 +70,16 @@ def report_evaluations(folders: Sequence[Path], where: Path) -> Path:
         shown += _of_verifiers(name, group)
     for title, table in shown:
         write_table(table, where / "tables" / _file_name(title))
+    shown.insert(0, ("Evaluations", overview_shown(found)))
     write_text(where / "report.html", page_of_evaluations(where.name, scalings, shown))
     return where / "report.html"
-
-
-def overview(found: Sequence[Evaluation]) -> pd.DataFrame:
-    """One row an evaluation, in the layout of MG's tables: accuracy, then gap and relative gap; before them what else
-    the evaluations differ in."""
-    differing = [key for key in MAY_DIFFER if len({str(_setting(each, key)) for each in found}) > 1]
-    rows = []
-    for each in found:
-        said = summary(each)
-        row: dict[str, Any] = {
-            key: said[key] for key in ("generator", "judge", "verifier", "dataset", "prompts", "samples")
-        }
-        row |= {key.rpartition(".")[2]: _setting(each, key) for key in differing}
-        for name in ("solver_accuracy", "gap", "relative_gap", "aggregate_relative_gap", "auroc", "likelihood_auroc",
-                     "score_gain", "brier"):  # fmt: skip
-            row |= {name: said[name]["value"], f"{name}_se": said[name]["stderr"]}
-        rows.append({**row, "weight": _weight(each), "empty": said["empty_prompts"], "evaluation": each.name})
-    order = ["dataset", "verifier", "generator", "judge", *(key.rpartition(".")[2] for key in differing)]
-    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
     """One for each dataset, verifier and weight by which three or more models judged themselves."""
     found = [e for e in found if e.judge == e.generator and e.config["model"].get("tokens")]
     made = []
-    for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, _weight(e))).items():
+    for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, weight_name(e))).items():
         group = sorted(group, key=lambda e: float(e.config["model"]["parameters"]))
         if len({each.generator for each in group}) < FEWEST_MODELS:
             continue
@@ -148,7 +125,7 @@ def scaling_lines(scalings: Sequence[Scaling]) -> pd.DataFrame:
 def cross_verification(found: Sequence[Evaluation]) -> dict[str, dict[tuple[str, str], Gap]]:
     """Gaps by (generator, judge), for each dataset, verifier and weight by which two or more models judged."""
     grids = {}
-    for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, _weight(e))).items():
+    for name, group in _groups(found, lambda e: (e.config["dataset"]["name"], e.verifier, weight_name(e))).items():
         panel = [e for e in group if np.array_equal(e.problems, group[0].problems)]
         if len({e.judge for e in panel}) > 1 and any(e.judge != e.generator for e in panel):
             sizes = {e.generator: float(e.config["model"]["parameters"]) for e in panel}
@@ -190,21 +167,8 @@ def _groups(found: Sequence[Evaluation], key: Any) -> dict[str, list[Evaluation]
     return {", ".join(map(str, name)): list(group) for name, group in groupby(ordered, key=key)}
 
 
-def _setting(found: Evaluation, key: str) -> Any:
-    value: Any = found.config
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
 def _label(found: Evaluation) -> str:
     return found.verifier if found.judge == found.generator else f"{found.verifier} by {found.judge}"
-
-
-def _weight(found: Evaluation) -> str:
-    asked = found.config["weight"]
-    key = {"threshold": "tau", "quantile": "quantile", "exponential": "beta"}[asked["kind"]]
-    return f"{key} {asked[key]:g}"
 
 
 def _file_name(title: str) -> str:

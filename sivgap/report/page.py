@@ -16,11 +16,12 @@ from plotly.offline import get_plotlyjs
 
 from sivgap.dynamics.analysis import Analysis
 from sivgap.plain import visible
+from sivgap.progress import accuracy_of_all
 from sivgap.report import charts
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
-from sivgap.report.examples import examples
+from sivgap.report.examples import Examples, examples
 from sivgap.report.over_n import beware_of
 from sivgap.report.record import Record
 from sivgap.report.rounds import Rounds
@@ -58,12 +59,16 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
         shown.append(Chart(charts.over_n(by_n), "Accuracy over N, first and last measurement"))
         tables.append(("Over N, last measurement", by_n[max(by_n)]))
     cards = [
-        (label, f"{first[key]:.3f} → {last[key]:.3f}")
-        for label, key in (
-            ("solver accuracy", "solver_accuracy"), ("best of N", "verifier_accuracy"),
-            ("U_s (nats)", "solver_uncertainty"), ("U_v (nats)", "verifier_uncertainty"), ("gap (nats)", "gap"),
+        (label, f"{before:.3f} → {after:.3f}")
+        for label, before, after in (
+            ("solver accuracy, all N samples", accuracy_of_all(first), accuracy_of_all(last)),
+            ("solver accuracy, first response", first["solver_accuracy"], last["solver_accuracy"]),
+            ("best of N", first["verifier_accuracy"], last["verifier_accuracy"]),
+            ("U_s (nats)", first["solver_uncertainty"], last["solver_uncertainty"]),
+            ("U_v (nats)", first["verifier_uncertainty"], last["verifier_uncertainty"]),
+            ("gap (nats)", first["gap"], last["gap"]),
         )
-    ]  # fmt: skip
+    ]
     return _render(
         title=record.name,
         subtitle=f"{record.status.get('state')}, {last['n_prompts']} held-out prompts x {last['n_samples']} samples, "
@@ -160,6 +165,7 @@ def page_of_evaluation(
     cards: Sequence[tuple[str, str]],
     warnings: Sequence[str],
     tables: Mapping[str, tuple[str, pd.DataFrame]],
+    responses: Examples,
 ) -> str:
     """The report of one evaluation; `tables` by name, each with its title."""
     return _render(
@@ -174,7 +180,8 @@ def page_of_evaluation(
             Chart(charts.reliability(tables["reliability"][1]), "Share that is right by score"),
         ],
         tables=list(tables.values()),
-        examples=[],
+        examples=responses,
+        examples_title="Responses",
         details=[
             ("Configuration", yaml.safe_dump(found.config, sort_keys=False)),
             ("Versions, hardware, status", yaml.safe_dump(found.status, sort_keys=False)),
@@ -197,7 +204,12 @@ def page_of_evaluations(title: str, scalings: Sequence[Scaling], tables: Sequenc
     )
 
 
-def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], **parts: Any) -> str:
+def _render(
+    shown: Sequence[Chart],
+    tables: Sequence[tuple[str, pd.DataFrame]],
+    examples_title: str = "Answers at the last measurement, held out",
+    **parts: Any,
+) -> str:
     environment = Environment(
         loader=PackageLoader("sivgap.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -205,6 +217,7 @@ def _render(shown: Sequence[Chart], tables: Sequence[tuple[str, pd.DataFrame]], 
     data = json.dumps([json.loads(chart.figure.to_json()) for chart in shown], allow_nan=False)
     return environment.get_template("page.html.j2").render(
         **parts,
+        examples_title=examples_title,
         charts=shown,
         tables=[{"title": title, "header": list(t.columns), "rows": cells(t)} for title, t in tables],
         plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - the library itself

@@ -16,8 +16,9 @@ from rich.text import Text
 
 from sivgap.errors import SivgapError
 from sivgap.plain import visible
-from sivgap.progress import Display, duration
+from sivgap.progress import Display
 from sivgap.sweep.manifest import Progress, State, Sweep
+from sivgap.time_left import duration
 
 _EVERY = 1.0
 """Seconds between two looks at the manifest."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
 from sivgap.engines.noise import key_of
-from sivgap.errors import RunError
+from sivgap.errors import RunError, Stopped
 from sivgap.models.head import output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.parallel.deal import deal
@@ -92,11 +92,17 @@ class Sft:
         optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
         self._model, self._optimizer = self._accelerator.prepare(own, optimizer)
 
-    def step(self, batch: Sequence[Example], number: int) -> float:
+    def step(self, batch: Sequence[Example], number: int, heard: Callable[[], None] = lambda: None) -> float:
         """One optimiser step on `batch`, the same on every rank; its loss (of ``sft`` in nats a response token).
 
         Dropout draws by step and rank: with it, the masks depend on the number of processes, as they do on the size of
         micro-batches; without it, a step differs by rounding alone.
+
+        Args:
+            batch: Its examples.
+            number: Of the step in the run.
+            heard: Called before each pass where no other rank waits for this one; what it raises ends the step, which
+                then has changed nothing.
 
         Raises:
             RunError: If the loss is not finite; the weights are then unchanged.
@@ -108,7 +114,7 @@ class Sft:
             self._most_tokens = self._fit(batch)
         total = self._count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
-        loss_sum = self._over_ranks(self._backward(batch, shares, total, seed))
+        loss_sum = self._over_ranks(self._backward(batch, shares, total, seed, heard))
         norm = whole(self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm))
         if not (torch.isfinite(torch.tensor(loss_sum)) and bool(torch.isfinite(torch.as_tensor(norm)))):
             self._optimizer.zero_grad(set_to_none=True)
@@ -120,7 +126,9 @@ class Sft:
         self._optimizer.zero_grad(set_to_none=True)
         return loss_sum
 
-    def _backward(self, batch: Sequence[Example], shares: Shares, total: int, seed: int) -> float:
+    def _backward(
+        self, batch: Sequence[Example], shares: Shares, total: int, seed: int, heard: Callable[[], None]
+    ) -> float:
         """The loss of this rank's share of `batch` over `total`; its gradients are left in the parameters.
 
         What does not fit into memory is tried again, from now on with activations computed twice, then by halves.
@@ -129,13 +137,18 @@ class Sft:
         try:
             loss_sum = 0.0
             for part, counts in self._parts(batch, shares):
+                if self._group.size == 1:
+                    heard()
                 loss = counts * self._loss(part) / total
                 self._accelerator.backward(loss)
                 loss_sum += float(loss.detach())
             return loss_sum
+        except Stopped:
+            self._optimizer.zero_grad(set_to_none=True)
+            raise
         except torch.OutOfMemoryError as error:
             self._make_room(max(example.tokens for example in batch), error)
-        return self._backward(batch, shares, total, seed)
+        return self._backward(batch, shares, total, seed, heard)
 
     def _parts(self, batch: Sequence[Example], shares: Shares) -> list[tuple[Sequence[Example], int]]:
         """This rank's micro-batches, each counted once. Sharded, as many as any rank has: the rest are not counted."""
