@@ -28,6 +28,9 @@ from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.verifier import Bench
 
+_TEXT = 32
+"""Tokens of a prompt on which an engine compares two ways of computing the same."""
+
 
 @dataclass(frozen=True)
 class Solver:
@@ -87,9 +90,9 @@ def load_source(source: ModelSource, config: SolverConfig, dataset: Dataset, gro
         RunError: If it cannot be loaded.
     """
     loaded = load_model(source)
-    stop = _stop(loaded, source)
-    engine = HFEngine(loaded.model, loaded.end_tokens, pad_token(loaded), config.engine.batch_size, stop)
-    writer = _writer(loaded, source, config, dataset)
+    stop, writer = _stop(loaded, source), _writer(loaded, source, config, dataset)
+    real_text = writer.solve([*dataset.train, *dataset.test][0]).tokens[-_TEXT:]
+    engine = HFEngine(loaded.model, loaded.end_tokens, pad_token(loaded), config.engine.batch_size, stop, real_text)
     return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group))
 
 
