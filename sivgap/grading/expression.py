@@ -7,7 +7,7 @@ import re
 from sivgap.grading.extract import ANNOUNCES, CONCLUDES, MOST_SENTENCES, TAKEN_BACK, Found, exact_text
 from sivgap.grading.marks import Mark, marks
 from sivgap.grading.reasoning import answer_part
-from sivgap.grading.sentence import NEGATED, REASON, sentences, stated_number
+from sivgap.grading.sentence import LONGEST_SENTENCE, NEGATED, REASON, sentences, stated_number
 
 LONGEST_BETWEEN = 70
 """Characters between two boxes that belong together, as in "either \\boxed{1} or \\boxed{-2}"."""
@@ -91,7 +91,7 @@ def _correction(rest: str, before: str) -> Found | None:
 
 def stated_expression(passage: str, behind_mark: bool = False) -> str | None:
     """What a sentence states, as a text: ``The sum is $17$, since ...`` states 17."""
-    passage = passage.replace("**", " ").replace("__", " ")
+    passage = passage[-LONGEST_SENTENCE:].replace("**", " ").replace("__", " ")
     hidden, spans = _hide(passage)
     said = NEGATED.sub(" ", next(iter(sentences(hidden)), "") if behind_mark else hidden)
     said = REASON.sub("", said) if _valuable(REASON.sub("", said)) else said

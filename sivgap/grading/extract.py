@@ -20,7 +20,7 @@ from sivgap.grading.plain_text import plain
 from sivgap.grading.reasoning import answer_part
 from sivgap.grading.sentence import sentences, stated_number
 
-MOST_SENTENCES = 400
+MOST_SENTENCES = 100
 """Sentences looked at, from the end."""
 
 

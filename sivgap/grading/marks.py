@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+MOST_MARKS = 30
+"""Marks of a kind that are looked at, from the end."""
 LONGEST_PASSAGE = 600
 """Characters behind a mark that are read."""
 
@@ -29,6 +31,7 @@ class Mark:
 
 
 _BOX = re.compile(r"(?:\\|\x08)?(?:\b|(?<=\x08))(?:boxed|oxed|fbox|framebox)\s*(?=\{)|\\(?:boxed|fbox)\s+(?=[^\s{])")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _HASHES = re.compile(r"(?m)(?:^|(?<=[\s.*]))#{4}#*(?!#)[ \t]*(?P<rest>[^\n]{1,600})")
 _NUMBER_LINE = re.compile(r"(?m)^[ \t]*#{1,3}[ \t]+(?P<rest>-?[$€£]?\d[\d,.]*[ \t]*%?)[ \t]*$")
 _HEADING = re.compile(
@@ -49,7 +52,9 @@ _SAYS = re.compile(
 )
 _SHORT_MARK = re.compile(r"(?m)^[ \t>*_]{0,6}A[*_]{0,2}[ \t]?[:：][*_]{0,2}[ \t]*")
 _OTHER_LANGUAGE = re.compile(r"(?:最终)?答案(?:应该)?(?:是|为)?\s?[:：]?\s*")
-_HEADING_LINE = re.compile(rf"(?im)^[#*_\s>]*(?:the\s+)?(?:final\s+|correct\s+)?{_WHAT}[*_\s]*[:.]?[*_]*[ \t]*(?:\n|(?=\\\[|\$))")
+_HEADING_LINE = re.compile(
+    rf"(?im)^[ \t#*_>]{{0,12}}(?:the +)?(?:final +|correct +)?{_WHAT}[*_ \t]{{0,6}}[:.]?[*_]{{0,4}}[ \t]{{0,20}}(?:\n|(?=\\\[|\$))"
+)
 _REFUSED = re.compile(
     r"(?i)[\s*_\"']*(?:based (?:up)?on\b|already\b|because\b|that we\b|what we\b|in the form\b|as follows\s*:?\s*$"
     r"|(?:expressed|given|rounded|determined|limited|obtained|derived|found) (?:in|as|by|to|from)\b|a number and\b"
@@ -66,28 +71,37 @@ _WRONG_BEFORE = re.compile(r"(?i)\b(?:wrong|incorrect|previous|original|earlier|
 
 def boxes(text: str) -> list[Mark]:
     r"""All that is boxed: ``\boxed{...}``, ``\boxed x``, ``\fbox{...}``; a box that never closes is none."""
-    found = []
+    found, ends = [], closings(text)
     for match in _BOX.finditer(text):
         at = match.end()
         if text[at : at + 1] != "{":
-            word = re.match(r"[^\s$.,;\\]+|\\[a-zA-Z]+(?:\{[^{}]*\}){0,2}", text[at:])
+            word = re.match(r"[^\s$.,;\\]{1,100}|\\[a-zA-Z]+(?:\{[^{}]{0,100}\}){0,2}", text[at : at + 400])
             if word:
                 found.append(Mark("box", match.start(), at + word.end(), word[0]))
-            continue
-        end = closing(text, at)
-        if end is not None:
-            found.append(Mark("box", match.start(), end + 1, text[at + 1 : end].strip()))
+        elif at in ends:
+            found.append(Mark("box", match.start(), ends[at] + 1, text[at + 1 : ends[at]].strip()))
+    return found
+
+
+def closings(text: str) -> dict[int, int]:
+    """Where each brace that opens closes, where it does; escaped braces do not count."""
+    opened: list[int] = []
+    found = {}
+    for match in _BRACE.finditer(text):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "}" and opened:
+            found[opened.pop()] = match.start()
     return found
 
 
 def closing(text: str, opening: int) -> int | None:
-    """Where the brace at `opening` closes; escaped braces do not count."""
+    """Where the brace at `opening` closes."""
     depth = 0
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, opening):
-        if match[0] in "{}":
-            depth += 1 if match[0] == "{" else -1
-            if depth == 0:
-                return match.start()
+    for match in _BRACE.finditer(text, opening):
+        depth += (match[0] == "{") - (match[0] == "}")
+        if depth == 0:
+            return match.start()
     return None
 
 
@@ -117,7 +131,7 @@ def _tags(text: str) -> Iterator[Mark]:
 
 
 def _phrases(text: str, judged: bool) -> Iterator[Mark]:
-    for match in (*_SAYS.finditer(text), *_HEADING_LINE.finditer(text)):
+    for match in (*list(_SAYS.finditer(text))[-MOST_MARKS:], *list(_HEADING_LINE.finditer(text))[-MOST_MARKS:]):
         says = match.re is _SAYS
         before = text[max(0, match.start() - 200) : match.start()]
         if _WRONG_BEFORE.search(before) or (says and _ABOUT.search(match["between"])):
@@ -130,17 +144,22 @@ def _phrases(text: str, judged: bool) -> Iterator[Mark]:
             if _SUPPOSED.search(sentence) or re.search(r"(?i)\bif\b", passage.split(".")[0]):
                 continue
         rule = '"answer is"' if says and match["is"] else '"Answer:"'
-        opens = rule == '"Answer:"' and not re.search(r"\w", text[: match.start()].replace("final", "", 1))
+        opens = rule == '"Answer:"' and _opens(text, match.start())
         yield Mark(rule, match.start(), match.end() + len(passage), passage, opens)
     for pattern in (_SHORT_MARK, _OTHER_LANGUAGE):
-        for match in pattern.finditer(text):
+        for match in list(pattern.finditer(text))[-MOST_MARKS:]:
             passage = _passage(text, match.end())
-            yield Mark('"Answer:"', match.start(), match.end() + len(passage), passage, not text[: match.start()].strip())
+            yield Mark('"Answer:"', match.start(), match.end() + len(passage), passage, _opens(text, match.start()))
+
+
+def _opens(text: str, place: int) -> bool:
+    """Whether nothing stands before a mark, or no more than "The final"."""
+    return place < 40 and not re.search(r"\w", re.sub(r"(?i)the|final|correct", "", text[:place]))
 
 
 def _passage(text: str, start: int) -> str:
     """What stands behind a mark: the rest of its line, or of the first line with something on it."""
-    line = re.compile(r"(?:[^\S\n]*(?:[*_]{1,3}|\$\$|\\\[)?[^\S\n]*\n){0,4}").match(text, start)
+    line = re.compile(r"(?:[^\S\n]{0,40}(?:(?:[*_]{1,3}|\$\$|\\\[)[^\S\n]{0,40})?\n){0,4}").match(text, start)
     begin = line.end() if line else start
     opened = re.search(r"(\$\$|\\\[)\s*\Z", text[start:begin])
     if opened or re.match(r"\s*(?:\\\[|\$\$)", text[begin : begin + 20]):

@@ -26,6 +26,9 @@ _END_OF_TURN = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|end_of_text|endoftext|end_of_turn|end|return|user|eos)\|>|<\|im_start\|>|"
     r"</s>|<end_of_turn>|<start_of_turn>|<eos>|<｜end▁of▁sentence｜>|<\|END_OF_TURN_TOKEN\|>|\[/?INST\]"
 )
+_SPACES = re.compile(r"\n{5,}|[^\S\n]{9,}")
+"""Runs that say nothing more than a few of them would, and that patterns would try every way to share out."""
+_MOST_HEADINGS = 200
 _NEXT = re.compile(
     r"(?im)^[ \t>#*_\[]{0,8}(?:(?:new |next |another )?(?:question|problem|exercise|instruction|input)"
     r"(?:[ \t]{0,2}#?\d{1,4})?|q\d{0,3}|user|human)[\])]?[ \t*_]{0,4}[:.：](?!\w)"
@@ -37,7 +40,7 @@ _HEADING_OF_RESPONSE = re.compile(
     r"<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|assistant\|>|<\|start\|>\s*assistant"
 )
 ANSWERED = re.compile(
-    r"(?im)\\(?:boxed|fbox)|^\s*####?#?\s*\S*\d|\banswer\b[^\n]{0,60}?(?:\bis\b|:|=)|</answer>|^\s*A\s*:"
+    r"(?im)\\(?:boxed|fbox)|^[ \t]{0,8}####?#?[ \t]{0,8}\S{0,40}\d|\banswer\b[^\n]{0,60}?(?:\bis\b|:|=)|</answer>|^[ \t]{0,8}A[ \t]{0,2}:"
 )
 """Some explicit final answer."""
 
@@ -61,7 +64,7 @@ def without_reasoning(text: str) -> str:
 
 def answer_part(response: str) -> str:
     """The part of a response that answers: behind its reasoning, before the end of its turn or a next question."""
-    text = without_reasoning(response)[-LONGEST_RESPONSE:]
+    text = _SPACES.sub(lambda run: run[0][:4], without_reasoning(response)[-LONGEST_RESPONSE:])
     text = _HEADING_OF_RESPONSE.sub("", text)
     end = next((match.start() for match in _END_OF_TURN.finditer(text) if text[: match.start()].strip()), len(text))
     text = _END_OF_TURN.sub("", text[:end])
@@ -70,10 +73,14 @@ def answer_part(response: str) -> str:
 
 def _before_next_question(text: str) -> str:
     restated = _RESTATED.match(text)
-    for heading in _NEXT.finditer(text):
-        before = text[: heading.start()]
-        if not before.strip():
+    answered = ANSWERED.search(text)
+    begins = len(text) - len(text.lstrip())
+    for heading in list(_NEXT.finditer(text))[:_MOST_HEADINGS]:
+        place = heading.start()
+        if place <= begins:
             continue
-        if ANSWERED.search(before) or not (restated or _ANNOUNCES.search(before[-200:])):
-            return before
+        if answered and answered.end() <= place:
+            return text[:place]
+        if not restated and not _ANNOUNCES.search(text[max(0, place - 200) : place]):
+            return text[:place]
     return text

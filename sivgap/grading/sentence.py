@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from sivgap.grading.number import Number, numbers_in, word_numbers_in
 from sivgap.grading.plain_text import plain
 
+LONGEST_SENTENCE = 800
+"""Characters of a sentence that are read, from its end."""
+
 _END = re.compile(r"(?<=[.!?])[\"')*]{0,3}\s+(?=[^\s])|\n+|(?<=。)")
 _ABBREVIATION = re.compile(r"(?i)\b(?:mr|mrs|ms|dr|st|vs|approx|no|e\.g|i\.e|etc|u\.s|a\.m|p\.m)\.\s*$")
 
@@ -56,6 +59,7 @@ def stated_number(sentence: str, behind_mark: bool = False) -> tuple[Number, str
 
     Behind an answer mark the first number counts where no verb tells; elsewhere the last.
     """
+    sentence = sentence[-LONGEST_SENTENCE:]
     for bold in reversed(_BOLD.findall(sentence)):
         text = plain(bold)
         if found := _of_equation(text):
