@@ -122,7 +122,9 @@ def measure(
     write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
         with tidied(folder), stop.deferred(), _opened(config, dataset, group) as (store, verifier, comparer):
-            notes = score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+            notes = score_all(
+                config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop, dataset.examples
+            )
     except SivgapError as error:
         state = "stopped" if isinstance(error, Stopped) else "failed"
         write_json(folder / "status.json", {"state": state, "reason": str(error), **about}, folder)

@@ -19,6 +19,7 @@ from sivgap.background import Background
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.engines.noise import key_of
 from sivgap.grading.equal import AnswerComparer
+from sivgap.grading.forms import forms_of
 from sivgap.grading.grade import Grade, grade_samples
 from sivgap.progress import Display
 from sivgap.runs.files import write_atomically
@@ -40,12 +41,15 @@ def score_all(
     path: Path,
     display: Display,
     stop: StopRequest,
+    examples: Sequence[Problem] = (),
 ) -> dict[str, Any]:
-    """Write the rows of all problems to `path`; what it took, and the mean of what the verifier noted.
+    """Write the rows of all problems to `path`; what it took, and the mean of what the verifier noted. `examples` are
+    the few-shot examples that the solver was shown.
 
     Raises:
         Stopped: If a signal asked for it; what was generated is in `store`.
     """
+    forms = forms_of(config.dataset, examples)
     size = max(1, RESPONSES_AT_ONCE // config.n)
     noted: list[tuple[int, dict[str, float]]] = []
     generated = 0
@@ -59,7 +63,7 @@ def score_all(
         ):
 
             def finish(portion: Sequence[Problem], found: Stored, scores: Scores) -> None:
-                grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer)
+                grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer, forms)
                 write(_rows(portion, found, scores, grades))
 
             for start in range(0, len(problems), size):
@@ -105,6 +109,7 @@ def _rows(problems: Sequence[Problem], found: Stored, scores: Scores, grades: Se
             "problem_id": np.repeat([problem.id for problem in problems], samples),
             "sample": np.tile(np.arange(samples), count),
             "answer": pd.Series([grade.answer for grade in grades], dtype="str"),
+            "answer_key": pd.Series([grade.key for grade in grades], dtype="str"),
             "correct": [grade.correct for grade in grades],
             "correct_strict": [grade.correct_strict for grade in grades],
             "nll": found.nll.ravel(),

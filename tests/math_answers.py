@@ -1,7 +1,7 @@
 r"""Gold answers of MATH's kinds, what makes them wrong, and what leaves them right; written for this project.
 
-`golds` gives 500 of them by a seed: numbers, expressions, tuples, sets, intervals, equations, matrices, texts, times and
-bases in the shares that competition problems have, about four in ten an integer.
+`golds` gives as many as asked for by a seed: numbers, expressions, tuples, sets, intervals, equations, matrices, texts,
+times and bases in the shares that competition problems have, about a third of them integers.
 """
 
 import random
@@ -32,9 +32,19 @@ def _root(r: random.Random) -> str:
 def _polynomial(r: random.Random) -> str:
     a, b, c = (_digit(r) for _ in range(3))
     return r.choice(
-        [f"{a}x^2 - {b}x + {c}", f"x^3 + {a}x - {b}", f"(x - {a})(x + {b})", f"{a}z^{{7}} + {b}", f"x^5 - x^4 + {a}x - {b}",
-         f"{a}(x + {b})^2 - {c}", f"{a}x + {b}y", f"{a}ab - {b}b^2", f"t^2 - {a}t + {b}", f"{a}n + {b}"]
-    )  # fmt: skip
+        [
+            f"{a}x^2 - {b}x + {c}",
+            f"x^3 + {a}x - {b}",
+            f"(x - {a})(x + {b})",
+            f"{a}z^{{7}} + {b}",
+            f"x^5 - x^4 + {a}x - {b}",
+            f"{a}(x + {b})^2 - {c}",
+            f"{a}x + {b}y",
+            f"{a}ab - {b}b^2",
+            f"t^2 - {a}t + {b}",
+            f"{a}n + {b}",
+        ]
+    )
 
 
 def _value(r: random.Random) -> str:
@@ -44,14 +54,23 @@ def _value(r: random.Random) -> str:
 def _interval(r: random.Random) -> str:
     low, high = sorted(r.sample(range(-9, 20), 2))
     return r.choice(
-        [f"[{low},{high}]", f"({low},{high}]", f"[{low},{high})", rf"(-\infty,{high}]", rf"[{low},\infty)", rf"({low},\infty)",
-         rf"\left[{low}, {high}\right)"]
-    )  # fmt: skip
+        [
+            f"[{low},{high}]",
+            f"({low},{high}]",
+            f"[{low},{high})",
+            rf"(-\infty,{high}]",
+            rf"[{low},\infty)",
+            rf"({low},\infty)",
+            rf"\left[{low}, {high}\right)",
+        ]
+    )
 
 
 def _union(r: random.Random) -> str:
     a, b, c = sorted(r.sample(range(-9, 20), 3))
-    return r.choice([rf"(-\infty, {a}) \cup ({b}, \infty)", rf"(-\infty,{a}] \cup [{b},{c})", rf"[{a},{b}) \cup ({b},{c}]"])
+    return r.choice(
+        [rf"(-\infty, {a}) \cup ({b}, \infty)", rf"(-\infty,{a}] \cup [{b},{c})", rf"[{a},{b}) \cup ({b},{c}]"]
+    )
 
 
 def _inequality(r: random.Random) -> str:
@@ -62,25 +81,51 @@ def _inequality(r: random.Random) -> str:
 def _equation(r: random.Random) -> str:
     a, b, c = (_digit(r) for _ in range(3))
     return r.choice(
-        [f"y = {a}x + {b}", f"{a}x - {b}y + {c} = 0", f"x^2 + y^2 = {a}", f"y = -{a}x + {b}", f"{a}x + {b}y - {c}z + 100 = 0",
-         rf"\frac{{x^2}}{{{a}}} + \frac{{y^2}}{{{b + 20}}} = 1"]
-    )  # fmt: skip
+        [
+            f"y = {a}x + {b}",
+            f"{a}x - {b}y + {c} = 0",
+            f"x^2 + y^2 = {a}",
+            f"y = -{a}x + {b}",
+            f"{a}x + {b}y - {c}z + 100 = 0",
+            rf"\frac{{x^2}}{{{a}}} + \frac{{y^2}}{{{b + 20}}} = 1",
+        ]
+    )
 
 
 def _matrix(r: random.Random) -> str:
     a, b, c, d = (r.randint(-9, 9) for _ in range(4))
     return r.choice(
-        [rf"\begin{{pmatrix}} {a} & {b} \\ {c} & {d} \end{{pmatrix}}", rf"\begin{{pmatrix}} {a} \\ {b} \\ {c + 20} \end{{pmatrix}}"]
+        [
+            rf"\begin{{pmatrix}} {a} & {b} \\ {c} & {d} \end{{pmatrix}}",
+            rf"\begin{{pmatrix}} {a} \\ {b} \\ {c + 20} \end{{pmatrix}}",
+        ]
     )
 
 
 def _several(r: random.Random) -> str:
     values = r.sample(range(-12, 40), r.choice([2, 3, 3, 4]))
-    return r.choice([", ".join(map(str, values)), r"\{" + ",".join(map(str, values)) + r"\}", ",".join(map(str, values))])
+    return r.choice(
+        [", ".join(map(str, values)), r"\{" + ",".join(map(str, values)) + r"\}", ",".join(map(str, values))]
+    )
 
 
 def _names(r: random.Random) -> str:
-    return r.choice(["Evelyn", "Maria", "Saturday", "June", "odd", "even", "ellipse", "parabola", "two lines", "Navin", "Yes", "red"])
+    return r.choice(
+        [
+            "Evelyn",
+            "Maria",
+            "Saturday",
+            "June",
+            "odd",
+            "even",
+            "ellipse",
+            "parabola",
+            "two lines",
+            "Navin",
+            "Yes",
+            "red",
+        ]
+    )
 
 
 KINDS: dict[str, tuple[int, Callable[[random.Random], str]]] = {
@@ -91,7 +136,12 @@ KINDS: dict[str, tuple[int, Callable[[random.Random], str]]] = {
     "root": (7, _root),
     "root_sum": (3, lambda r: rf"{_digit(r)} {r.choice('+-')} {_root(r)}"),
     "root_fraction": (2, lambda r: rf"\frac{{{_root(r)}}}{{{_digit(r)}}}"),
-    "pi": (3, lambda r: r.choice([rf"{_digit(r)}\pi", rf"\frac{{{_digit(r)}\pi}}{{{r.choice([5, 7, 19])}}}", rf"{_digit(r)} - \pi"])),
+    "pi": (
+        3,
+        lambda r: r.choice(
+            [rf"{_digit(r)}\pi", rf"\frac{{{_digit(r)}\pi}}{{{r.choice([5, 7, 19])}}}", rf"{_digit(r)} - \pi"]
+        ),
+    ),
     "complex": (3, lambda r: f"{_digit(r)} {r.choice('+-')} {_digit(r)}i"),
     "polynomial": (8, _polynomial),
     "tuple": (4, lambda r: f"({_value(r)}, {_value(r)})"),
@@ -144,9 +194,21 @@ def wrongs(gold: Gold) -> Iterator[tuple[str, str]]:
     if gold.kind == "inequality":
         turned = {r"\geq": r"\leq", r"\le": r"\ge", "<": ">", ">": "<"}
         yield "direction", re.sub(r"\\geq|\\le|<|>", lambda match: turned[match[0]], text)
-        yield "strictness", re.sub(r"\\geq|\\le|<|>", lambda m: {r"\geq": ">", r"\le": "<", "<": r"\le", ">": r"\ge"}[m[0]], text, count=1)
+        yield (
+            "strictness",
+            re.sub(
+                r"\\geq|\\le|<|>", lambda m: {r"\geq": ">", r"\le": "<", "<": r"\le", ">": r"\ge"}[m[0]], text, count=1
+            ),
+        )
     if gold.kind == "interval":
-        yield "bracket", text[:-1] + (")" if text[-1] == "]" else "]") if r"\infty" not in text[-8:] else text.replace("[", "(", 1) if "[" in text else text.replace("(", "[", 1)
+        yield (
+            "bracket",
+            text[:-1] + (")" if text[-1] == "]" else "]")
+            if r"\infty" not in text[-8:]
+            else text.replace("[", "(", 1)
+            if "[" in text
+            else text.replace("(", "[", 1),
+        )
     if gold.kind in ("tuple", "triple"):
         inside = re.sub(r"\\left|\\right", "", text)[1:-1].split(", ")
         if len(set(inside)) == len(inside):
@@ -170,7 +232,18 @@ def wrongs(gold: Gold) -> Iterator[tuple[str, str]]:
 
 def _signs(gold: Gold) -> Iterator[tuple[str, str]]:
     text = gold.text
-    if gold.kind in ("integer", "fraction", "root", "pi", "decimal", "polynomial", "unit", "degrees", "logarithm", "power"):
+    if gold.kind in (
+        "integer",
+        "fraction",
+        "root",
+        "pi",
+        "decimal",
+        "polynomial",
+        "unit",
+        "degrees",
+        "logarithm",
+        "power",
+    ):
         body = f"({text})" if gold.kind in ("polynomial", "pi") else text
         yield "sign", text[1:] if text.startswith("-") and gold.kind != "polynomial" else f"-{body}"
     for match in list(re.finditer(r" ([+-]) ", text))[:2]:
@@ -210,7 +283,12 @@ def rights(gold: Gold) -> Iterator[tuple[str, str]]:
         yield "braces", text.replace(r",\!", "{,}")
         yield "thin", text.replace(r",\!", r"\,")
     if gold.kind in ("tuple", "triple", "interval", "union"):
-        yield "left and right", re.sub(r"(?<![\w\\])([(\[])", r"\\left\1", re.sub(r"\\left|\\right", "", text)).replace(")", r"\right)").replace("]", r"\right]")
+        yield (
+            "left and right",
+            re.sub(r"(?<![\w\\])([(\[])", r"\\left\1", re.sub(r"\\left|\\right", "", text))
+            .replace(")", r"\right)")
+            .replace("]", r"\right]"),
+        )
         yield "tight", re.sub(r"\\left|\\right| (?![a-z])", "", text)
     if gold.kind == "set":
         values = re.findall(r"-?\d+", text)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import mpmath
 
-from sivgap.grading.formula import DIGITS, Unreadable, Value, same_value, same_values, values
+from sivgap.grading.formula import DIGITS, UnreadableError, Value, same_value, same_values, values
 from sivgap.grading.kinds import Answer, read, unit_group, words_form
 from sivgap.grading.number import Number, read_number, same_number
 from sivgap.grading.symbolic import computable, same_symbolically
@@ -34,7 +34,7 @@ def reading(text: str) -> Answer | None:
 def _values(text: str) -> Values | None:
     try:
         return values(text)
-    except (Unreadable, RecursionError):
+    except (UnreadableError, RecursionError):
         return None
 
 
@@ -148,7 +148,11 @@ def _of_fraction(value: Fraction) -> Value:
 def _rounded(one: Number, other: Number) -> bool:
     for decimal, exact in ((one, other), (other, one)):
         places = decimal.places or 0
-        if places >= FEWEST_PLACES and (exact.places is None or exact.places > places) and decimal.percent == exact.percent:
+        if (
+            places >= FEWEST_PLACES
+            and (exact.places is None or exact.places > places)
+            and decimal.percent == exact.percent
+        ):
             return abs(decimal.value - exact.value) <= max(Fraction(1, 2 * 10**places), _of_doubles(decimal))
     return False
 
@@ -249,7 +253,9 @@ def _proportional(one: Values | None, other: Values | None, positive: bool = Fal
     """Whether one is a constant multiple of the other, at the points where both are real."""
     if one is None or other is None:
         return False
-    pairs = [(a, b) for a, b, out, out_b in zip(one[0], other[0], one[1], other[1], strict=True) if not out and not out_b]
+    pairs = [
+        (a, b) for a, b, out, out_b in zip(one[0], other[0], one[1], other[1], strict=True) if not out and not out_b
+    ]
     if len(pairs) < 2 or any(a == 0 or b == 0 or not mpmath.isfinite(a) or not mpmath.isfinite(b) for a, b in pairs):
         return False
     with mpmath.workdps(DIGITS):
@@ -297,11 +303,14 @@ def _steps_of_interval(answer: Answer) -> list[tuple[str, Values | None]] | None
 
 
 def key(answer: Answer) -> str:
-    """A canonical form of a reading: equal answers have equal keys, up to what only a comparison tells (0.5 and 50 %)."""
+    """A canonical form: equal answers have equal keys, up to what only a comparison tells (0.5 and 50 %)."""
     if answer.kind == "assignment":
-        return key(answer.parts[0])
+        of_line = answer.sign in ("x", "y") and key(answer.parts[0]).startswith("v")  # y = 2x + 3 is 2x - y + 3 = 0
+        return _key_of_steps(answer) if of_line else key(answer.parts[0])
     if answer.number:
         return f"n{answer.number.value}"
+    if re.fullmatch("[A-E]", answer.text):
+        return f"text:{answer.text.lower()}:"  # a choice
     if answer.kind == "expression":
         found = _values(answer.text)
         return f"x{_tight(answer.text)}" if found is None else _fingerprint(found)
@@ -317,7 +326,7 @@ def key(answer: Answer) -> str:
 
 
 def _key_of_steps(answer: Answer) -> str:
-    steps = [("=", _difference(answer))] if answer.kind == "equation" else _steps(answer) or []
+    steps = _steps(answer) or [] if answer.kind == "relation" else [("=", _difference(answer))]
     found = []
     for sign, step in steps:
         if step is None or any(value == 0 or not mpmath.isfinite(value) for value in step[0]):
@@ -332,8 +341,7 @@ def _fingerprint(found: Values) -> str:
     first = found[0][0]
     if all(same_value(value, first) for value in found[0][1:]):
         exact = _small_fraction(first)
-        if exact is not None:
-            return f"n{exact}"
+        return f"c{mpmath.nstr(first, 20)}" if exact is None else f"n{exact}"
     return "v" + ",".join(mpmath.nstr(value, 20) for value in found[0])
 
 

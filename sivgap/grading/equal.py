@@ -17,40 +17,13 @@ from contextlib import contextmanager
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from sivgap.grading.latex import LONGEST_ANSWER
+from sivgap.grading.limits import acceptable
 from sivgap.grading.number import Number, read_number, same_number
 
-DEEPEST_NESTING = 30
-"""Brackets within brackets; the parser recurses once or more a level."""
-LONGEST_DIGITS = 100
-"""Digits in a row; integers beyond are no answer and cost quadratic time."""
-LARGEST_EXPONENT = 10_000
-"""Exponents that are written as digits; towers of powers are refused whatever their size."""
 DEADLINE = 5.0
 """Seconds for one comparison, in a worker that has imported sympy. Ordinary ones take a thousandth of it."""
 WORKER_MEMORY = 4 * 2**30
 """Bytes of address space of a worker."""
-
-_TOWER = re.compile(
-    r"\^\s*\{[^{}]{0,99}\^|\^\s*\w{1,9}\s*\^|\*\*\s*\(?[\w\s]{1,9}\*\*|(?<!\\)!\s*\)?\s*!|\^\s*\{?\s*\(?\s*\d{1,20}!"
-)
-
-
-def acceptable(text: str) -> bool:
-    """Whether a text may be given to the parser at all."""
-    text = re.sub(r"\s+", " ", text)  # in a long run of spaces the patterns below would try every way to share it out
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "({[") - (character in ")}]")
-        deepest = max(deepest, depth)
-    exponents = re.findall(r"(?:\^|\*\*)\s*\{?\s*\(?\s*-?(\d+)", text)
-    factorials = re.findall(r"(\d+)\s*!", text)
-    return (
-        deepest <= DEEPEST_NESTING
-        and not re.search(rf"\d{{{LONGEST_DIGITS + 1},}}", text)
-        and not _TOWER.search(text)
-        and all(len(e) <= 6 and int(e) <= LARGEST_EXPONENT for e in exponents)
-        and all(len(f) <= 5 and int(f) <= LARGEST_EXPONENT for f in factorials)
-    )
 
 
 def compare(gold: str, answer: str) -> bool:
@@ -61,12 +34,11 @@ def compare(gold: str, answer: str) -> bool:
     return equal_texts(answer_of(gold), answer_of(answer))
 
 
-def canonical(answer: str) -> str | None:
-    """What equal answers share (`sivgap.grading.compare.key`). Runs in a worker as well."""
-    from sivgap.grading.compare import key, reading
+def canonical(answer: str) -> str:
+    """What equal answers share. Runs in a worker as well."""
+    from sivgap.grading.votes import vote_key
 
-    read = reading(answer)
-    return None if read is None else key(read)
+    return vote_key(answer)
 
 
 def _limit_worker() -> None:
@@ -111,12 +83,14 @@ class AnswerComparer:
 
         def key(answer: str) -> str:
             number = numbers[answer]
-            said = found.get((answer,)) if number is None else f"n{number.value}"
-            return str(said) if said else f"?{' '.join(answer.split())}"
+            said = found.get((answer,)) if number is None else f"=n{number.value}"
+            return str(said) if said else f"=?{' '.join(answer.split())}"
 
         return [None if answer is None else key(answer) for answer in answers]
 
-    def _ask(self, question: Callable[..., bool | str | None], asked: Sequence[tuple[str, ...]]) -> list[bool | str | None]:
+    def _ask(
+        self, question: Callable[..., bool | str | None], asked: Sequence[tuple[str, ...]]
+    ) -> list[bool | str | None]:
         """What `question` says to each of `asked`; None where it does not."""
         futures: dict[tuple[str, ...], ProcessFuture] = {}
         for texts in dict.fromkeys(asked):

@@ -1,4 +1,4 @@
-r"""The mathematical answer of a response as a text: what is boxed, said behind a mark, or stated by the last sentence."""
+r"""The mathematical answer of a response as a text: what is boxed, said behind a mark, or stated at last."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ LONGEST_BETWEEN = 70
 LONGEST_WORDS = 80
 """Characters of an answer in words behind a mark."""
 
-_TOGETHER = re.compile(r"(?i)(?:[\s$,;&.()\\\]\[{}]|\\text\{|\\q?quad|and|or|respectively|[a-zA-Z](?:_\d)?\s*=|\\\(|\\\)){0,40}")
+_TOGETHER = re.compile(
+    r"(?i)(?:[\s$,;&.()\\\]\[{}]|\\text\{|\\q?quad|and|or|respectively|[a-zA-Z](?:_\d)?\s*=|\\\(|\\\)){0,40}"
+)
 _SEPARATED = re.compile(r"(?i)\b(?:and|or)\b|[,;&]|quad")
 _SPAN = re.compile(
-    r"\$\$(?P<a>[^$]{1,2000}?)\$\$|(?<![\\\d])\$(?P<b>(?:\\\$|[^$\n]){1,2000}?)(?<!\\)\$|\\\((?P<c>.{1,2000}?)\\\)|\\\[(?P<d>.{1,2000}?)\\\]",
+    r"\$\$(?P<a>[^$]{1,2000}?)\$\$|(?<![\\\d])\$(?P<b>(?:\\\$|[^$\n]){1,2000}?)(?<!\\)\$"
+    r"|\\\((?P<c>.{1,2000}?)\\\)|\\\[(?P<d>.{1,2000}?)\\\]",
     re.DOTALL,
 )
 _DISPLAY = re.compile(r"\\\[.{0,2000}?\\\]|\$\$.{0,2000}?\$\$", re.DOTALL)
-_COPULA = re.compile(r"(?i)(?:\b(?:is|are|was|were|be|equals?|becomes|to be|namely)\b|['’]s\b|:)(?:\s+(?:equal to|exactly|simply|just|approximately|about))?")
+_COPULA = re.compile(
+    r"(?i)(?:\b(?:is|are|was|were|be|equals?|becomes|to be|namely)\b|['’]s\b|:)(?:\s+(?:equal to|exactly|simply"
+    r"|just|approximately|about))?"
+)
 _JOINS = re.compile(r"(?i)[\s,.;]*(?:and|or|,|\s)?[\s,.;]*")
 _CHOICE = re.compile(r"\(?[A-Z]\)?")
 

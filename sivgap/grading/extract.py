@@ -10,7 +10,6 @@ The rule by which an answer was read comes with it; ``docs/grading.md`` has them
 from __future__ import annotations
 
 import re
-
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -34,16 +33,21 @@ class Found:
 
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 TAKEN_BACK = re.compile(
-    r"(?i)\b(?:(?:that|this|which|it|my|the) ?(?:answer|result|calculation)? (?:is|was|'s) (?:wrong|incorrect|not right|not correct"
-    r"|a mistake|an error)|i (?:made|have made) (?:a|an) (?:mistake|error)|correction|oops|mistake|miscalculat\w+|i was wrong"
+    r"(?i)\b(?:(?:that|this|which|it|my|the) ?(?:answer|result|calculation)? (?:is|was|'s) (?:wrong|incorrect"
+    r"|not right|not correct"
+    r"|a mistake|an error)|i (?:made|have made) (?:a|an) (?:mistake|error)|correction|oops|mistake|miscalculat\w+"
+    r"|i was wrong"
     r"|apologi[sz]e|sorry|should (?:actually )?be|actually)\b"
 )
 CONCLUDES = re.compile(
-    r"(?i)\b(?:so|therefore|thus|hence|in total|altogether|the (?:correct|right|actual)|actually|should (?:actually )?be|instead)\b"
+    r"(?i)\b(?:so|therefore|thus|hence|in total|altogether|the (?:correct|right|actual)|actually"
+    r"|should (?:actually )?be|instead)\b"
 )
 ANNOUNCES = re.compile(
-    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me|let's|let us|i will|i'll|i'm going to"
-    r"|i need to|we will|we'll|we (?:can|must|need to|have to)|to (?:solve|find|determine|answer)|here(?:'s| is| are)|step \d+\W*$))"
+    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me|let's|let us|i will"
+    r"|i'll|i'm going to"
+    r"|i need to|we will|we'll|we (?:can|must|need to|have to)|to (?:solve|find|determine|answer)|here(?:'s| is"
+    r"| are)|step \d+\W*$))"
     r"(?![^\n]*=)"
 )
 
@@ -92,7 +96,9 @@ def _choice_out(passage: str) -> str:
 def _stated(passage: str, behind_mark: bool) -> Number | None:
     """Of the sentences behind a mark the first that says a number, or a later one that concludes."""
     said = [(sentence, found[0]) for sentence in sentences(passage) if (found := stated_number(sentence, behind_mark))]
-    concluding = [number for sentence, number in said[1:] if re.match(r"(?i)\W*(?:so|therefore|thus|hence)\b", sentence)]
+    concluding = [
+        number for sentence, number in said[1:] if re.match(r"(?i)\W*(?:so|therefore|thus|hence)\b", sentence)
+    ]
     return concluding[-1] if concluding else said[0][1] if said else None
 
 
@@ -134,5 +140,3 @@ def shown_value(value: Fraction) -> str:
         return f"{value.numerator}/{value.denominator}"
     digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
     return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
-
-

@@ -1,8 +1,8 @@
 r"""The form that a prompt asks for: where and how a response has to say its answer, to be right in the strict sense.
 
 It is read off what the model is shown: the words of the solver's prompt (``\boxed{}``, ``#### ``, ``Answer: ``, ``The
-answer is``), worked examples in it, and the ends of few-shot solutions. Where these show several, each is the form asked
-for. A prompt without any leaves the dataset's own.
+answer is``), worked examples in it, and the ends of few-shot solutions. Where these show several, each is the form
+asked for. A prompt without any leaves the dataset's own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from sivgap.config.dataset import DatasetConfig
+from sivgap.config.locate import read_prompt
 from sivgap.grading.grids import strict_grid
 from sivgap.grading.marks import boxes
 from sivgap.grading.reasoning import answer_part
@@ -53,6 +55,15 @@ def asked_forms(dataset: str, template: str, examples: Sequence[Problem] = ()) -
     return tuple(dict.fromkeys(found)) or (OF_DATASET[dataset],)
 
 
+def forms_of(dataset: DatasetConfig, examples: Sequence[Problem] = ()) -> tuple[Form, ...]:
+    """The forms that a configured dataset's prompt asks for.
+
+    Raises:
+        ConfigError: If there is no such prompt file.
+    """
+    return asked_forms(dataset.name, read_prompt(dataset.prompt), examples)
+
+
 def _forms_in(text: str) -> list[Form]:
     return [form for form, pattern in _ASKED if re.search(pattern, text)]
 
@@ -65,7 +76,8 @@ def _end_of(example: Problem) -> str:
 _HASHES = re.compile(r"(?:\A|\n)\s*#### ?(?P<answer>[^\n]{1,200}?)\s*\Z")
 _LINE = re.compile(r"(?:\A|[\s*_])(?:[Ff]inal )?[Aa]nswer: (?:[*_]{1,3}\s?)?(?P<answer>[^\n]{1,500}?)[*_]{0,3}\s*\Z")
 _SENTENCE = re.compile(
-    r"(?:(?:\A|[\n.!?]\s*|\*\*)The|\b(?:So|Therefore|Thus|Hence),? the)(?: final)? answer is (?P<answer>[^\n]{1,500}?)\s*\Z"
+    r"(?:(?:\A|[\n.!?]\s*|\*\*)The|\b(?:So|Therefore|Thus"
+    r"|Hence),? the)(?: final)? answer is (?P<answer>[^\n]{1,500}?)\s*\Z"
 )
 _TAG = re.compile(r"(?s)<answer>\s*(?P<answer>.{1,500}?)\s*</answer>\s*\Z")
 

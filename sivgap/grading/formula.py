@@ -2,7 +2,7 @@ r"""The value of a formula at a point: how two expressions are told to be equal,
 
 A formula of LaTeX (as `spell` leaves it) is computed with 50 digits at three points, the same for a letter wherever it
 stands. Two that agree at every point to 40 digits are equal: identities of elementary functions do not hold by chance.
-Sums that cancel are exactly zero. What is not read here (sums, integrals, limits) raises `Unreadable`.
+Sums that cancel are exactly zero. What is not read here (sums, integrals, limits) raises `UnreadableError`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import mpmath
 
@@ -21,21 +22,23 @@ LARGEST_POWER = 10**6
 LONGEST_FORMULA = 600
 """Tokens."""
 
-Value = mpmath.mpf | mpmath.mpc
+Value: TypeAlias = Any  # a real or complex number of mpmath, which has no types
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """A text is no formula that is read here."""
 
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<text>\\text\{[^{}]*\})|(?P<command>\\[a-zA-Z]+|\\[{}|%])|(?P<letter>[a-zA-Z])|"
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|(?P<text>\\text\{[^{}]*\})|(?P<command>\\[a-zA-Z]+|\\[{}|%])"
+    r"|(?P<letter>[a-zA-Z])|"
     r"(?P<sign>\^\\circ|[-+*/^_(){}\[\]|!',<>=]))"
 )
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau phi chi psi omega Gamma Delta Theta "
-    "Lambda Xi Sigma Phi Psi Omega ell angle"
-).split()
+_GREEK = {
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
+    "xi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta",
+    "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "angle",
+}  # fmt: skip
 _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
     "sin": mpmath.sin, "cos": mpmath.cos, "tan": mpmath.tan, "cot": mpmath.cot, "sec": mpmath.sec, "csc": mpmath.csc,
     "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan": mpmath.atan, "sinh": mpmath.sinh, "cosh": mpmath.cosh,
@@ -50,7 +53,7 @@ def symbols_of(text: str) -> set[str]:
     """Names of the variables of a formula.
 
     Raises:
-        Unreadable: If it is none.
+        UnreadableError: If it is none.
     """
     reader = _Reader(text, 0)
     reader.read()
@@ -61,7 +64,7 @@ def values(text: str, shift: int = 0) -> tuple[list[Value], list[bool]]:
     """Its value at each point, and whether a root or logarithm of a negative number was met there.
 
     Raises:
-        Unreadable: If the text is no formula, or has no value at any point.
+        UnreadableError: If the text is no formula, or has no value at any point.
     """
     found, outside = [], []
     with mpmath.workdps(DIGITS):
@@ -70,7 +73,7 @@ def values(text: str, shift: int = 0) -> tuple[list[Value], list[bool]]:
             try:
                 found.append(reader.read())
             except (ZeroDivisionError, ValueError, OverflowError, TypeError, RecursionError) as error:
-                raise Unreadable(str(error)[:60]) from error
+                raise UnreadableError(str(error)[:60]) from error
             outside.append(reader.outside)
             if not reader.symbols:
                 return found * POINTS, outside * POINTS
@@ -103,29 +106,29 @@ class _Reader:
     """Reads one formula at one point, by recursive descent."""
 
     def __init__(self, text: str, point: int) -> None:
-        self.tokens, self.at, self.point = _tokens(text), 0, point
+        self.pieces, self.at, self.point = _tokens(text), 0, point
         self.symbols: set[str] = set()
         self.outside = self.angle = False
 
     def read(self) -> Value:
         value = self.sum()
-        if self.at < len(self.tokens):
-            raise Unreadable(f"{self.tokens[self.at]!r} is not understood")
+        if self.at < len(self.pieces):
+            raise UnreadableError(f"{self.pieces[self.at]!r} is not understood")
         return value
 
     @property
     def next(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+        return self.pieces[self.at] if self.at < len(self.pieces) else ""
 
     def take(self) -> str:
-        if self.at >= len(self.tokens):
-            raise Unreadable("it ends too early")
+        if self.at >= len(self.pieces):
+            raise UnreadableError("it ends too early")
         self.at += 1
-        return self.tokens[self.at - 1]
+        return self.pieces[self.at - 1]
 
-    def expect(self, token: str) -> None:
-        if self.take() != token:
-            raise Unreadable(f"expected {token!r}")
+    def expect(self, piece: str) -> None:
+        if self.take() != piece:
+            raise UnreadableError(f"expected {piece!r}")
 
     def sum(self) -> Value:
         value = self.product()
@@ -151,9 +154,9 @@ class _Reader:
                 return value
 
     def begins_factor(self) -> bool:
-        token = self.next
-        return bool(token) and (token[0].isalnum() or token[0] in "({[." or token == "|" and not self.bars
-                                or (token[0] == "\\" and token not in _NO_FACTOR))  # fmt: skip
+        piece = self.next
+        return bool(piece) and (piece[0].isalnum() or piece[0] in "({[." or (piece == "|" and not self.bars)
+                                or (piece[0] == "\\" and piece not in _NO_FACTOR))  # fmt: skip
 
     bars = 0
 
@@ -179,7 +182,7 @@ class _Reader:
         while self.next in ("!", r"^\circ"):
             if self.take() == "!":
                 if mpmath.im(value) != 0 or abs(value) > LARGEST_POWER:
-                    raise Unreadable("the factorial of a number too large")
+                    raise UnreadableError("the factorial of a number too large")
                 value = mpmath.factorial(value)
             elif self.angle:
                 value = value * mpmath.pi / 180
@@ -192,11 +195,13 @@ class _Reader:
 
     def to_power(self, base: Value, exponent: Value) -> Value:
         if abs(exponent) > LARGEST_POWER:
-            raise Unreadable("an exponent too large")
+            raise UnreadableError("an exponent too large")
         if mpmath.im(base) == 0 and mpmath.re(base) < 0 and mpmath.im(exponent) == 0:
             root = next((n for n in (3, 5, 7) if _whole(exponent * n) and not _whole(exponent)), None)
             if root:
-                return mpmath.root(-base, root) ** round(float(exponent * root)) * (-1) ** (round(float(exponent * root)) % 2)
+                return mpmath.root(-base, root) ** round(float(exponent * root)) * (-1) ** (
+                    round(float(exponent * root)) % 2
+                )
             self.outside |= not _whole(exponent)
         if _whole(exponent):
             return base ** int(mpmath.nint(mpmath.re(exponent)))
@@ -207,7 +212,7 @@ class _Reader:
         opening = self.take()
         closing = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}.get(opening)
         if closing is None:
-            raise Unreadable(f"expected a bracket, found {opening!r}")
+            raise UnreadableError(f"expected a bracket, found {opening!r}")
         bars, self.bars = self.bars, 0
         value = self.sum()
         self.bars = bars
@@ -218,19 +223,19 @@ class _Reader:
         return self.group() if self.next == "{" else self.atom()
 
     def atom(self) -> Value:
-        token = self.next
-        if token in ("(", "[", "{"):
+        piece = self.next
+        if piece in ("(", "[", "{"):
             return self.group()
-        if token == "|":
+        if piece == "|":
             return self.absolute()
-        token = self.take()
-        if token[0].isdigit() or token[0] == ".":
-            return mpmath.mpf(token)
-        if token.isalpha():
-            return self.symbol(token)
-        if token[0] == "\\":
-            return self.command(token[1:])
-        raise Unreadable(f"{token!r} is not understood")
+        piece = self.take()
+        if piece[0].isdigit() or piece[0] == ".":
+            return mpmath.mpf(piece)
+        if piece.isalpha():
+            return self.symbol(piece)
+        if piece[0] == "\\":
+            return self.command(piece[1:])
+        raise UnreadableError(f"{piece!r} is not understood")
 
     def absolute(self) -> Value:
         self.take()
@@ -262,9 +267,9 @@ class _Reader:
             return "_" + self.take()
         depth, name = 0, "_"
         while True:
-            token = self.take()
-            depth += (token == "{") - (token == "}")
-            name += token if token not in "{}" else ""
+            piece = self.take()
+            depth += (piece == "{") - (piece == "}")
+            name += piece if piece not in "{}" else ""
             if depth == 0:
                 return name
 
@@ -281,7 +286,7 @@ class _Reader:
         if name == "binom":
             over, under = self.argument(), self.argument()
             if max(abs(over), abs(under)) > LARGEST_POWER:
-                raise Unreadable("a binomial too large")
+                raise UnreadableError("a binomial too large")
             return mpmath.binomial(over, under)
         if name == "sqrt":
             return self.root()
@@ -295,7 +300,7 @@ class _Reader:
             return self.function(name)
         if name in _SEVERAL:
             return _SEVERAL[name](*self.several())
-        raise Unreadable(f"\\{name} is not understood")
+        raise UnreadableError(f"\\{name} is not understood")
 
     def root(self) -> Value:
         degree = mpmath.mpf(2)
@@ -340,7 +345,7 @@ class _Reader:
         value = self.signed()
         while self.begins_factor() and not (self.next[0] == "\\" and self.next[1:] in (*_FUNCTIONS, "log")):
             value = value * self.power()
-        if self.next in ("/",) and value == 1 or self.next == "/":
+        if (self.next in ("/",) and value == 1) or self.next == "/":
             self.take()
             value = value / self.power()
         return value
@@ -348,7 +353,7 @@ class _Reader:
     def several(self) -> Sequence[Value]:
         opening = self.take()
         if opening not in ("(", r"\{"):
-            raise Unreadable("expected several arguments")
+            raise UnreadableError("expected several arguments")
         found = [self.sum()]
         while self.next == ",":
             self.take()
@@ -366,11 +371,11 @@ def _tokens(text: str) -> list[str]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match["text"]:
-            raise Unreadable(f"{text[at : at + 20]!r} is not understood")
+            raise UnreadableError(f"{text[at : at + 20]!r} is not understood")
         found.append(match[0].strip())
         at = match.end()
     if not found or len(found) > LONGEST_FORMULA:
-        raise Unreadable("empty, or too long")
+        raise UnreadableError("empty, or too long")
     return found
 
 

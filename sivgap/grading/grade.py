@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.expression import find_expression
-from sivgap.grading.extract import exact_text, find_number
+from sivgap.grading.extract import find_number
 from sivgap.grading.forms import OF_DATASET, Form, in_form
 from sivgap.grading.grids import last_grid
 from sivgap.grading.number import Number, read_number, same_number
@@ -78,7 +78,7 @@ def _number(response: str, gold: Number | None, forms: Sequence[Form]) -> Grade:
     right = gold is not None and same_number(gold, number)
     said = [read_number(text) for form in forms if (text := in_form(response, form)) is not None] if right else []
     strictly = any(value is not None and gold is not None and same_number(gold, value) for value in said)
-    return Grade(how.text, right, strictly, how.rule, f"n{exact_text(Number(number.value))}")
+    return Grade(how.text, right, strictly, how.rule, f"=n{number.value}")
 
 
 def _expressions(
@@ -96,7 +96,9 @@ def _expressions(
             continue
         correct = right[reference, how.text]
         strictly = correct and bool(said) and (how.text in said or any(comparer.equal([(reference, t) for t in said])))
-        grades.append(Grade(how.text, correct, strictly or (correct and how.rule == "box" and "boxed" in forms), how.rule, key))
+        grades.append(
+            Grade(how.text, correct, strictly or (correct and how.rule == "box" and "boxed" in forms), how.rule, key)
+        )
     return grades
 
 
@@ -115,4 +117,4 @@ def _grid(response: str, solution: str | None, forms: Sequence[Form]) -> Grade:
     grid = last_grid(response)
     right = grid is not None and grid == solution
     strictly = right and any(in_form(response, form) == solution for form in forms)
-    return Grade(grid, right, strictly, "last grid" if grid else "", grid)
+    return Grade(grid, right, strictly, "last grid" if grid else "", grid and f"={grid}")

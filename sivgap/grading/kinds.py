@@ -1,4 +1,4 @@
-r"""What a mathematical answer says: a number, an expression, a tuple, a set, an interval, an equation, a matrix, a text ...
+r"""What a mathematical answer says: a number, an expression, a tuple, a set, an interval, an equation, a text ...
 
 One reading an answer, chosen by its form; `sivgap.grading.compare` compares within the kind. Nothing is computed here.
 """
@@ -46,21 +46,32 @@ class Answer:
 
 
 _TIME = re.compile(r"(?i)(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\{)?\s*([ap])?\.?\s*(?:m\.?)?\s*\}?")
-_BASES = {"two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
-          "twelve": "12", "sixteen": "16"}  # fmt: skip
+_BASES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "twelve": "12", "sixteen": "16",
+}  # fmt: skip
 _BASE = re.compile(r"\(?([0-9A-F]{1,60})\)?\s*_\s*\{?\s*(?:\\text\{\s*)?(?:base\s+)?(\d{1,2}|[a-z]+)\s*\}?\s*\}?")
 _RELATION = re.compile(r"\\(?:le|ge|ne|equiv)(?![a-zA-Z])|[<>]")
 _MATRIX = re.compile(
     r"\\begin\{(?P<name>[pbvBV]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(?P<rows>.*)\\end\{(?P=name)\}", re.DOTALL
 )
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_AND = re.compile(r"(?i)\\text\{\s*,?\s*(?:and|or|\\&|&|and also|or else)\s*,?\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|(?<!\\)&")
+_AND = re.compile(
+    r"(?i)\\text\{\s*,?\s*(?:and|or|\\&|&|and also|or else)\s*,?\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|(?<!\\)&"
+)
 _NAME = re.compile(
-    r"\\?[a-zA-Z]+'*(?:_\{?[\w+\-]{1,6}\}?)?(?:\s*\(\s*\\?[a-zA-Z]{1,7}(?:\s*,\s*[a-zA-Z])*\s*\))?'*|\([a-zA-Z](?:\s*,\s*[a-zA-Z])+\)"
+    r"\\?[a-zA-Z]+'*(?:_\{?[\w+\-]{1,6}\}?)?(?:\s*\(\s*\\?[a-zA-Z]{1,7}(?:\s*,\s*[a-zA-Z])*\s*\))?'*"
+    r"|\([a-zA-Z](?:\s*,\s*[a-zA-Z])+\)"
     r"|\\(?:angle|triangle|measuredangle)\s*[A-Z]{1,3}|[A-Z]{2,3}|\|[A-Z]{2}\||f\^\{-1\}\([a-z]\)"
 )
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z0-9][A-Za-z0-9'.-]*)*")
 _MIXED = re.compile(r"(?<![\d\w}.)])(\d{1,9})\s*\\frac\{(\d{1,9})\}\{(\d{1,9})\}(?![\w])")
+_UNITS = (
+    re.compile(r"(?<=[\w)}\]%])\s*\\text\{([^{}]*)\}\s*(?:\^\s*\{?\d\}?)?$"),
+    re.compile(r"(?<=[\d})%])\s+([A-Za-z][A-Za-z.]+(?:[ /][A-Za-z.]+){0,4})(?:\^\{?\d\}?)?$"),
+    re.compile(r"(?<=\d)(cm|mm|km|kg|mL|ml|ft|mph|lbs?|in|m|g)\^\{?\d\}?$"),
+)
+_NO_UNIT = re.compile(r"(?i)(?:and|or|if|for|when|where)\b|[&,]|$")
 _ALL_REALS = re.compile(r"(?:\\text\{\s*)?(?:\\mathbb\{R\}|\\mathbb R|all real numbers|\\R)\s*\}?", re.IGNORECASE)
 
 
@@ -76,13 +87,11 @@ def _read(text: str, depth: int) -> Answer:
     text = exact.strip() or "".join(rounded[:1]).strip()
     if depth > DEEPEST or not text:
         return Answer("unread", text)
-    for reader in (_time, _base, _matrix, _number, _words):
-        found = reader(text)
-        if found is not None:
+    for bare in (_time, _base, _matrix, _number, _words):
+        if (found := bare(text)) is not None:
             return found
-    for reader in (_membership, _union, _braced, _several, _relation, _equation, _bracketed, _plus_minus):
-        found = reader(text, depth)
-        if found is not None:
+    for nested in (_membership, _union, _braced, _several, _relation, _equation, _bracketed, _plus_minus):
+        if (found := nested(text, depth)) is not None:
             return found
     return _expression(text)
 
@@ -108,7 +117,9 @@ def _matrix(text: str) -> Answer | None:
     match = _MATRIX.match(bare)
     if match is None or bare[match.end() :].strip(" )]|") or r"\begin" in match["rows"]:
         return None
-    rows = [row for row in re.split(r"\\cr(?![a-z])(?:\s*\[[^\]]*\])?", match["rows"].replace(r"\hline", "")) if row.strip()]
+    rows = [
+        row for row in re.split(r"\\cr(?![a-z])(?:\s*\[[^\]]*\])?", match["rows"].replace(r"\hline", "")) if row.strip()
+    ]
     cells = [[_read(cell, DEEPEST - 1) for cell in row.split("&")] for row in rows]
     determinant = "|" if match["name"].startswith(("v", "V")) else ""
     parts = tuple(Answer("tuple", "", tuple(row)) for row in cells[:MOST_PARTS])
@@ -131,27 +142,22 @@ def _plain_number(text: str) -> Number | None:
 
 
 def without_unit(text: str) -> tuple[str, str]:
-    r"""A text without the unit behind it, and the unit: ``10\text{ cm}^2``, ``5 apples``, ``74^\circ``, ``28\%`` keeps %."""
+    r"""A text without the unit behind it, and the unit: ``10\text{ cm}^2``, ``5 apples``, ``74^\circ``."""
     unit = ""
-    match = re.search(r"(?<=\S)\s*\\text\{([^{}]*)\}\s*(?:\^\s*\{?\d\}?)?$", text)
-    if match and re.search(r"[\w)}\]%]\s*$", text[: match.start()]) and not _AND.fullmatch(match[0].strip()):
-        unit, text = match[1].strip(), text[: match.start()].strip()
-        if re.match(r"(?i)per ?cent", unit):
-            return text + r"\%", ""
-    elif (match := re.search(r"(?<=[\d})%])\s+([A-Za-z][A-Za-z.]+(?:[ /][A-Za-z.]+){0,4})(?:\^\{?\d\}?)?$", text)) or (
-        match := re.search(r"(?<=\d)(cm|mm|km|kg|mL|ml|ft|mph|lbs?|in|m|g)(?:\^\{?\d\}?)$", text)
-    ):
-        if not re.fullmatch(r"(?i)(?:and|or|if|for|when|where)\b.*", match[1]):
-            unit, text = match[1], text[: match.start()].strip()
-            if re.match(r"(?i)per ?cent", unit):
-                return text + r"\%", ""
-    if text.endswith(r"^\circ"):
-        unit, text = unit or "degrees", text[: -len(r"^\circ")].strip()
+    for pattern in _UNITS:
+        match = pattern.search(text)
+        if match and not _NO_UNIT.match(match[1].strip()):
+            unit, text = match[1].strip(), text[: match.start()].strip()
+            break
+    if re.match(r"(?i)per ?cent", unit):
+        return text + r"\%", ""
+    if text.endswith(r"^\circ") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
+        return text[: -len(r"^\circ")].strip(), unit or "degrees"
     return text, unit
 
 
 def _words(text: str) -> Answer | None:
-    r"""An answer in words: ``\text{Evelyn}``, ``even``, ``(B)``, ``\text{(B)}``; a single letter alone is an expression."""
+    r"""An answer in words: ``\text{Evelyn}``, ``even``, ``(B)``; a single letter alone is an expression."""
     choice = re.fullmatch(r"(?:\\text\{\s*)?\(\s*(?:\\text\{)?([A-Za-z])\}?\s*\)\s*\}?", text)
     if choice:
         return Answer("text", choice[1].lower(), sign="choice")
@@ -159,7 +165,9 @@ def _words(text: str) -> Answer | None:
     if "\\" in bare.replace(r"\&", "") or re.search(r"[=<>^_{}|+*/]", bare):
         return None
     bare = " ".join(bare.split())
-    only_text = _TEXT.fullmatch(text) is not None or ("\\text" in text and not re.search(r"\\text\{\s*(?:and|or)\b", text))
+    only_text = _TEXT.fullmatch(text) is not None or (
+        "\\text" in text and not re.search(r"\\text\{\s*(?:and|or)\b", text)
+    )
     if not (only_text or (_WORDS.fullmatch(bare) and re.search(r"[A-Za-z]{2}", bare) and not _AND.search(bare))):
         return None
     if only_text and _AND.search(bare) and "," in bare:
@@ -222,11 +230,7 @@ def _closing_set(text: str) -> int | None:
 
 
 def _elements(text: str) -> list[str]:
-    parts = []
-    for part in split(_AND.sub(" , ", text), r"[,;]"):
-        if part.strip():
-            parts.append(part.strip())
-    return parts
+    return [part.strip() for part in split(_AND.sub(" , ", text), r"[,;]") if part.strip()]
 
 
 def _several(text: str, depth: int) -> Answer | None:
@@ -235,7 +239,11 @@ def _several(text: str, depth: int) -> Answer | None:
     if len(parts) < 2 or r"\begin" in text:
         return None
     name = re.match(r"(.{1,20}?)=", parts[0])
-    if name and _NAME.fullmatch(name[1].strip()) and not any("=" in part or _RELATION.search(part) for part in parts[1:]):
+    if (
+        name
+        and _NAME.fullmatch(name[1].strip())
+        and not any("=" in part or _RELATION.search(part) for part in parts[1:])
+    ):
         parts[0] = parts[0][name.end() :]
     found = _flat([_read(part, depth + 1) for part in parts], "set")
     found = [item for item in found if item.text or item.parts]
@@ -252,7 +260,7 @@ def _relation(text: str, depth: int) -> Answer | None:
     if len(sides) == 1:
         return None
     terms, signs = sides[0::2], [sign.strip() for sign in sides[1::2]]
-    if "=" in text or len(terms) > 3 or r"\ne" in signs and len(signs) > 1:
+    if "=" in text or len(terms) > 3 or (r"\ne" in signs and len(signs) > 1):
         return Answer("unread", _tight(text))
     if "\\equiv" in signs:
         return Answer("unread", _tight(text))
@@ -268,7 +276,9 @@ def _interval_of(terms: list[str], signs: list[str], depth: int) -> Answer | Non
     terms = [term.strip() for term in terms]
     low = high = None
     if len(terms) == 2 and "\\ne" not in signs:
-        variable, bound, sign = (terms[0], terms[1], signs[0]) if _is_variable(terms[0]) else (terms[1], terms[0], _turned(signs[0]))
+        variable, bound, sign = (
+            (terms[0], terms[1], signs[0]) if _is_variable(terms[0]) else (terms[1], terms[0], _turned(signs[0]))
+        )
         if _is_variable(variable) and not _is_variable(bound) and bound:
             if sign in ("<", r"\le"):
                 high = (bound, sign)
@@ -287,7 +297,12 @@ def _interval_of(terms: list[str], signs: list[str], depth: int) -> Answer | Non
     closing_ = "]" if high and high[1] in (r"\le", r"\ge") else ")"
     ends = (low[0] if low else r"-\infty", high[0] if high else r"\infty")
     variable = next(term for term in terms if _is_variable(term))
-    return Answer("interval", f"{variable} in {opening}{ends[0]},{ends[1]}{closing_}", tuple(_read(end, depth + 1) for end in ends), sign=opening + closing_)
+    return Answer(
+        "interval",
+        f"{variable} in {opening}{ends[0]},{ends[1]}{closing_}",
+        tuple(_read(end, depth + 1) for end in ends),
+        sign=opening + closing_,
+    )
 
 
 def _is_variable(text: str) -> bool:
@@ -344,7 +359,8 @@ def _plus_minus(text: str, depth: int) -> Answer | None:
     if r"\pm" not in text and r"\mp" not in text:
         return None
     either = [
-        re.sub(r"\\mp(?![a-zA-Z])", minus, re.sub(r"\\pm(?![a-zA-Z])", plus, text)) for plus, minus in (("+", "-"), ("-", "+"))
+        re.sub(r"\\mp(?![a-zA-Z])", minus, re.sub(r"\\pm(?![a-zA-Z])", plus, text))
+        for plus, minus in (("+", "-"), ("-", "+"))
     ]
     parts = tuple(_read(re.sub(r"^\s*\+", "", part), depth + 1) for part in either)
     return Answer("set", text, parts)
@@ -372,7 +388,9 @@ def _tight(text: str) -> str:
 def split(text: str, separator: str, keep: bool = False) -> list[str]:
     """A text at its separators outside of all brackets; with `keep` these stand between the pieces."""
     pieces, start, level, at = [], 0, 0, 0
-    pattern = re.compile(rf"(?P<set>\\[{{}}])|(?P<bracket>[()\[\]{{}}])|(?P<separator>{separator})|(?P<other>\\.|.)", re.DOTALL)
+    pattern = re.compile(
+        rf"(?P<set>\\[{{}}])|(?P<bracket>[()\[\]{{}}])|(?P<separator>{separator})|(?P<other>\\.|.)", re.DOTALL
+    )
     for match in pattern.finditer(text):
         if match["separator"] is not None and level == 0:
             pieces.append(text[start : match.start()])

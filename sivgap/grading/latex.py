@@ -19,7 +19,8 @@ _UNICODE = {
     "·": r"\cdot ", "÷": r"\div ", "°": r"^\circ ", "∘": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}",
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "φ": r"\phi ", "ω": r"\omega ",
     "⟨": r"\langle ", "⟩": r"\rangle ", "〈": r"\langle ", "〉": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
-    "⌈": r"\lceil ", "⌉": r"\rceil ", "≈": r"\approx ", "≡": r"\equiv ", "…": r"\ldots ", "⋯": r"\ldots ", "∠": r"\angle ",
+    "⌈": r"\lceil ", "⌉": r"\rceil ", "≈": r"\approx ", "≡": r"\equiv ", "…": r"\ldots ",
+    "⋯": r"\ldots ", "∠": r"\angle ",
     "ⅈ": "i", "ℯ": "e", "（": "(", "）": ")", "［": "[", "］": "]", "、": ",", "；": ";", "′": "'", "∶": ":",
 }  # fmt: skip
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
@@ -30,7 +31,11 @@ _SYNONYMS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:displaystyle|textstyle|limits|nolimits|scriptstyle|Large|large|rm|bf|it)(?![a-zA-Z])", " "),
-        (r"\\(?:m?left|m?right|[bB]igg?[lrm]?)(?=\\?[()\[\]{}|./<>]|\\[lr](?:angle|vert|floor|ceil|brace|brack)|\\[Vv]ert)\.?", " "),
+        (
+            r"\\(?:m?left|m?right|[bB]igg?[lrm]?)(?=\\?[()\[\]{}|./<>]|\\[lr](?:angle|vert|floor|ceil|brace"
+            r"|brack)|\\[Vv]ert)\.?",
+            " ",
+        ),
         (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
         (r"\\[dt]?binom(?![a-zA-Z])", r"\\binom"),
         (r"\\(?:le|leq|leqslant|leqq)(?![a-zA-Z])|<=|=<", r"\\le "),
@@ -61,11 +66,30 @@ _SYNONYMS = [
 ]
 _COLOUR = re.compile(r"\\(?:text)?color(?:box)?\s*(?:\[[^\]]{0,20}\])?\s*\{[^{}]{0,40}\}")
 _FONT = re.compile(
-    r"\\(?:mathbf|mathit|boldsymbol|bm|mathsf|mathtt|mathnormal|pmb|mathop|vec|hat|underline|boxed|fbox|displaylines|ensuremath"
+    r"\\(?:mathbf|mathit|boldsymbol|bm|mathsf|mathtt|mathnormal|pmb|mathop|vec|hat|underline|boxed|fbox"
+    r"|displaylines|ensuremath"
     r"|overrightarrow|phantom|cancel)\s*\{"
 )
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|mathrm|operatorname\*?|emph)\s*\{")
-_FUNCTIONS = ("sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "max", "min", "gcd", "lcm", "arctan", "arccos")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mbox|hbox|mathrm|operatorname\*?|emph)\s*\{"
+)
+_FUNCTIONS = (
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "log",
+    "ln",
+    "exp",
+    "max",
+    "min",
+    "gcd",
+    "lcm",
+    "arctan",
+    "arccos",
+)
 
 
 def spell(text: str) -> str:
@@ -101,7 +125,9 @@ def _unspaced(text: str) -> str:
     text = re.sub(r",\s*\\!\s*|\s?\{\s*,\s*\}\s?", ",", text) if re.search(r"\d(?:,\s*\\!|\s?\{\s*,)", text) else text
     text = re.sub(r"(?<=\d)\\[,:; ]\s?(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"\\!", "", text)
-    text = re.sub(r"\\(?:[,:;> ]|quad(?![a-zA-Z])|qquad(?![a-zA-Z])|hspace\*?\{[^{}]*\}|hfill(?![a-zA-Z]))|~", " ", text)
+    text = re.sub(
+        r"\\(?:[,:;> ]|quad(?![a-zA-Z])|qquad(?![a-zA-Z])|hspace\*?\{[^{}]*\}|hfill(?![a-zA-Z]))|~", " ", text
+    )
     return re.sub(r"\\(?=\s|$)", " ", text)
 
 
@@ -154,7 +180,7 @@ def _end(text: str) -> str:
     while True:
         shorter = text.rstrip(" ,;:!?" if not re.search(r"[\w)]!$", text) else " ,;:?").removesuffix(".").strip()
         if re.fullmatch(r"[*_`\"].*[*_`\"]", shorter):
-            shorter = shorter.strip("*_`\"")
+            shorter = shorter.strip('*_`"')
         if shorter.startswith("{") and closing(shorter, 0) == len(shorter) - 1 and "," not in shorter:
             shorter = shorter[1:-1].strip()
         if shorter == text:

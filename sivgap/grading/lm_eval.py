@@ -1,7 +1,7 @@
 """GSM8K as lm-evaluation-harness grades it, to the letter, so that numbers compare with other papers.
 
-Its filters ``strict-match`` and ``flexible-extract`` of ``gsm8k.yaml``, and its ``exact_match`` of texts: ``2.0`` is not
-``2``, the Unicode minus is lost, and flexible may return ``...`` or the 2 of ``m^2``.
+Its filters ``strict-match`` and ``flexible-extract`` of ``gsm8k.yaml``, and its ``exact_match`` of texts: ``2.0`` is
+not ``2``, the Unicode minus is lost, and flexible may return ``...`` or the 2 of ``m^2``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ def strict_match(response: str) -> str:
 
 def flexible_extract(response: str) -> str:
     """The last run of digits and signs, or ``[invalid]``."""
-    last = None
-    for last in _FLEXIBLE.finditer(response):
-        pass
-    return (last[1] or last[2]).strip() if last else INVALID
+    found = _FLEXIBLE.findall(response)
+    return (found[-1][0] or found[-1][1]).strip() if found else INVALID
 
 
 def exact_match(filtered: str, reference: str) -> bool:

@@ -39,7 +39,9 @@ _HEADING = re.compile(
     r"|question|problem|task|note|check|verification|understanding|given|first|next|then|now)\b|[^\n]*:\s*[*_]*$)",
     re.IGNORECASE,
 )
-_TAG = re.compile(r"(?is)<(?:final_?)?answer>\s*(?P<rest>.{1,600}?)\s*(?=</(?:final_?)?answer>|<(?:final_?)?answer>|\n\s*\n|\Z)")
+_TAG = re.compile(
+    r"(?is)<(?:final_?)?answer>\s*(?P<rest>.{1,600}?)\s*(?=</(?:final_?)?answer>|<(?:final_?)?answer>|\n\s*\n|\Z)"
+)
 _WHAT = r"(?:answers?|ans|final (?:result|solution|value|output|count|total|price|cost|amount)|result)"
 _IS = (
     r"(?:is|are|was|were|would(?: then)? be|will be|should be|must be|has to be|can be|might be|turns out to be|equals?"
@@ -47,13 +49,15 @@ _IS = (
 )
 _SAYS = re.compile(
     rf"(?i)(?<![\w<\\/-])(?P<what>{_WHAT})\b(?P<between>[*_\"'’)\]]{{0,4}}(?:[^\n.:=$\\]{{0,80}}?[*_ \t])??)"
-    rf"(?:(?P<is>\b{_IS}\b(?:[ \t]+(?:equal to|given by|found to be)\b)*)(?:\*\*|__)?[ \t]*[:=]?|(?P<colon>[:：=]|→|->|=>))"
+    rf"(?:(?P<is>\b{_IS}\b(?:[ \t]+(?:equal to|given by|found to be)\b)*)(?:\*\*|__)?[ \t]*[:=]?|(?P<colon>[:：=]|→"
+    rf"|->|=>))"
     r"(?:\*\*|__|[*_\"](?=[\w$\\]))?[ \t]*"
 )
 _SHORT_MARK = re.compile(r"(?m)^[ \t>*_]{0,6}A[*_]{0,2}[ \t]?[:：][*_]{0,2}[ \t]*")
 _OTHER_LANGUAGE = re.compile(r"(?:最终)?答案(?:应该)?(?:是|为)?\s?[:：]?\s*")
 _HEADING_LINE = re.compile(
-    rf"(?im)^[ \t#*_>]{{0,12}}(?:the +)?(?:final +|correct +)?{_WHAT}[*_ \t]{{0,6}}[:.]?[*_]{{0,4}}[ \t]{{0,20}}(?:\n|(?=\\\[|\$))"
+    rf"(?im)^[ \t#*_>]{{0,12}}(?:the +)?(?:final +"
+    rf"|correct +)?{_WHAT}[*_ \t]{{0,6}}[:.]?[*_]{{0,4}}[ \t]{{0,20}}(?:\n|(?=\\\[|\$))"
 )
 _REFUSED = re.compile(
     r"(?i)[\s*_\"']*(?:based (?:up)?on\b|already\b|because\b|that we\b|what we\b|in the form\b|as follows\s*:?\s*$"
@@ -61,12 +65,17 @@ _REFUSED = re.compile(
     r"|subject to\b|yes or no\b)"
 )
 _JUDGED = re.compile(
-    r"(?i)[\s*_\"']*(?:in|un)?(?:correct|right|wrong|valid|reasonable|clear|confirmed|plausible|consistent|verified|available)"
+    r"(?i)[\s*_\"']*(?:in|un)?(?:correct|right|wrong|valid|reasonable|clear|confirmed|plausible|consistent"
+    r"|verified|available)"
     r"(?=\s*(?:[.,;!)]|$|and\b|because\b|since\b|as\b|with\b))"
 )
-_ABOUT = re.compile(r"(?i)\b(?:format|check|checking|verify|verification|choices?|options?|key|sheet|is not|isn't|wasn't|part of)\b")
+_ABOUT = re.compile(
+    r"(?i)\b(?:format|check|checking|verify|verification|choices?|options?|key|sheet|is not|isn't|wasn't|part of)\b"
+)
 _SUPPOSED = re.compile(r"(?i)(?:^|[.!?\n]\s*)[^.!?\n]*\b(?:if|had|were|suppose|supposing|otherwise|unless)\b[^.!?\n]*$")
-_WRONG_BEFORE = re.compile(r"(?i)\b(?:wrong|incorrect|previous|original|earlier|initial|first|your|not the|not my)[ \t]+$")
+_WRONG_BEFORE = re.compile(
+    r"(?i)\b(?:wrong|incorrect|previous|original|earlier|initial|first|your|not the|not my)[ \t]+$"
+)
 
 
 def boxes(text: str) -> list[Mark]:

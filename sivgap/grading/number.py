@@ -39,11 +39,14 @@ NUMBER = re.compile(
 """One number, in text as `plain` leaves it."""
 
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
-_IN_A_NAME = re.compile(r"(?i)\b(?:steps?|parts?|cases?|methods?|options?|figures?|equations?|questions?|problems?)\s*\(?$")
+_IN_A_NAME = re.compile(
+    r"(?i)\b(?:steps?|parts?|cases?|methods?|options?|figures?|equations?|questions?|problems?)\s*\(?$"
+)
 _ITEM = re.compile(r"(?m)^[^\S\n]*(?:[#>*-]+[^\S\n]*)?\d{1,2}[.)](?=\s)")
 _UNITS = re.compile(r"\s?[€£¥₹$]?(?:[\s-]*[A-Za-zµ°'][A-Za-z°²³'/.-]*(?:\^\d)?){0,6}[\s.!]*")
 _LEADING = re.compile(
-    r"(?i)^(?:[\s:=≈~]|(?:about|approximately|around|roughly|exactly|only|just|a total of|equal to|\([a-z]\)(?=\s))\s*)+"
+    r"(?i)^(?:[\s:=≈~]|(?:about|approximately|around|roughly|exactly|only|just|a total of|equal to"
+    r"|\([a-z]\)(?=\s))\s*)+"
 )
 _SUBUNITS = {
     ("hour", "minute"): 60, ("minute", "second"): 60, ("dollar", "cent"): 100, ("foot", "inch"): 12,

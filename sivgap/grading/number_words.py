@@ -27,7 +27,8 @@ _MOST_WORDS = 20
 
 def words_value(text: str) -> tuple[Fraction, str, int] | None:
     """The number that a text begins with, what follows it, and its length in characters."""
-    words, ends, at = [], [0], 0
+    words: list[str] = []
+    ends, at = [0], 0
     while len(words) < _MOST_WORDS and (match := _TOKEN.match(text, at)):
         words.append(match[1].lower())
         at = match.end()
@@ -56,6 +57,16 @@ def _read(words: list[str]) -> tuple[int, Fraction | None]:
     return at, Fraction(value)
 
 
+def _begins_scale(words: list[str], at: int) -> bool:
+    """The a of ``a dozen``."""
+    return at == 0 and words[0] in ("a", "an") and len(words) > 1 and words[1] in SCALES
+
+
+def _joins(words: list[str], at: int) -> bool:
+    """The and of ``two hundred and five``."""
+    return words[at] == "and" and at + 1 < len(words) and words[at + 1] in _VALUES and words[at - 1] in SCALES
+
+
 def _whole(words: list[str]) -> tuple[int, int | None]:
     total, group, at, seen = 0, 0, 0, False
     last = 10**15
@@ -75,11 +86,7 @@ def _whole(words: list[str]) -> tuple[int, int | None]:
                 total, group, last, seen = total + group * scale, 0, scale, True
             else:
                 break
-        elif word in ("a", "an") and at == 0 and words[1:2] and words[1] in SCALES:
-            pass
-        elif word == "and" and seen and at + 1 < len(words) and words[at + 1] in _VALUES and words[at - 1] in SCALES:
-            pass
-        else:
+        elif not (_begins_scale(words, at) or (seen and _joins(words, at))):
             break
         at += 1
     return (at, total + group) if seen else (0, None)

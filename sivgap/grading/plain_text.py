@@ -18,7 +18,9 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 
 _FRAC = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?[\d,.]{1,50})\s*\}|(\d))\s*(?:\{\s*([\d,.]{1,50})\s*\}|(\d))")
-_STYLE = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|textrm|mbox|boxed|fbox|emph|underline)\s*\{([^{}]*)\}")
+_STYLE = re.compile(
+    r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|textrm|mbox|boxed|fbox|emph|underline)\s*\{([^{}]*)\}"
+)
 _WORDS = {
     r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\approx": "≈", r"\quad": " ", r"\qquad": " ", r"\left": "",
     r"\right": "", r"\ ": " ", r"\(": " ", r"\)": " ", r"\[": " ", r"\]": " ", r"\$": "$", r"\%": "%", r"\#": "#",

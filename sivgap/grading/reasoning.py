@@ -40,7 +40,8 @@ _HEADING_OF_RESPONSE = re.compile(
     r"<\|start_header_id\|>\s*assistant\s*<\|end_header_id\|>|<\|assistant\|>|<\|start\|>\s*assistant"
 )
 ANSWERED = re.compile(
-    r"(?im)\\(?:boxed|fbox)|^[ \t]{0,8}####?#?[ \t]{0,8}\S{0,40}\d|\banswer\b[^\n]{0,60}?(?:\bis\b|:|=)|</answer>|^[ \t]{0,8}A[ \t]{0,2}:"
+    r"(?im)\\(?:boxed|fbox)|^[ \t]{0,8}####?#?[ \t]{0,8}\S{0,40}\d|\banswer\b[^\n]{0,60}?(?:\bis\b|:|=)|</answer>"
+    r"|^[ \t]{0,8}A[ \t]{0,2}:"
 )
 """Some explicit final answer."""
 

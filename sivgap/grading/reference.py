@@ -22,10 +22,12 @@ def number_of_reference(reference: str) -> Number | None:
 
 
 def unreadable(dataset: str, reference: str) -> str | None:
-    """What is wrong with a reference, and what to write; None where its grader reads it and finds it equal to itself."""
+    """What is wrong with a reference, and what to write; None where its grader reads it, equal to itself."""
     if dataset in ("gsm8k", "arithmetic"):
         if number_of_reference(reference) is None:
-            return f"expected a number, such as 18 or 3/4, or a solution that ends in '#### 18', got {reference[-60:]!r}"
+            return (
+                f"expected a number, such as 18 or 3/4, or a solution that ends in '#### 18', got {reference[-60:]!r}"
+            )
     elif dataset == "math":
         return _unreadable_expression(reference)
     elif dataset == "nq_open":
@@ -33,7 +35,9 @@ def unreadable(dataset: str, reference: str) -> str | None:
 
         answers = accepted_answers(reference)
         if not answers or not all(answer.strip() and matches(answer, [answer]) for answer in answers):
-            return f'expected an answer, or a list of answers such as ["Paris", "Paris, France"], got {reference[:60]!r}'
+            return (
+                f'expected an answer, or a list of answers such as ["Paris", "Paris, France"], got {reference[:60]!r}'
+            )
     elif dataset == "sudoku":
         from sivgap.grading.grids import last_grid
 
@@ -44,13 +48,14 @@ def unreadable(dataset: str, reference: str) -> str | None:
 
 
 def _unreadable_expression(reference: str) -> str | None:
-    from sivgap.grading.equal import acceptable
     from sivgap.grading.expression import answer_of
     from sivgap.grading.kinds import read
     from sivgap.grading.latex import LONGEST_ANSWER
+    from sivgap.grading.limits import acceptable
 
     if len(reference) > LONGEST_ANSWER or not acceptable(reference):
-        return f"expected an answer of at most {LONGEST_ANSWER} characters without towers of powers, got {reference[:60]!r}"
+        limits = f"at most {LONGEST_ANSWER} characters without towers of powers"
+        return f"expected an answer of {limits}, got {reference[:60]!r}"
     try:
         found = read(answer_of(reference))
     except RecursionError:

@@ -30,11 +30,15 @@ _COPULA = re.compile(
     rf"(?i){_RELATIVE}(?:\b(?:is|are|was|were|be|equals?|becomes?|comes? (?:out )?to|amounts? to|totals)\b|≈)"
 )
 _VERB = re.compile(
-    r"(?i)\b(?:(?:will|would|can|could|must|should|shall)(?: need to| have to)? (?:have )?\w+|has|have|had|makes?|made|earn"
-    r"s?|earned|saves?|saved|pays?|paid|spends?|spent|needs?|needed|gets?|got|receives?|received|sells?|sold|costs?|takes?"
+    r"(?i)\b(?:(?:will|would|can|could|must|should|shall)(?: need to| have to)? (?:have )?\w+|has|have|had|makes?"
+    r"|made|earn"
+    r"s?|earned|saves?|saved|pays?|paid|spends?|spent|needs?|needed|gets?|got|receives?|received|sells?|sold"
+    r"|costs?|takes?"
     r"|took|leaves?|left|eats?|ate|buys?|bought|uses?|used|owes?|owed|gives?|gave|gains?|gained|loses?|lost|collects?"
-    r"|collected|travels?|travell?ed|drives?|drove|walks?|walked|runs?|ran|weighs?|weighed|contains?|holds?|scores?|scored"
-    r"|reads?|works?|worked|finishe[sd]|completes?|completed|requires?|required|drinks?|drank|picks?|picked|plants?|planted"
+    r"|collected|travels?|travell?ed|drives?|drove|walks?|walked|runs?|ran|weighs?|weighed|contains?|holds?"
+    r"|scores?|scored"
+    r"|reads?|works?|worked|finishe[sd]|completes?|completed|requires?|required|drinks?|drank|picks?|picked"
+    r"|plants?|planted"
     r"|bakes?|baked|caught|catches|raises?|raised|donates?|donated|produces?|produced|fills?|filled|charges?|charged"
     r"|remain(?:s|ed)?|found|find|finds|obtain(?:s|ed)?|get)\b"
 )

@@ -19,6 +19,7 @@ from sivgap.grading.reasoning import LONGEST_RESPONSE, answer_part
 
 LONGEST_ANSWER = 500
 """Characters; each beginning of an answer is read as well, which takes the square of its length."""
+_LONGEST_SPELLED = 4 * LONGEST_ANSWER
 MOST_SENTENCES = 20
 """Beginnings of an answer that are read."""
 
@@ -31,7 +32,9 @@ _LIST = re.compile(r"\[\s*(?:'[^'\n]*'|\"[^\"\n]*\")(?:\s*,\s*(?:'[^'\n]*'|\"[^\
 _ITEM = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")
 _NUMBERS = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")
 _NAMES_WITH_SIGNS = re.compile(r"\b\w(?:\+{1,2}|#|\*)(?!\w)")
-_STATES = re.compile(r"(?i)^(?P<subject>[^.,;]{1,120}?)\s+(?:is|was|are|were)\s+(?!not\b|n't)(?P<rest>[^.;]{1,200}?)[.!]?\s*$")
+_STATES = re.compile(
+    r"(?i)^(?P<subject>[^.,;]{1,120}?)\s+(?:is|was|are|were)\s+(?!not\b|n't)(?P<rest>[^.;]{1,200}?)[.!]?\s*$"
+)
 _ASIDE = re.compile(r"\s*\([^()]{1,100}\)\s*\.?$")
 
 
@@ -62,10 +65,10 @@ def accepted_answers(reference: str) -> list[str]:
 
 def matches(answer: str, accepted: list[str]) -> bool:
     """Whether an answer equals one that counts in normal form; as it stands if that is empty (``A+``, ``The The``)."""
-    said = spelled_alike(answer)
+    said = spelled_alike(answer[:_LONGEST_SPELLED])
     form, bare = normalise(said), said.strip().lower()
     for one in accepted:
-        wanted = spelled_alike(one)
+        wanted = spelled_alike(one[:_LONGEST_SPELLED])
         if not form:
             if wanted.strip().lower() in (bare, bare.removesuffix(".")):
                 return True
@@ -85,8 +88,8 @@ def key_of(answer: str) -> str:
     said = spelled_alike(answer)
     number = read_number(said, units=False)
     if number is not None:
-        return f"n{number.value}"
-    return f"{normalise(said) or said.strip().lower().removesuffix('.')}|{'|'.join(_exact(said))}"
+        return f"=n{number.value}"
+    return f"={normalise(said) or said.strip().lower().removesuffix('.')}|{'|'.join(_exact(said))}"
 
 
 def _exact(text: str) -> list[str]:
@@ -108,7 +111,7 @@ def find_short_answer(response: str) -> tuple[list[str], str]:
         boxed = boxes(mark.passage)
         whole = boxed[-1].passage if boxed else mark.passage
         line = _LINE.match(whole)
-        if line and re.search(r"[^\W_]", line[1]) or (line and line[1].strip()):
+        if (line and re.search(r"[^\W_]", line[1])) or (line and line[1].strip()):
             return _beginnings(line[1] if line else ""), mark.rule
     line = _LINE.match(text[:LONGEST_RESPONSE].lstrip())
     found = _beginnings(line[1]) if line else []

@@ -9,7 +9,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-_COMMANDS = (r"\sum", r"\prod", r"\int", r"\lim", r"\begin", r"\gcd", r"\operatorname", r"\text{lcm}", r"\det", r"\bmod")
+_COMMANDS = (
+    r"\sum",
+    r"\prod",
+    r"\int",
+    r"\lim",
+    r"\begin",
+    r"\gcd",
+    r"\operatorname",
+    r"\text{lcm}",
+    r"\det",
+    r"\bmod",
+)
 
 
 def computable(text: str) -> bool:
