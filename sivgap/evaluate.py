@@ -150,7 +150,9 @@ def measure(
                 store, verifier, comparer = opened.enter_context(_opened(config, dataset, problems, display, group))
             display.left.plan({PROBLEMS: len(problems)})
             opened.enter_context(stop.deferred())  # from here on what was sampled is worth storing
-            notes = score_all(config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop)
+            notes = score_all(
+                config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop, dataset.examples
+            )
             _keep_examples(folder, problems, store)
     except BaseException as error:
         stopped = isinstance(error, Stopped) or not isinstance(error, Exception)

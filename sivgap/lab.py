@@ -16,6 +16,7 @@ from sivgap.cross.external import Response
 from sivgap.engines.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
+from sivgap.grading.forms import forms_of
 from sivgap.grading.grade import grade_samples
 from sivgap.measure import External, Panel
 from sivgap.models.layout import beside_adapter, beside_weights
@@ -110,12 +111,13 @@ class Lab:
         grade. It touches no model, and may run beside one.
         """
         name = self.config.dataset.name
-        grades = grade_samples(name, problems, texts, self.comparer)
+        forms = forms_of(self.config.dataset, self.dataset.examples)
+        grades = grade_samples(name, problems, texts, self.comparer, forms)
         passes = Selection.of(self.config.selection).passes(scores.values, scores.unparsed)
         choice = best_of_n(passes, rollouts.nll, rollouts.length)
         if external is not None:
             those = [problems[i] for i in external.prompt]
-            external = replace(external, grades=grade_samples(name, those, external.texts, self.comparer))
+            external = replace(external, grades=grade_samples(name, those, external.texts, self.comparer, forms))
         return Panel(rollouts, texts, scores, grades, choice, external)
 
     def external(

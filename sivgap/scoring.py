@@ -20,6 +20,7 @@ from sivgap.config.evaluation import EvaluateConfig
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
+from sivgap.grading.forms import forms_of
 from sivgap.grading.grade import Grade, grade_samples
 from sivgap.progress import Advance, Display
 from sivgap.runs.files import write_atomically
@@ -42,12 +43,15 @@ def score_all(
     path: Path,
     display: Display,
     stop: StopRequest,
+    examples: Sequence[Problem] = (),
 ) -> dict[str, Any]:
-    """Write the rows of all problems to `path`; what it took, and the mean of what the verifier noted.
+    """Write the rows of all problems to `path`; what it took, and the mean of what the verifier noted. `examples` are
+    the few-shot examples that the solver was shown.
 
     Raises:
         Stopped: If a signal asked for it; what was generated is in `store`.
     """
+    forms = forms_of(config.dataset, examples)
     size = max(1, RESPONSES_AT_ONCE // config.n)
     share = 0.5 if store.verdicts is None and config.verifier.name != "gold" else 1.0  # of a problem, once sampled
     noted: list[tuple[int, dict[str, float]]] = []
@@ -62,7 +66,7 @@ def score_all(
         ):
 
             def finish(portion: Sequence[Problem], found: Stored, scores: Scores) -> None:
-                grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer)
+                grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer, forms)
                 write(_rows(portion, found, scores, grades))
 
             for start in range(0, len(problems), size):
@@ -129,6 +133,7 @@ def _rows(problems: Sequence[Problem], found: Stored, scores: Scores, grades: Se
             "problem_id": np.repeat([problem.id for problem in problems], samples),
             "sample": np.tile(np.arange(samples), count),
             "answer": pd.Series([grade.answer for grade in grades], dtype="str"),
+            "answer_key": pd.Series([grade.key for grade in grades], dtype="str"),
             "correct": [grade.correct for grade in grades],
             "correct_strict": [grade.correct_strict for grade in grades],
             "nll": found.nll.ravel(),

@@ -16,15 +16,16 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_models import save_model
+from verdicts import shipped_parsers
 
 from sivgap.config.app import all_keys, explain_composition, validate
 from sivgap.config.locate import conf_dir
 from sivgap.config.model import ModelSource
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError
-from sivgap.grading.equal import acceptable
 from sivgap.grading.extract import final_number, last_boxed
 from sivgap.grading.grade import grade
+from sivgap.grading.limits import acceptable
 from sivgap.grading.number import to_fraction
 from sivgap.grading.short_answer import matches, readings
 from sivgap.models.load import load_model
@@ -36,7 +37,6 @@ from sivgap.runs.trajectory import Trajectory
 from sivgap.tasks import arithmetic, gsm8k
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import read_problems
-from sivgap.verifiers.verifier import PARSERS
 
 PIECES = ["#### ", "\\boxed{", "}", "{", "Answer: ", "answer is", "-", "\\frac{1}{0}", "e+999999999", "1e", "²",
           "True", "Score: ", "Correctness: Correct", "1 2 3 4\n", "\x00", "\x1b[2J", "\u202e", "\ud800", "=1+1",
@@ -53,7 +53,7 @@ def test_any_text_is_graded_and_parsed_or_found_to_hold_nothing(response, refere
     last_boxed(response)
     to_fraction(response)
     acceptable(response)
-    assert all(value is None or 0 <= value <= 1 for value in (parse(response) for parse in PARSERS.values()))
+    assert all(value is None or 0 <= value <= 1 for value in (parse(response) for parse in shipped_parsers()))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from sivgap.engines.noise import key_of, row_keys, uniforms
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.ensemble import Ensemble
 from sivgap.verifiers.gold import Gold
-from sivgap.verifiers.last_line import parse_correctness, parse_grade, parse_preference
 from sivgap.verifiers.one_by_one import OneByOne
 from sivgap.verifiers.question import Answers, Responses, Scores
 from sivgap.verifiers.tournament import Tournament, bradley_terry
@@ -155,33 +154,3 @@ def test_gold_is_ground_truth():
     problem = Problem("p", "1+1", "2")
     scores = Gold("arithmetic", None).score(Responses([problem], ["1+1=2, Answer: 2", "Answer: 3", ""]), 0)
     assert scores.values.tolist() == [[1, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("All steps hold.\nCorrectness: Correct", 1.0), ("correctness: incorrect.", 0.0), ("Correct", 1.0),
-     ("**Correctness: Incorrect**", 0.0), ("Correctness: Correct\nNo, wait.\nCorrectness: Incorrect", 0.0),
-     ("Incorrect", 0.0), ("The solution is correct.", None), ("Correctness: Correctly done", None), ("", None)],
-)  # fmt: skip
-def test_correctness(text, value):
-    assert parse_correctness(text) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("Fine.\nScore: 7", 0.7), ("Score: 10", 1.0), ("**Score:** 3", 0.3), ("Score: 8/10", 0.8), ("Score: 0", None),
-     ("Score: 11", None), ("Score: 85%", None), ("Score: 7.5", None), ("7", None), ("Score: 3\nScore: 9", 0.9),
-     ("Score: 1" + "0" * 10_000, None), ("Score: 7/100", None)],
-)  # fmt: skip
-def test_grades_of_1_to_10(text, value):
-    assert parse_grade(text) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("Preferred solution: A", 1.0), ("preferred solution: **B**", 0.0), ("Preferred solution: Solution A", 1.0),
-     ("Preferred solution: (B).", 0.0), ("Preferred solution: 2", 0.0), ("A", 1.0), ("B.", 0.0),
-     ("Preferred solution: both", None), ("A is better than B", None), ("Preferred solution: AB", None)],
-)  # fmt: skip
-def test_preferences(text, value):
-    assert parse_preference(text) == value

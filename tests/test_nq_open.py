@@ -174,7 +174,11 @@ def test_the_command_grades_files_of_both_tasks(command, tmp_path):
     reference = json.dumps(NAMES["answer"])
     rows = {
         "nq_open": [("The answer is Bob Russell.", reference), ("Bob Russell", "Bob Russell"), ("me", reference)],
-        "sudoku": [("The answer is 1234341221434321", "1234341221434321"), ("none", "1234341221434321"), ("1", "2")],
+        "sudoku": [
+            ("The answer is 1234341221434321", "1234341221434321"),
+            ("none", "1234341221434321"),
+            ("1", "4321341221431234"),
+        ],
     }
     expected = {
         "nq_open": [(True, True), (True, False), (False, False)],

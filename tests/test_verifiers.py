@@ -18,28 +18,8 @@ from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.sudoku import solutions
 from sivgap.tiny import WEIGHTS
-from sivgap.verifiers.qe import parse_score
 from sivgap.verifiers.question import NEUTRAL, Responses, about_each
-from sivgap.verifiers.tf import parse_verdict
 from sivgap.verifiers.verifier import Bench, in_pass
-
-
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [("0.8", 0.8), ("1.0", 1.0), ("1", 1.0), (".5", 0.5), ("Score: 0.25 because", 0.25), ("0.9.", 0.9),
-     ("8/10", None), ("1/10", None), ("85%", None), ("1.5", None), ("-0.5", None), ("10", None), ("0.1.2", None),
-     ("", None), ("great", None), ("1" * 10_000, None)],
-)  # fmt: skip
-def test_scores(text, score):
-    assert parse_score(text) == score
-
-
-@pytest.mark.parametrize(
-    ("text", "verdict"),
-    [("True", 1.0), ("false.", 0.0), ("Verdict: TRUE", 1.0), ("True or False", None), ("untrue", None), ("", None)],
-)
-def test_verdicts(text, verdict):
-    assert parse_verdict(text) == verdict
 
 
 def writer() -> PromptWriter:

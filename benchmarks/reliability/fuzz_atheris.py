@@ -11,33 +11,27 @@ import sys
 import atheris
 
 with atheris.instrument_imports():
-    from sivgap.grading import extract, grids, number, short_answer
-    from sivgap.plain import no_formula, visible
-    from sivgap.verifiers import last_line, qe, tf
+    from targets import parsers
 
-PARSERS = (
-    qe.parse_score,
-    tf.parse_verdict,
-    last_line.parse_correctness,
-    last_line.parse_grade,
-    last_line.parse_preference,
-)
+    from sivgap.grading import expression, extract, forms, grids, limits, lm_eval, number, short_answer, votes
+    from sivgap.plain import no_formula, visible
 
 
 def one_input(data: bytes) -> None:
     text = atheris.FuzzedDataProvider(data).ConsumeUnicode(len(data))
-    for read in (extract.final_number, extract.last_boxed, extract.strict_gsm8k, extract.strict_arithmetic):
+    for read in (extract.final_number, extract.last_boxed, lm_eval.strict_match, lm_eval.flexible_extract):
         found = read(text)
         if found is not None:
             number.to_fraction(found)
     number.to_fraction(text)
     grids.last_grid(text)
+    for form in forms.OF_DATASET.values():
+        forms.in_form(text, form)
+    if limits.acceptable(text):
+        votes.vote_key(expression.answer_of(text))
     accepted = short_answer.accepted_answers(text)
     [short_answer.matches(answer, accepted) for answer in short_answer.readings(text)]
-    if any(
-        value is not None and not 0 <= value <= 1
-        for value in (parse(text) for parse in (*PARSERS, last_line.parse_preference))
-    ):
+    if any(value is not None and not 0 <= value <= 1 for value in (parse(text) for parse in parsers())):
         raise AssertionError("a verdict outside of [0, 1]")
     no_formula(visible(text)).encode()
 

@@ -9,22 +9,30 @@ import json
 import random
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import hostile
 import pyarrow
+import yaml
 from pyarrow import parquet
 
+from sivgap.config.locate import conf_dir
+from sivgap.config.verifier import VerifierConfig
 from sivgap.cross import collect
 from sivgap.cross.allocation import read_schedule
 from sivgap.dynamics.curves import SOLVER, VERIFIER
 from sivgap.errors import ConfigError, RunError
-from sivgap.grading.equal import acceptable, normalise
-from sivgap.grading.extract import final_number, last_boxed, strict_arithmetic, strict_gsm8k
+from sivgap.grading.expression import answer_of
+from sivgap.grading.extract import final_number, last_boxed
+from sivgap.grading.forms import OF_DATASET, in_form
 from sivgap.grading.grade import grade
 from sivgap.grading.grids import last_grid, strict_grid
+from sivgap.grading.limits import acceptable
+from sivgap.grading.lm_eval import strict_match
 from sivgap.grading.number import to_fraction
-from sivgap.grading.short_answer import accepted_answers, matches, readings, strict_answer
+from sivgap.grading.short_answer import accepted_answers, matches, readings
+from sivgap.grading.votes import vote_key
 from sivgap.plain import no_formula, visible
 from sivgap.runs.load_curves import from_csv, from_run
 from sivgap.runs.sums import SUMS, digest, note
@@ -32,7 +40,7 @@ from sivgap.runs.trajectory import Trajectory, final_accuracy
 from sivgap.sweep.manifest import Sweep
 from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
 from sivgap.tasks.source import read_problems
-from sivgap.verifiers.verifier import PARSERS
+from sivgap.verifiers.parse import Parser, verdict_parser
 
 Target = Callable[[random.Random], bool]
 FOLDER = Path(tempfile.mkdtemp(prefix="sivgap-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
@@ -58,7 +66,8 @@ LINE = {
 def answers(random_: random.Random) -> bool:
     """Everything that looks for an answer in a response."""
     response = hostile.text(random_)
-    for found in (final_number(response), last_boxed(response), strict_gsm8k(response), strict_arithmetic(response)):
+    formal = [in_form(response, form) for form in OF_DATASET.values()]
+    for found in (final_number(response), last_boxed(response), strict_match(response), *formal):
         assert found is None or isinstance(found, str)
         if found is not None:
             to_fraction(found)
@@ -87,21 +96,29 @@ def short_answers(random_: random.Random) -> bool:
     if random_.random() < 0.7:
         written = random_.choice([str, str.upper, str.lower, lambda t: f"the {t}.", lambda t: f"**{t}**"])(right)
         said += random_.choice(MARKS) + written + (random_.choice(["\n", ". ", ""]) + hostile.text(random_))[:200]
-    strict_answer(said)
     return any(matches(answer, accepted) for answer in readings(said))
 
 
 def expressions(random_: random.Random) -> bool:
     """What is given to the parser of mathematics, and what is kept from it."""
     found = hostile.text(random_)
-    normalise(found)
     to_fraction(found[: random_.randrange(1, 60)])
-    return acceptable(found[-4000:])
+    if not acceptable(found[-4000:]):
+        return False
+    vote_key(answer_of(found))
+    return True
+
+
+@cache
+def parsers() -> list[Parser]:
+    """Those of the shipped verifiers."""
+    settings = [yaml.safe_load(path.read_text()) for path in sorted((conf_dir() / "verifier").glob("*.yaml"))]
+    return [verdict_parser(VerifierConfig.model_validate(asked)) for asked in settings if asked.get("answers")]
 
 
 def verdicts(random_: random.Random) -> bool:
     said = hostile.text(random_)
-    found = [parse(said) for parse in PARSERS.values()]
+    found = [parse(said) for parse in parsers()]
     assert all(v is None or 0 <= v <= 1 for v in found)
     return any(v is not None for v in found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -28,6 +29,9 @@ class VerifierConfig(Settings):
     """Longest sampled answer, justification included."""
     heading: str | None = Field(default=None, min_length=1, max_length=80)
     """What stands before the verdict where a justification comes first; null where the answer is the verdict."""
+    pattern: str | None = Field(default=None, min_length=1, max_length=500)
+    """A regular expression whose last match is the verdict (its first group, where it has one), in place of the rules
+    of ``docs/grading.md``; for judges that answer in a form of their own."""
     repetitions: int = Field(default=1, ge=1, le=1024)
     """m: answers asked for about each response (or pair), of which the score is the mean."""
     model: ModelSource = ModelSource()
@@ -55,4 +59,12 @@ class VerifierConfig(Settings):
             raise ValueError(f"accept: expected one score, or one for each of {len(self.members)} members")
         if self.name not in ("ensemble", "gold") and len(self.answers) < 2:
             raise ValueError(f"answers: {self.name} needs at least two allowed answers with their scores")
+        _check_pattern(self.pattern)
         return self
+
+
+def _check_pattern(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise ValueError(f"pattern: expected a regular expression, such as 'Verdict: (\\w+)' ({error})") from error

@@ -23,7 +23,7 @@ WriteAdapter = Callable[[Path], None]
 OnBatch = Callable[[float, int], None]
 """Called after every step with the prompts done since the last call, and the tokens drawn. A response under way counts
 by its length over the longest; in the end all prompts are done. What it raises ends the work (`errors.Stopped`)."""
-OnResponses = Callable[["NDArray[np.int64]", "Rollouts"], None]
+OnResponses = Callable[["NDArray[np.int64]", "Rollouts"], object]
 """Called now and then, and before an exception leaves, with responses that have ended: their numbers, p x N + n for
 response n to prompt p, and the responses in that order, (count, 1). None is told of twice, and not all have to be."""
 

@@ -1,7 +1,8 @@
 """One answer from N responses: the best-scored, the commonest, or the commonest weighted by score.
 
-Responses with equal answers stand for one answer. A missing answer has no equal and no vote; where all are
-missing, any response is as good as another. Ties bring the mean over what is tied, as a draw would on average.
+Responses with equal answers (18, 18.0 and 18., by the grader's equality) stand for one answer. A missing answer has no
+equal and no vote; where all are missing, any response is as good as another. Ties bring the mean over what is tied, as
+a draw would on average.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sivgap.gap.estimate import Array, mean
+from sivgap.grading.votes import vote_key
 
 Answers = NDArray[np.object_]
-"""(P, N): the extracted answer of each response, a string; anything else (None, a table's NaN) is no answer."""
+"""(P, N): the answer of each response, or its key, a string; anything else (None, a table's NaN) is no answer."""
 
 TIED = 1e-12
 """Sums of scores nearer than this are equal: they differ by rounding."""
@@ -39,7 +41,7 @@ def _vote(utility: Array, answers: Answers, weights: Array) -> float:
     responses: dict[str, list[int]] = {}
     for i, answer in enumerate(answers):
         if isinstance(answer, str):
-            responses.setdefault(answer, []).append(i)
+            responses.setdefault(vote_key(answer), []).append(i)
     if not responses:
         return float(utility.mean())
     # Exactly rounded sums do not depend on the order of the responses.

@@ -1,86 +1,44 @@
-"""Whether two mathematical answers are equal: `math-verify`, in worker processes that can be killed.
+"""Whether two mathematical answers are equal, in worker processes that can be killed.
 
-Answers come from models and strangers. Sympy will try to evaluate ``9^{9^{9^9}}`` and recursion eats the stack, so
+Answers come from models and strangers. Parsers will try to evaluate ``9^{9^{9^9}}`` and recursion eats the stack, so
 every text is capped before it is parsed, every comparison has a deadline that kills its process, and the process has a
-memory limit.
+memory limit. Numbers, and texts that are the same, are compared without a process.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import contextmanager
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-LONGEST_ANSWER = 4_000
-"""Characters read, from the end: the longest gold answer of MATH has 160."""
-DEEPEST_NESTING = 30
-"""Brackets within brackets; the parser recurses once or more a level."""
-LONGEST_DIGITS = 100
-"""Digits in a row; integers beyond are no answer and cost quadratic time."""
-LARGEST_EXPONENT = 10_000
-"""Exponents that are written as digits; towers of powers are refused whatever their size."""
+from sivgap.grading.latex import LONGEST_ANSWER
+from sivgap.grading.limits import acceptable
+from sivgap.grading.number import Number, read_number, same_number
+
 DEADLINE = 5.0
 """Seconds for one comparison, in a worker that has imported sympy. Ordinary ones take a thousandth of it."""
 WORKER_MEMORY = 4 * 2**30
 """Bytes of address space of a worker."""
 
-_TOWER = re.compile(
-    r"\^\s*\{[^{}]{0,99}\^|\^\s*\w{1,9}\s*\^|\*\*\s*\(?[\w\s]{1,9}\*\*|(?<!\\)!\s*\)?\s*!|\^\s*\{?\s*\(?\s*\d{1,20}!"
-)
-
-
-def acceptable(text: str) -> bool:
-    """Whether a text may be given to the parser at all."""
-    text = re.sub(r"\s+", " ", text)  # in a long run of spaces the patterns below would try every way to share it out
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "({[") - (character in ")}]")
-        deepest = max(deepest, depth)
-    exponents = re.findall(r"(?:\^|\*\*)\s*\{?\s*\(?\s*-?(\d+)", text)
-    factorials = re.findall(r"(\d+)\s*!", text)
-    return (
-        deepest <= DEEPEST_NESTING
-        and not re.search(rf"\d{{{LONGEST_DIGITS + 1},}}", text)
-        and not _TOWER.search(text)
-        and all(len(e) <= 6 and int(e) <= LARGEST_EXPONENT for e in exponents)
-        and all(len(f) <= 5 and int(f) <= LARGEST_EXPONENT for f in factorials)
-    )
-
-
-def normalise(text: str) -> str:
-    """Spelling that the parser does not know, without a change of meaning."""
-    text = text.strip()[-LONGEST_ANSWER:].replace("−", "-").replace("°", r"^\circ")
-    text = text.replace(r"\$", "")
-    text = re.sub(r"(?<!\\)\bsqrt\(([^()]{1,50})\)", r"\\sqrt{\1}", text)
-    text = re.sub(r"(?<![\w/.])(\d{1,9})\s+(\d{1,9})/(\d{1,9})(?![\w/.])", r"(\1+\2/\3)", text)
-    return re.sub(r"(?<![\w\d)}])\+(?=\d)", "", text)
-
 
 def compare(gold: str, answer: str) -> bool:
     """Equality of two answers, bare or inside a whole response. Runs in a worker: it may hang or die."""
-    from math_verify import parse, verify
+    from sivgap.grading.compare import equal_texts
+    from sivgap.grading.expression import answer_of
 
-    golds, answers = (list(_readings(t, parse)) for t in (gold, answer))
-    return any(verify(g, a, timeout_seconds=None) for g in golds for a in answers if g and a)
+    return equal_texts(answer_of(gold), answer_of(answer))
 
 
-def _readings(text: str, parse: object) -> Iterator[list[object]]:
-    assert callable(parse)
-    text = normalise(text)
-    bare = "$" not in text and r"\boxed" not in text
-    sides = text.split("=")
-    if bare and len(sides) == 2 and len(sides[0].strip()) > 3 and "\n" not in text:
-        # An equation proper, such as x + y - z + 2 = 0. The parser would keep its right side alone.
-        yield parse(f"${sides[0]}-({sides[1]})$", parsing_timeout=None)
-        return
-    yield parse(text, parsing_timeout=None)
-    if bare:
-        yield parse(f"${text}$", parsing_timeout=None)
+def canonical(answer: str) -> str:
+    """What equal answers share. Runs in a worker as well."""
+    from sivgap.grading.votes import vote_key
+
+    return vote_key(answer)
 
 
 def _limit_worker() -> None:
@@ -89,7 +47,7 @@ def _limit_worker() -> None:
 
     logging.disable(logging.WARNING)
     resource.setrlimit(resource.RLIMIT_AS, (WORKER_MEMORY, WORKER_MEMORY))
-    compare("1", "1")  # the first call also pays imports; a deadline must not
+    compare("1", r"\sqrt{1}")  # the first call also pays imports; a deadline must not
 
 
 class AnswerComparer:
@@ -97,46 +55,88 @@ class AnswerComparer:
 
     def __init__(self, pool: ProcessPool, deadline: float) -> None:
         self._pool, self._deadline = pool, deadline
-        self._known: dict[tuple[str, str], bool] = {}
-        self._asked: dict[tuple[str, str], ProcessFuture] = {}
+        self._known: dict[tuple[str, ...], bool | str | None] = {}
+        self._asked: dict[tuple[str, ...], ProcessFuture] = {}
         self._cancelled = False
 
-    def equal(self, pairs: list[tuple[str, str]]) -> list[bool]:
+    def equal(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
         """For each (gold, answer): equal or not. What is refused, too slow or crashes its worker is not equal.
 
         Raises:
             CancelledError: If another thread said `cancel` meanwhile.
         """
-        asked = [p for p in dict.fromkeys(pairs) if p not in self._known]
-        futures: dict[tuple[str, str], ProcessFuture] = {}
-        for gold, answer in asked:
-            if gold.strip() == answer.strip():
-                self._known[gold, answer] = True
-            elif not all(acceptable(text[-LONGEST_ANSWER:]) for text in (gold, answer)):
-                self._known[gold, answer] = False
+        for pair in pairs:
+            if pair not in self._known and (known := _at_once(*pair)) is not None:
+                self._known[pair] = known
+        return [bool(found) for found in self._ask(compare, pairs)]
+
+    def keys(self, answers: Sequence[str | None]) -> list[str | None]:
+        """For each answer what it shares with those that equal it; None for none. One that cannot be read is alone
+        with those that are written the same.
+
+        Raises:
+            CancelledError: If another thread said `cancel` meanwhile.
+        """
+        numbers = {answer: _number_of(answer) for answer in answers if answer is not None}
+        asked = [(answer,) for answer, number in numbers.items() if number is None]
+        found = dict(zip(asked, self._ask(canonical, asked), strict=True))
+
+        def key(answer: str) -> str:
+            number = numbers[answer]
+            said = found.get((answer,)) if number is None else f"=n{number.value}"
+            return str(said) if said else f"=?{' '.join(answer.split())}"
+
+        return [None if answer is None else key(answer) for answer in answers]
+
+    def _ask(
+        self, question: Callable[..., bool | str | None], asked: Sequence[tuple[str, ...]]
+    ) -> list[bool | str | None]:
+        """What `question` says to each of `asked`; None where it does not."""
+        futures: dict[tuple[str, ...], ProcessFuture] = {}
+        for texts in dict.fromkeys(asked):
+            if texts in self._known:
+                continue
+            if not all(acceptable(text[-LONGEST_ANSWER:]) for text in texts):
+                self._known[texts] = None
             elif self._cancelled:
                 raise CancelledError
             else:
-                future = self._pool.schedule(compare, args=[gold, answer], timeout=self._deadline)
-                futures[gold, answer] = self._asked[gold, answer] = future
-        for pair, future in futures.items():
+                futures[texts] = self._asked[texts] = self._pool.schedule(question, args=texts, timeout=self._deadline)
+        for texts, future in futures.items():
             try:
-                equal = bool(future.result())
+                said = future.result()
             except CancelledError:
                 raise
             except (FuturesTimeoutError, ProcessExpired, MemoryError, RecursionError):
-                equal = False
-            except Exception:  # math-verify raises whatever sympy raises; an unreadable answer is not equal
-                equal = False
-            self._known.setdefault(pair, equal)  # another thread may have asked the same: its answer stands
-            self._asked.pop(pair, None)
-        return [self._known[pair] for pair in pairs]
+                said = None
+            except Exception:  # parsers raise whatever sympy raises; an unreadable answer is not equal
+                said = None
+            self._known.setdefault(texts, said)  # another thread may have asked the same: its answer stands
+            self._asked.pop(texts, None)
+        return [self._known[texts] for texts in asked]
 
     def cancel(self) -> None:
         """Give up what is being compared, from now on: whoever waits for it is told."""
         self._cancelled = True
         for future in list(self._asked.values()):
             future.cancel()
+
+
+def _at_once(gold: str, answer: str) -> bool | None:
+    """What needs no worker: texts that are the same, and two numbers; None for the others."""
+    if gold.strip() == answer.strip():
+        return bool(gold.strip())
+    one, other = _number_of(gold), _number_of(answer)
+    if one is None or other is None or (one.places or 0) + (other.places or 0) >= 6:
+        return None
+    return same_number(one, other)
+
+
+def _number_of(text: str) -> Number | None:
+    """A text of digits and signs alone as a number."""
+    if not re.fullmatch(r"-?\d{1,30}(?:\.\d{1,30}|/\d{1,30})?|-?\\[dt]?frac\{\d{1,30}\}\{\d{1,30}\}", text.strip()):
+        return None
+    return read_number(text, units=False)
 
 
 @contextmanager

@@ -1,90 +1,142 @@
-r"""Finding the final answer in a response. Two readings, side by side:
+r"""Finding the final answer in a response, in the order a person would go.
 
-*strict* is the format that the task asks for (``#### 18``, ``\boxed{18}``, a text that ends in ``Answer: 18``); for
-GSM8K it is lm-evaluation-harness's ``strict-match`` filter to the letter, so that numbers compare with other papers.
-*flexible* is what a person would read as the answer, however it is written. The gap between the two is format, not
-ability.
+1. What follows the reasoning, and stands before a next question (`sivgap.grading.reasoning`).
+2. The last explicit answer that says something (`sivgap.grading.marks`), and what takes it back after it.
+3. The last sentence that says something.
+
+The rule by which an answer was read comes with it; ``docs/grading.md`` has them all in a table.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from fractions import Fraction
 
-from sivgap.grading.number import NUMBER, WORDS
+from sivgap.grading.marks import Mark, boxes, marks
+from sivgap.grading.number import Number, numbers_in, read_number, word_numbers_in
+from sivgap.grading.plain_text import plain
+from sivgap.grading.reasoning import answer_part
+from sivgap.grading.sentence import sentences, stated_number
 
-LONGEST_RESPONSE = 20_000
-"""Characters from the end of a response that are read; an answer stands at the end, and patterns stay fast."""
+MOST_SENTENCES = 100
+"""Sentences looked at, from the end."""
 
-_STRICT_GSM8K = re.compile(r"#### (\-?[0-9\.\,]+)")
-_MARKED = [
-    re.compile(r"####?\s*(?P<rest>[^\n]{1,200})"),
-    re.compile(r"<answer>(?P<rest>[^<\n]{1,200})"),
-    re.compile(r"(?i)\banswer\b[^\n\d\\.=−-]{0,40}?(?:is|:|=)\s*(?P<rest>[^\n]{1,200})"),
-]
-_CONCLUSION = re.compile(r"(?i)\b(?:therefore|thus|hence|so)\b(?P<rest>[^\n=]{1,200})$")
-_NOT_A_VALUE = re.compile(r"(?i)(?:\bstep\s*|\^\s*\{?)$")
+
+@dataclass(frozen=True)
+class Found:
+    """An answer as text, and the rule by which it was read."""
+
+    text: str
+    rule: str
+
+
+_CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
+TAKEN_BACK = re.compile(
+    r"(?i)\b(?:(?:that|this|which|it|my|the) ?(?:answer|result|calculation)? (?:is|was|'s) (?:wrong|incorrect"
+    r"|not right|not correct"
+    r"|a mistake|an error)|i (?:made|have made) (?:a|an) (?:mistake|error)|correction|oops|mistake|miscalculat\w+"
+    r"|i was wrong"
+    r"|apologi[sz]e|sorry|should (?:actually )?be|actually)\b"
+)
+CONCLUDES = re.compile(
+    r"(?i)\b(?:so|therefore|thus|hence|in total|altogether|the (?:correct|right|actual)|actually"
+    r"|should (?:actually )?be|instead)\b"
+)
+ANNOUNCES = re.compile(
+    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me|let's|let us|i will"
+    r"|i'll|i'm going to"
+    r"|i need to|we will|we'll|we (?:can|must|need to|have to)|to (?:solve|find|determine|answer)|here(?:'s| is"
+    r"| are)|step \d+\W*$))"
+    r"(?![^\n]*=)"
+)
 
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the last ``\boxed{...}`` or ``\boxed x``; None if there is none or it never closes."""
-    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
-    if start < 0:
-        return None
-    rest = text[start:].split("boxed", 1)[-1] if text.startswith(r"\boxed", start) else text[start + 5 :]
-    if not rest.lstrip().startswith("{"):
-        word = re.match(r"\s+([^\s$.,;]+)", rest)
-        return word[1] if word else None
-    rest, depth = rest.lstrip(), 0
-    for i, character in enumerate(rest):
-        depth += (character == "{") - (character == "}")
-        if depth == 0:
-            return rest[1:i].strip()
-    return None
+    found = boxes(text[-LONGEST_SOLUTION:])
+    return found[-1].passage if found else None
 
 
-def strict_gsm8k(response: str) -> str | None:
-    """lm-evaluation-harness's ``strict-match``: the first ``#### NUMBER``."""
-    match = _STRICT_GSM8K.search(response)
-    return match[1] if match else None
-
-
-def strict_arithmetic(response: str) -> str | None:
-    """The integer of a response that ends in ``Answer: INTEGER``."""
-    match = re.search(r"Answer: (-?\d{1,12})\s*$", response)
-    return match[1] if match else None
+LONGEST_SOLUTION = 100_000
 
 
 def final_number(response: str) -> str | None:
-    """The number that a person reads as the answer: behind a mark, else boxed, else concluded, else the last one."""
-    text = response[-LONGEST_RESPONSE:].replace("−", "-").replace("**", "").strip()
-    for marked in _MARKED:
-        matches = list(marked.finditer(text))
-        if matches:
-            found = _first_number(matches[-1]["rest"])
-            if found is not None:
-                return found
-    boxed = last_boxed(text)
-    if boxed is not None and (found := _first_number(boxed)) is not None:
-        return found
-    last_line = text.rsplit("\n", 1)[-1]
-    conclusion = _CONCLUSION.search(last_line)
-    if conclusion and (found := _first_number(conclusion["rest"])) is not None:
-        return found
-    numbers = _numbers(text)
-    return numbers[-1] if numbers else None
+    """The number that a person reads as the answer, as text that `to_fraction` reads; None where none is given."""
+    found = find_number(response)
+    return None if found is None else found[1].text
 
 
-def _first_number(text: str) -> str | None:
-    numbers = _numbers(re.sub(r"^\s*\([A-Za-z]\)", "", text))
-    if numbers:
-        return numbers[0]
-    word = re.match(r"\W*(?:\w+\W+){0,2}?(" + "|".join(WORDS) + r")\b", text.lower())
-    return word[1] if word else None
+def find_number(response: str) -> tuple[Number, Found] | None:
+    """The number that a person reads as the answer, and how."""
+    text = _CALCULATOR.sub("", answer_part(response)).strip()
+    for mark in reversed(marks(text)):
+        number = _marked_number(mark, text)
+        if number is not None:
+            corrected = _correction(text[mark.end :], number)
+            return corrected or (number, Found(exact_text(number), mark.rule))
+    return _of_last_sentence(text)
 
 
-def _numbers(text: str) -> list[str]:
-    return [
-        re.sub(r"(?<=^-)\s+", "", match[0].lstrip("$ ").strip())
-        for match in NUMBER.finditer(text)
-        if not _NOT_A_VALUE.search(text[max(0, match.start() - 12) : match.start()])
+def _marked_number(mark: Mark, text: str) -> Number | None:
+    if mark.rule == "box":
+        return read_number(mark.passage) or _stated(mark.passage, behind_mark=True)
+    first = next(iter(sentences(mark.passage)), "")
+    number = read_number(first) if len(first) < 60 else None
+    rest = text[mark.end - len(mark.passage) + len(first) :] if mark.opens else ""
+    if mark.opens and (number is None or "=" in first) and _numbers(plain(rest)):
+        return None  # the heading of a whole solution
+    return number or _stated(_choice_out(mark.passage), behind_mark=True)
+
+
+def _choice_out(passage: str) -> str:
+    return re.sub(r"^\W{0,4}\(?[A-Ea-e]\)\W?", "", passage)
+
+
+def _stated(passage: str, behind_mark: bool) -> Number | None:
+    """Of the sentences behind a mark the first that says a number, or a later one that concludes."""
+    said = [(sentence, found[0]) for sentence in sentences(passage) if (found := stated_number(sentence, behind_mark))]
+    concluding = [
+        number for sentence, number in said[1:] if re.match(r"(?i)\W*(?:so|therefore|thus|hence)\b", sentence)
     ]
+    return concluding[-1] if concluding else said[0][1] if said else None
+
+
+def _correction(rest: str, before: Number) -> tuple[Number, Found] | None:
+    """What takes an answer back without a mark of its own: "that is wrong. ... So she has 12"."""
+    taken_back = TAKEN_BACK.search(rest)
+    if not taken_back:
+        return None
+    for sentence in reversed(sentences(rest[taken_back.start() :])):
+        if CONCLUDES.search(sentence) and (found := stated_number(sentence)) and found[0].value != before.value:
+            return found[0], Found(exact_text(found[0]), "correction")
+    return None
+
+
+def _of_last_sentence(text: str) -> tuple[Number, Found] | None:
+    for sentence in reversed(sentences(text)[-MOST_SENTENCES:]):
+        if (found := stated_number(sentence)) is not None:
+            return found[0], Found(exact_text(found[0]), "last sentence")
+        if ANNOUNCES.search(sentence):
+            return None
+    return None
+
+
+def _numbers(text: str) -> list[Number]:
+    return numbers_in(text) or list(word_numbers_in(text))
+
+
+def exact_text(number: Number) -> str:
+    """A number as text that reads as the same number."""
+    return shown_value(number.value) + ("%" if number.percent else "")
+
+
+def shown_value(value: Fraction) -> str:
+    """``5``, ``2.5`` or ``1/3``."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    places = next((p for p in range(1, 13) if 10**p % value.denominator == 0), None)
+    if places is None:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"

@@ -1,4 +1,4 @@
-"""Grading by ground truth: the answer found in a response, whether it is right, and whether in the strict format."""
+"""Grading by ground truth: the answer found in a response, whether it is right, and whether in the form asked for."""
 
 from __future__ import annotations
 
@@ -6,74 +6,115 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.extract import LONGEST_RESPONSE, final_number, last_boxed, strict_arithmetic, strict_gsm8k
-from sivgap.grading.grids import last_grid, strict_grid
-from sivgap.grading.number import to_fraction
-from sivgap.grading.short_answer import accepted_answers, matches, readings, strict_answer
+from sivgap.grading.expression import find_expression
+from sivgap.grading.extract import find_number
+from sivgap.grading.forms import OF_DATASET, Form, in_form
+from sivgap.grading.grids import last_grid
+from sivgap.grading.number import Number, read_number, same_number
+from sivgap.grading.reference import number_of_reference
+from sivgap.grading.short_answer import accepted_answers, find_short_answer, key_of, matches
 from sivgap.tasks.problem import Problem
 
 
 @dataclass(frozen=True)
 class Grade:
-    """`answer` is what was read as the final answer (None: nothing), `correct` grades it however it was written,
-    `correct_strict` demands the format that the task asks for as well."""
+    """How one response was graded.
+
+    Attributes:
+        answer: What was read as the final answer; None: nothing.
+        correct: Whether it is right, however it was written.
+        correct_strict: Whether it is right and in a form that the prompt asks for.
+        rule: By which rule of ``docs/grading.md`` it was read.
+        key: The same for all answers that are equal; what votes go by.
+    """
 
     answer: str | None
     correct: bool
     correct_strict: bool
+    rule: str = ""
+    key: str | None = None
 
 
-def grade(dataset: str, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer) -> list[Grade]:
-    """Grade responses against references by the rules of a dataset, named as in `DatasetConfig`."""
+def grade(
+    dataset: str,
+    responses: Sequence[str],
+    references: Sequence[str],
+    comparer: AnswerComparer,
+    forms: Sequence[Form] | None = None,
+) -> list[Grade]:
+    """Grade responses against references by the rules of a dataset, named as in `DatasetConfig`.
+
+    `forms` are those that the prompt asks for (`sivgap.grading.forms.asked_forms`); None stands for the dataset's own.
+    """
+    asked = tuple(forms or (OF_DATASET[dataset],))
     pairs = list(zip(responses, references, strict=True))
-    if dataset == "arithmetic":
-        return [_number(response, reference, strict_arithmetic(response)) for response, reference in pairs]
-    if dataset == "gsm8k":
-        return [_number(response, reference, strict_gsm8k(response)) for response, reference in pairs]
     if dataset == "nq_open":
-        return [_short_answer(response, accepted_answers(reference)) for response, reference in pairs]
+        return [_short_answer(response, accepted_answers(reference), asked) for response, reference in pairs]
     if dataset == "sudoku":
-        return [_grid(response, last_grid(reference)) for response, reference in pairs]
-    boxed = [last_boxed(response) for response, _ in pairs]
-    wanted = [
-        (ref, box if box is not None else text[-LONGEST_RESPONSE:])
-        for (text, ref), box in zip(pairs, boxed, strict=True)
-    ]
-    correct = comparer.equal(wanted)
-    return [
-        Grade(box if box is not None else final_number(text), ok, ok and box is not None)
-        for (text, _), box, ok in zip(pairs, boxed, correct, strict=True)
-    ]
+        return [_grid(response, last_grid(reference), asked) for response, reference in pairs]
+    if dataset == "math":
+        return _expressions(responses, references, comparer, asked)
+    return [_number(response, number_of_reference(reference), asked) for response, reference in pairs]
 
 
 def grade_samples(
-    dataset: str, problems: Sequence[Problem], texts: Sequence[str], comparer: AnswerComparer
+    dataset: str,
+    problems: Sequence[Problem],
+    texts: Sequence[str],
+    comparer: AnswerComparer,
+    forms: Sequence[Form] | None = None,
 ) -> list[Grade]:
     """Grade N responses to each of P problems, problem-major."""
     samples = len(texts) // len(problems)
-    return grade(dataset, texts, [problem.reference for problem in problems for _ in range(samples)], comparer)
+    return grade(dataset, texts, [problem.reference for problem in problems for _ in range(samples)], comparer, forms)
 
 
-def _number(response: str, reference: str, strict: str | None) -> Grade:
+def _number(response: str, gold: Number | None, forms: Sequence[Form]) -> Grade:
     """Numbers are compared exactly: 2.0 is 2 and 3/4 is 0.75, but 0.33 is not 1/3."""
-    gold = to_fraction(reference)
-    flexible = strict if strict is not None and to_fraction(strict) is not None else final_number(response)
-    right = flexible is not None and gold is not None and to_fraction(flexible) == gold
-    strictly = strict is not None and gold is not None and to_fraction(strict) == gold
-    return Grade(flexible, right, strictly)
+    found = find_number(response)
+    if found is None:
+        return Grade(None, False, False)
+    number, how = found
+    right = gold is not None and same_number(gold, number)
+    said = [read_number(text) for form in forms if (text := in_form(response, form)) is not None] if right else []
+    strictly = any(value is not None and gold is not None and same_number(gold, value) for value in said)
+    return Grade(how.text, right, strictly, how.rule, f"=n{number.value}")
 
 
-def _short_answer(response: str, accepted: list[str]) -> Grade:
+def _expressions(
+    responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
+) -> list[Grade]:
+    found = [find_expression(response) for response in responses]
+    formal = [[text for form in forms if (text := in_form(response, form))] for response in responses]
+    asked = [(ref, how.text) for ref, how in zip(references, found, strict=True) if how is not None]
+    right = dict(zip(asked, comparer.equal(asked), strict=True))
+    keys = comparer.keys([how.text if how else None for how in found])
+    grades = []
+    for reference, how, said, key in zip(references, found, formal, keys, strict=True):
+        if how is None:
+            grades.append(Grade(None, False, False))
+            continue
+        correct = right[reference, how.text]
+        strictly = correct and bool(said) and (how.text in said or any(comparer.equal([(reference, t) for t in said])))
+        grades.append(
+            Grade(how.text, correct, strictly or (correct and how.rule == "box" and "boxed" in forms), how.rule, key)
+        )
+    return grades
+
+
+def _short_answer(response: str, accepted: list[str], forms: Sequence[Form]) -> Grade:
     """Equality in SQuAD's normal form with any of the answers that count."""
-    strict, read = strict_answer(response), readings(response)
-    strictly = strict is not None and matches(strict, accepted)
+    read, rule = find_short_answer(response)
     right = [answer for answer in read if matches(answer, accepted)]
-    if strictly:
-        return Grade(strict, True, True)
-    return Grade(next(iter(right or read), None), bool(right), False)
+    said = [text for form in forms if (text := in_form(response, form)) is not None]
+    strictly = bool(right) and any(matches(text, accepted) for text in said)
+    answer = next(iter(right or read), None)
+    return Grade(answer, bool(right), strictly, rule if answer else "", None if answer is None else key_of(answer))
 
 
-def _grid(response: str, solution: str | None) -> Grade:
+def _grid(response: str, solution: str | None, forms: Sequence[Form]) -> Grade:
     """A complete grid that is the solution, the only valid completion of its puzzle."""
-    grid, strict = last_grid(response), strict_grid(response)
-    return Grade(grid, grid is not None and grid == solution, strict is not None and strict == solution)
+    grid = last_grid(response)
+    right = grid is not None and grid == solution
+    strictly = right and any(in_form(response, form) == solution for form in forms)
+    return Grade(grid, right, strictly, "last grid" if grid else "", grid and f"={grid}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from sivgap.grading.extract import LONGEST_RESPONSE
+from sivgap.grading.reasoning import answer_part
 
 _STRICT = re.compile(r"The answer is((?:\n[1-4] [1-4] [1-4] [1-4]){4})\s*\Z")
 _NEW_ROW = re.compile(r"\\\\|\\hline|<br ?/?>|</tr>")
@@ -18,7 +18,7 @@ _CELL = re.compile(r"[0-9._?]")
 
 def strict_grid(response: str) -> str | None:
     """The 16 digits of a response that ends in ``The answer is`` and four lines such as ``1 2 3 4``."""
-    match = _STRICT.search(response[-LONGEST_RESPONSE:])
+    match = _STRICT.search(answer_part(response))
     return re.sub(r"\s", "", match[1]) if match else None
 
 
@@ -29,7 +29,7 @@ def last_grid(response: str) -> str | None:
     in between do not matter, nor do labels such as ``Row 1:``. A grid with empty cells is read as well: whoever ends
     with one has given no solution, whatever stood before it.
     """
-    text = _LABEL.sub("\n", _NEW_ROW.sub("\n", response[-LONGEST_RESPONSE:]))
+    text = _LABEL.sub("\n", _NEW_ROW.sub("\n", answer_part(response)))
     found = None
     for passage in re.split(r"[^\W\d_]+", text):
         found = _last_in(passage) or found

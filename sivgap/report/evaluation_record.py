@@ -127,7 +127,8 @@ def read_evaluation(folder: Path) -> Evaluation:
         values: Array = table[name].to_numpy(np.float64)
         return values.reshape(prompts, -1)
 
-    answers = np.array([a if isinstance(a, str) else None for a in table["answer"]], dtype=object)
+    said = table["answer_key" if "answer_key" in table else "answer"]  # evaluations of older versions have no keys
+    answers = np.array([a if isinstance(a, str) else None for a in said], dtype=object)
     return Evaluation(
         name=folder.name,
         config=config,

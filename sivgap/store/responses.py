@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,7 @@ class ResponseStore:
         rows = self.parts.read(names, ["sample"])
         stored = _complete(rows)
         have = np.minimum([stored.get(name, 0) for name in names], self.sampling.samples)
+        known = set(zip(rows["prompt"], rows["sample"], strict=True)) if len(rows) else set()
         made = [rows]
         generated = 0
         for count in np.unique(have[have < self.sampling.samples]):
@@ -69,23 +70,31 @@ class ResponseStore:
                 **{**vars(self.sampling), "first": int(count), "samples": self.sampling.samples - count}
             )
             rows_of = partial(self._rows, [problems[i] for i in places], [names[i] for i in places], sampling)
-            early: list[NDArray[np.int64]] = []
-
-            def keep(numbers: NDArray[np.int64], part: Rollouts, rows_of: Any = rows_of, early: Any = early) -> None:
-                self.parts.add(rows_of(part, numbers))
-                early.append(numbers)
-
+            keep = partial(self._keep, rows_of, known)
             ask = None if self.verdicts is None else self.verdicts.in_pass.ask
             rollouts = self.engine.rollout([prompts[i] for i in places], sampling, ask, on_batch, keep)
-            new = rows_of(rollouts, np.arange(rollouts.nll.size))
-            late = np.setdiff1d(np.arange(len(new)), np.concatenate([*early, np.zeros(0, np.int64)]))
-            if len(late):
-                self.parts.add(new.iloc[late])
+            new = self._keep(rows_of, known, np.arange(rollouts.nll.size), rollouts)
             if self.verdicts is not None:
                 self.verdicts.add([names[i] for i in places], rollouts, int(count))
             made.append(new)
             generated += rollouts.generated
         return self._in_order(problems, names, pd.concat(made, ignore_index=True), generated)
+
+    def _keep(
+        self,
+        rows_of: Callable[[Rollouts, NDArray[np.int64]], pd.DataFrame],
+        known: set[tuple[str, int]],
+        numbers: NDArray[np.int64],
+        rollouts: Rollouts,
+    ) -> pd.DataFrame:
+        """Store the responses number `numbers`, but for the `known` ones; the rows of all of them."""
+        rows = rows_of(rollouts, numbers)
+        names = list(zip(rows["prompt"], rows["sample"], strict=True))
+        new = np.array([name not in known for name in names], dtype=bool)
+        if new.any():
+            self.parts.add(rows[new])
+            known.update(names)
+        return rows
 
     def _rows(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sivgap.grading.reference import number_of_reference
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 
@@ -16,6 +17,8 @@ def to_problem(record: Record) -> Problem:
     solution, mark, reference = answer.rpartition("####")
     if not mark or not reference.strip():
         raise ValueError("field 'answer': expected a solution that ends in '#### NUMBER'")
-    text = _CALCULATION.sub("", solution).strip()
     value = reference.strip().replace(",", "")
+    if number_of_reference(value) is None:
+        raise ValueError(f"field 'answer': expected a number behind '####', such as '#### 18', got {value[:60]!r}")
+    text = _CALCULATION.sub("", solution).strip()
     return Problem(str(record.get("id", "")), question.strip(), value, f"{text}\n#### {value}")

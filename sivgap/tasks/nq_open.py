@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from sivgap.grading.reference import unreadable
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 
@@ -17,6 +18,9 @@ def to_problem(record: Record) -> Problem:
     question, answers = text_field(record, "question"), record.get("answer")
     if not isinstance(answers, list) or not answers or not all(isinstance(a, str) and a.strip() for a in answers):
         raise ValueError(f"field 'answer': expected a list of non-empty texts, got {str(answers)[:60]!r}")
+    wrong = unreadable("nq_open", json.dumps(answers))
+    if wrong:
+        raise ValueError(f"field 'answer': {wrong}")
     first = " ".join(answers[0].split())
     solution = f"The answer is {first}" + ("" if first.endswith(".") else ".")
     reference = json.dumps(answers, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,8 @@ from sivgap.engines.noise import key_of, row_keys
 from sivgap.engines.rollout import Engine, OnBatch, Prompt, Sampling
 from sivgap.errors import RunError
 from sivgap.prompts import PromptWriter
+from sivgap.verifiers.parse import Parser
 from sivgap.verifiers.question import Answers, Questions, Responses, neutral, told_by
-
-Parser = Callable[[str], float | None]
 
 
 def verdict_stream(verifier: str) -> int:

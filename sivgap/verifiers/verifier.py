@@ -1,7 +1,8 @@
 """Verifiers: what scores responses between 0 and 1. `make_verifier` builds any of them from its configuration.
 
 Most are a question (a prompt file), the answers it allows with the value of each (its YAML), and a parser of what a
-judge says (`PARSERS`). The judge is the solver's own weights, or with ``verifier.model.path`` another model's.
+judge says, made from the same YAML (`sivgap.verifiers.parse`). The judge is the solver's own weights, or with
+``verifier.model.path`` another model's.
 """
 
 from __future__ import annotations
@@ -18,22 +19,16 @@ from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.rollout import Engine, FollowUp, Rollouts
 from sivgap.grading.equal import AnswerComparer
 from sivgap.prompts import PromptWriter, is_follow_up
-from sivgap.verifiers import last_line, qe, tf
 from sivgap.verifiers.ensemble import Ensemble
 from sivgap.verifiers.gold import Gold
-from sivgap.verifiers.judge import ModelJudge, Parser, expected_value, verdict_stream
+from sivgap.verifiers.judge import ModelJudge, expected_value, verdict_stream
 from sivgap.verifiers.one_by_one import OneByOne
+from sivgap.verifiers.parse import Parser, verdict_parser
 from sivgap.verifiers.question import Judge, Scores, Verifier, neutral
 from sivgap.verifiers.tournament import Tournament
 
-PARSERS: dict[str, Parser] = {
-    "qe": qe.parse_score,
-    "tf": tf.parse_verdict,
-    "mc": last_line.parse_correctness,
-    "cot_binary": last_line.parse_correctness,
-    "cot_score": last_line.parse_grade,
-    "tournament": last_line.parse_preference,
-}
+ONE_BY_ONE = ("qe", "tf", "mc", "cot_binary", "cot_score")
+"""Verifiers that ask about one response at a time."""
 
 Remember = Callable[[VerifierConfig, ModelJudge], Judge]
 """Puts a memory before the judge of a verifier."""
@@ -88,7 +83,7 @@ def make_judge(config: VerifierConfig, bench: Bench) -> ModelJudge:
         bench.writer,
         config,
         template,
-        PARSERS[config.name],
+        verdict_parser(config),
         bench.temperature,
         bench.own,
         bench.end_token,
@@ -126,7 +121,7 @@ class InPass:
 
 def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
     """The verifier of `config` as a follow-up of sampling, where it can be one."""
-    single = config.name in PARSERS and config.name != "tournament" and config.repetitions == 1
+    single = config.name in ONE_BY_ONE and config.repetitions == 1
     expected = config.readout == "expected"
     if not single or not bench.own or (expected and config.heading is not None):
         return None
