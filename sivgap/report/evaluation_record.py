@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.config.model import name_of, shown_name
 from sivgap.errors import RunError
 from sivgap.gap.gap import Gap, gap, relative_gap
 from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
@@ -57,13 +58,14 @@ class Evaluation:
 
     @property
     def generator(self) -> str:
-        return str(self.config["model"]["name"])
+        model = self.config["model"]
+        return shown_name(str(model["name"]), model.get("path"))
 
     @property
     def judge(self) -> str:
         """The model that verified."""
         path = self.config["verifier"]["model"]["path"]
-        return self.generator if path is None else Path(path).name
+        return self.generator if path is None else name_of(path)
 
     @property
     def verifier(self) -> str:
