@@ -251,7 +251,7 @@ def _opened(
     solver = load_solver(config, dataset, group)
     made_by = responses_identity(config)
     behind = f"{config.dataset.name}-{short(made_by)}"
-    folder = stored_under(Path(config.store), [f"{name}-{behind}" for name in (config.model.name, UNNAMED)])
+    folder = stored_under(Path(config.store), [f"{name}-{behind}" for name in (config.model.label, UNNAMED)])
 
     @cache
     def verdicts(name: str) -> Parts:

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import sivgap.models.load
 from sivgap.config.model import ModelSource, name_of
+from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError
 from sivgap.export import ExportConfig, export
 from sivgap.lab import open_lab
@@ -330,13 +331,14 @@ def test_sources_are_told_apart_by_what_they_hold_and_not_by_where_they_lie(base
 )
 def test_a_custom_model_is_called_by_its_path(path, name):
     assert name_of(path) == name
-    assert composed("model=custom", f"model.path='{path}'", "dataset=gsm8k").model.name == name
+    assert composed("model=custom", f"model.path='{path}'", "dataset=gsm8k").model.label == name
 
 
 def test_a_name_that_was_given_stays_and_the_identity_is_what_it_was(base, tmp_path):
     custom = ("model=custom", f"model.path={base}", "dataset=gsm8k", f"runs_dir={tmp_path}")
     settings, named = composed(*custom), composed(*custom, "model.name=mine")
-    assert (settings.model.name, named.model.name) == ("base", "mine")
+    assert (settings.model.label, named.model.label) == ("base", "mine")
+    assert identity(TrainConfig.model_validate(settings.model_dump(mode="json"))) == identity(settings)  # a job's
     assert len({identity(s) for s in (settings, named, composed(*custom, "model.name=base"))}) == 3
     key = identity(settings)
     assert run_directory(settings, key).name.startswith("base-gsm8k-qe-seed0-")

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    JsonValue,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from sivgap.config.settings import FilePath, Settings
 
@@ -62,8 +53,8 @@ class ModelSource(Settings):
 
 class ModelConfig(ModelSource):
     name: str = Field(pattern=r"^\w[\w.-]{0,79}$")
-    """Name of the configuration; part of the run's identity, and of its directory's name. ``custom`` stands for the
-    last part of ``model.path``."""
+    """Name of the configuration; part of the run's identity, and of its directory's name. One called ``custom``
+    is shown as the last part of ``model.path``."""
     lora_targets: list[str] = Field(min_length=1)
     """Names of the linear modules that get an adapter when ``update.parameters=lora``."""
     parameters: float = Field(gt=0)
@@ -72,22 +63,16 @@ class ModelConfig(ModelSource):
     """Tokens D that pretraining read, for scaling against its FLOPs, 6 N D (MG); null where it was not published."""
     licence: str
     """Licence under which the weights are distributed, and what it asks of you."""
-    _by_path: bool = PrivateAttr(False)
 
     @property
-    def typed_name(self) -> str:
-        """The name as it was configured, before ``custom`` gave way to that of the path."""
-        return UNNAMED if self._by_path else self.name
+    def label(self) -> str:
+        """What it is called in directories and on pages: its name, or that of its path."""
+        return shown_name(self.name, self.path)
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _name_by_path(cls, given: object, build: ModelWrapValidatorHandler[ModelConfig]) -> ModelConfig:
-        path = given.get("path") if isinstance(given, Mapping) else None
-        if not isinstance(given, Mapping) or given.get("name") != UNNAMED or not isinstance(path, str):
-            return build(given)
-        made = build({**given, "name": name_of(path)})
-        made._by_path = True
-        return made
+
+def shown_name(name: str, path: str | None) -> str:
+    """`name`, or where that says nothing what a model at `path` is called."""
+    return name_of(path) if name == UNNAMED and path else name
 
 
 def name_of(path: str) -> str:

@@ -57,6 +57,8 @@ def check_gguf(file: Path) -> None:
             beginning = opened.read(4)
     except OSError as error:
         raise RunError(f"model.path={file}: cannot be read ({error.strerror})") from error
+    if (file.parent / "adapter_config.json").exists():  # transformers would take its base model in place of the file
+        raise RunError(f"model.path={file}: an adapter lies beside it; put the file into a folder of its own")
     if beginning != b"GGUF":
         raise RunError(f"model.path={file}: no GGUF file, or a broken one (it does not begin with GGUF)")
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sivgap.beware import Measured, measured
+from sivgap.config.model import name_of, shown_name
 from sivgap.errors import RunError
 from sivgap.gap.gap import Gap, gap, relative_gap
 from sivgap.gap.rival import Rival, rival
@@ -85,15 +86,14 @@ class Evaluation:
 
     @property
     def generator(self) -> str:
-        """The model that answered; one without a name of its own goes by its folder."""
-        name, path = str(self.config["model"]["name"]), self.config["model"].get("path")
-        return Path(path).name if name == "custom" and path else name
+        model = self.config["model"]
+        return shown_name(str(model["name"]), model.get("path"))
 
     @property
     def judge(self) -> str:
         """The model that verified."""
         path = self.config["verifier"]["model"]["path"]
-        return self.generator if path is None else Path(path).name
+        return self.generator if path is None else name_of(path)
 
     @property
     def verifier(self) -> str:

@@ -40,7 +40,7 @@ def model_card(run: Path, checkpoint: str, settings: Mapping[str, Any], whole: b
     model = ModelConfig.model_validate(settings["model"])
     epoch = float(re.sub(r"^epoch=|-step=.*$", "", checkpoint))
     lines = [line for line in Trajectory(run / "trajectory.jsonl").read() if line["epoch"] <= epoch]
-    base = model.path if model.path and is_hub_id(model.path) else model.name
+    base = model.path if model.path and is_hub_id(model.path) else model.label
     kind = "the whole model" if whole else "a LoRA adapter"
     epochs = "1 epoch" if epoch == 1 else f"{epoch:g} epochs"
     task, verifier = settings["dataset"]["name"], settings["verifier"]["name"]
@@ -51,7 +51,7 @@ def model_card(run: Path, checkpoint: str, settings: Mapping[str, Any], whole: b
         "tags: [sivgap, self-improvement]",
         "---",
         "",
-        f"# {_plain(model.name)} after {epochs} of self-improvement on {_plain(task)}",
+        f"# {_plain(model.label)} after {epochs} of self-improvement on {_plain(task)}",
         "",
         f"This is {kind}, trained by sivgap on the model's own responses: of N = {settings['n']} to each problem those "
         f"that its verifier (`{_plain(verifier)}`) passed were learnt. The base model is `{_plain(base)}` (licence: "

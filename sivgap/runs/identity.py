@@ -54,7 +54,6 @@ def identity(config: TrainConfig) -> str:
         del settings["selection"]["threshold"]  # it is not read
     del settings["model"]["tokens"]  # a figure for tables
     settings["model"] = _spoken_to(settings["model"])
-    settings["model"]["name"] = config.model.typed_name  # as before custom models were called by their paths
     settings["dataset"] = _dataset(config.dataset)
     settings["verifier"] = verifier_identity(config.verifier, config.dataset.name)
     digest = _digest_model(located(config.model.path or config.model.name))  # a rebuilt embedded model counts, too
@@ -96,7 +95,7 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
         "pass_at": config.pass_at,
     }
     behind = "-".join((config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10]))
-    names = [f"evaluate-{name}-{behind}" for name in (config.model.name, UNNAMED)]
+    names = [f"evaluate-{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
 
 
