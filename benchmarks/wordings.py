@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ HEAD = """# Wordings of prompts, on real models
 it behind the mark that the prompt names (or the examples show). AUROC is of the score, and of the response's own
 likelihood a token, -U/|y|, which costs nothing. *commonest* is the score that most responses got, and their share.
 """
+PORTION = 16
+"""Problems whose responses are kept together: what a measurement that was stopped loses at most."""
 QUICK = {"prompts": 2, "samples": 2, "tokens": 32}
 
 
@@ -198,15 +201,32 @@ def writer_of(solver: Solver, words: str, style: str, dataset: Dataset) -> Promp
 def solved(
     a: argparse.Namespace, cell: dict[str, Any], solver: Solver, dataset: Dataset, problems: Sequence[Problem]
 ) -> Asked:
-    """Responses of `cell`, from the cache where they are there."""
-    path = a.cache / f"{cell['model']}-{cell['task']}-{cell['wording']}-{short(cell)}.json"
-    if path.exists():
-        return Asked(**json.loads(path.read_text()))
+    """Responses of `cell`, a portion of the problems at a time; portions from the cache where they are there."""
+    key = {name: value for name, value in cell.items() if name != "prompts"}
     writer = writer_of(solver, cell["words"], cell["style"], dataset)
-    started = time.perf_counter()
     sampling = Sampling(a.samples, 1.0, a.tokens, key_of(0, "wordings"))
+    portions: list[Asked] = []
+    for start in range(0, len(problems), PORTION):
+        asked = problems[start : start + PORTION]
+        name = f"{cell['model']}-{cell['task']}-{cell['wording']}-{short(key)}-{start}-{len(asked)}.json"
+        path = a.cache / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(sampled(solver, writer, asked, sampling).__dict__))
+        portions.append(Asked(**json.loads(path.read_text())))
+    return Asked(
+        **{
+            field: list(chain.from_iterable(getattr(portion, field) for portion in portions))
+            for field in ("texts", "bodies", "nll", "length", "finished")
+        },
+        seconds=sum(portion.seconds for portion in portions),
+    )
+
+
+def sampled(solver: Solver, writer: PromptWriter, problems: Sequence[Problem], sampling: Sampling) -> Asked:
+    started = time.perf_counter()
     rollouts = solver.engine.rollout([writer.solve(problem) for problem in problems], sampling)
-    found = Asked(
+    return Asked(
         writer.decode(rollouts.bodies),
         [[int(token) for token in body] for body in rollouts.bodies],
         rollouts.nll.ravel().tolist(),
@@ -214,9 +234,6 @@ def solved(
         rollouts.finished.ravel().tolist(),
         time.perf_counter() - started,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found.__dict__))
-    return found
 
 
 def solver_figures(
