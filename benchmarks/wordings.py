@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from study import RESULTS
+from wordings_tables import write
 
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
@@ -33,9 +35,8 @@ from sivgap.engines.rollout import Sampling
 from sivgap.gap.calibration import auroc
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade_samples
-from sivgap.hardware import describe_hardware, keep_freed_memory
+from sivgap.hardware import keep_freed_memory
 from sivgap.prompts import PromptWriter
-from sivgap.report.tables import markdown
 from sivgap.runs.identity import short
 from sivgap.solver import Solver, load_source, make_bench
 from sivgap.tasks.load import Dataset, load_dataset
@@ -48,15 +49,8 @@ from sivgap.verifiers.verifier import make_judge
 TABLES = Path(__file__).parent / "wordings"
 EXAMPLES_FORM = {"gsm8k": "####", "arithmetic": "Answer:", "nq_open": "The answer is", "sudoku": "The answer is"}
 """The form of the answer in the solutions of few-shot examples."""
-HEAD = """# Wordings of prompts, on real models
-
-`python benchmarks/wordings.py`; words in [wordings/](../wordings). Solvers sample at temperature 1, verifiers at
-.1. {about}
-
-*accuracy* grades the answer however it is written, +- its standard error over problems; *in the form asked for* demands
-it behind the mark that the prompt names (or the examples show). AUROC is of the score, and of the response's own
-likelihood a token, -U/|y|, which costs nothing. *commonest* is the score that most responses got, and their share.
-"""
+PORTION = 16
+"""Problems whose responses are kept together: what a measurement that was stopped loses at most."""
 QUICK = {"prompts": 2, "samples": 2, "tokens": 32}
 
 
@@ -198,15 +192,32 @@ def writer_of(solver: Solver, words: str, style: str, dataset: Dataset) -> Promp
 def solved(
     a: argparse.Namespace, cell: dict[str, Any], solver: Solver, dataset: Dataset, problems: Sequence[Problem]
 ) -> Asked:
-    """Responses of `cell`, from the cache where they are there."""
-    path = a.cache / f"{cell['model']}-{cell['task']}-{cell['wording']}-{short(cell)}.json"
-    if path.exists():
-        return Asked(**json.loads(path.read_text()))
+    """Responses of `cell`, a portion of the problems at a time; portions from the cache where they are there."""
+    key = {name: value for name, value in cell.items() if name != "prompts"}
     writer = writer_of(solver, cell["words"], cell["style"], dataset)
-    started = time.perf_counter()
     sampling = Sampling(a.samples, 1.0, a.tokens, key_of(0, "wordings"))
+    portions: list[Asked] = []
+    for start in range(0, len(problems), PORTION):
+        asked = problems[start : start + PORTION]
+        name = f"{cell['model']}-{cell['task']}-{cell['wording']}-{short(key)}-{start}-{len(asked)}.json"
+        path = a.cache / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(sampled(solver, writer, asked, sampling).__dict__))
+        portions.append(Asked(**json.loads(path.read_text())))
+    return Asked(
+        **{
+            field: list(chain.from_iterable(getattr(portion, field) for portion in portions))
+            for field in ("texts", "bodies", "nll", "length", "finished")
+        },
+        seconds=sum(portion.seconds for portion in portions),
+    )
+
+
+def sampled(solver: Solver, writer: PromptWriter, problems: Sequence[Problem], sampling: Sampling) -> Asked:
+    started = time.perf_counter()
     rollouts = solver.engine.rollout([writer.solve(problem) for problem in problems], sampling)
-    found = Asked(
+    return Asked(
         writer.decode(rollouts.bodies),
         [[int(token) for token in body] for body in rollouts.bodies],
         rollouts.nll.ravel().tolist(),
@@ -214,9 +225,6 @@ def solved(
         rollouts.finished.ravel().tolist(),
         time.perf_counter() - started,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found.__dict__))
-    return found
 
 
 def solver_figures(
@@ -286,48 +294,6 @@ def judged(
         "seconds": time.perf_counter() - started,
         "max_new_tokens": settings["max_new_tokens"], "said": Counter(verdicts.said).most_common(4),
     }  # fmt: skip
-
-
-def write(results: list[dict[str, Any]], about: str) -> None:
-    """wordings.json, and wordings.md with a table for each task and verifier."""
-    parts = [HEAD.format(about=about)]
-    for kind in dict.fromkeys(cell["kind"] for cell in results):
-        for task in dict.fromkeys(cell["task"] for cell in results if cell["kind"] == kind):
-            cells = [cell for cell in results if (cell["kind"], cell["task"]) == (kind, task)]
-            table = solver_table(cells) if kind == "solver" else verifier_table(cells)
-            parts.append(f"\n## {'Solver' if kind == 'solver' else 'Verifier ' + kind}, {task}\n\n{table}")
-    (RESULTS / "wordings.md").write_text("".join(parts))
-    found = {"hardware": describe_hardware(), "about": about, "cells": results}
-    (RESULTS / "wordings.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-
-
-def solver_table(cells: Sequence[dict[str, Any]]) -> str:
-    heads = ["model", "problems", "wording", "accuracy", "in the form asked for", "form used", "tokens", "cut off"]
-    rows = [
-        [
-            cell["model"], f"{cell['problems']}, {cell['prompts']} x {cell['samples']} x {cell['tokens']}"
-            + (f", {cell['few_shot']}-shot" if cell["few_shot"] else ""), f"{cell['style']} `{cell['wording']}`",
-            f"{cell['accuracy']:.3f} +- {cell['accuracy_se']:.3f}", f"{cell['strict']:.3f}", f"{cell['in_form']:.0%}",
-            f"{cell['length']:.0f}", f"{cell['cut']:.0%}",
-        ]
-        for cell in sorted(cells, key=lambda cell: (cell["model"], cell["problems"], cell["style"], -cell["accuracy"]))
-    ]  # fmt: skip
-    return markdown(heads, rows)
-
-
-def verifier_table(cells: Sequence[dict[str, Any]]) -> str:
-    heads = ["model", "responses (right)", "wording", "readout", "AUROC", "of -U/|y|", "unparsed", "commonest"]
-    rows = [
-        [
-            cell["model"], f"{cell['right'] + cell['wrong']} ({cell['right']})", f"`{cell['wording']}`",
-            cell["readout"],
-            "" if cell["auroc"] is None else f"{cell['auroc']:.2f}",
-            "" if cell["auroc_likelihood"] is None else f"{cell['auroc_likelihood']:.2f}", f"{cell['unparsed']:.0%}",
-            f"{cell['commonest']:.2f} ({cell['commonest_share']:.0%})",
-        ]
-        for cell in sorted(cells, key=lambda cell: (cell["model"], cell["readout"], -(cell["auroc"] or 0)))
-    ]  # fmt: skip
-    return markdown(heads, rows)
 
 
 if __name__ == "__main__":

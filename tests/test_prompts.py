@@ -1,7 +1,12 @@
+import json
+import re
+from pathlib import Path
+
 import pytest
 from local_models import CHAT, byte_tokenizer
 from small_runs import composed
 
+from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.errors import ConfigError, RunError
 from sivgap.prompts import PromptWriter
 from sivgap.runs.identity import identity
@@ -86,6 +91,16 @@ def test_a_judge_is_shown_what_stands_behind_the_thinking_or_all_where_nothing_d
     assert text(asks, asks.judgement(PROBLEM, "{response}", [response])) == f"<|user|>\n{shown}<|end|>\n<|assistant|>\n"
 
 
+@pytest.mark.parametrize("path", sorted((conf_dir() / "prompts" / "chat").glob("solve_*.txt")), ids=lambda p: p.stem)
+def test_a_prompt_asks_for_reasoning_first_and_for_one_form_of_the_answer_behind_it(path):
+    words = path.read_text()
+    assert words.count("{question}") == 1
+    assert [form for form in FORMS if form in words] == [next(form for form in FORMS if form in words)]
+    thinking, form = re.search(r"step by step|[Tt]hink", words), re.search("|".join(map(re.escape, FORMS)), words)
+    assert thinking is not None
+    assert thinking.start() < form.start()
+
+
 def test_settings_of_the_template_count_in_the_identity_only_where_they_are_set(tmp_path):
     real = ("model=llama32_3b", "dataset=gsm8k")
     plain = identity(composed(*real))
@@ -109,3 +124,10 @@ def test_settings_of_the_template_count_in_the_identity_only_where_they_are_set(
 def test_settings_that_a_template_cannot_have_are_one_sentence(overrides, said):
     with pytest.raises(ConfigError, match=said):
         composed("model=llama32_3b", "dataset=gsm8k", *overrides)
+
+
+def test_the_table_of_wordings_holds_the_shipped_prompts():
+    results = json.loads((Path(__file__).parents[1] / "benchmarks" / "results" / "wordings.json").read_text())["cells"]
+    measured = {cell["words"].strip() for cell in results}
+    for name in ("solve_gsm8k", "solve_arithmetic", "tf", "mc"):
+        assert read_prompt(f"chat/{name}.txt").strip() in measured, name
