@@ -214,11 +214,25 @@ def _table(split: str, first: Line, last: Line) -> Table:
     first, last = ({**line, "pass@1": line["pass_at_k"].get("1")} for line in (first, last))
     for label, key in _ROWS:
         table.add_row(label, _value(first, key), _value(last, key), _change(first.get(key), last.get(key)))
+    few = [words for line in (first, last) if (words := _auroc_rests_on(line))]
+    if few:
+        table.caption, table.caption_justify = f"AUROC {few[-1]}", "left"
     for k, before in first["pass_at_k"].items():
         if before is not None and k != "1":
             after = last["pass_at_k"][k]
             table.add_row(f"pass@{k}", f"{before:.3f}", f"{after:.3f}", _change(before, after))
     return table
+
+
+def _auroc_rests_on(line: Line) -> str:
+    """``rests on 3 right responses`` where these are too few; nothing otherwise, or where there is no AUROC."""
+    if line.get("score_auroc") is None or line["pass@1"] is None:
+        return ""
+    from sivgap.report.words import rests_on_few  # at the end of a run: pandas need not load before
+
+    responses = line["n_prompts"] * line["n_samples"]
+    right = round(line["pass@1"] * responses)
+    return rests_on_few(right, responses - right)
 
 
 def _value(line: Line, key: str) -> str:
