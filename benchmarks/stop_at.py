@@ -1,4 +1,4 @@
-"""A run that is stopped between two batches, at a moment that is counted and not timed."""
+"""A run that is stopped between two steps, at a moment that is counted and not timed."""
 
 from sivgap.signals import StopRequest
 

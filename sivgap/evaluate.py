@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,7 @@ def _opened(
     config: EvaluateConfig, dataset: Dataset, problems: Sequence[Problem], display: Display, group: Group
 ) -> Iterator[tuple[ResponseStore, Verifier, AnswerComparer]]:
     """The solver behind its store, and the verifier with its memory beside it."""
+    from sivgap.config.members import asking as asking_models
     from sivgap.config.verifier import VerifierConfig
     from sivgap.engines.noise import key_of
     from sivgap.engines.rollout import Sampling
@@ -237,24 +239,28 @@ def _opened(
     from sivgap.startup import introduce, tokens_at_most
     from sivgap.store.parts import Parts
     from sivgap.store.responses import ResponseStore
-    from sivgap.store.verdicts import RememberingJudge
+    from sivgap.store.verdicts import RememberingJudge, VerdictsInPass
     from sivgap.verifiers.judge import ModelJudge
     from sivgap.verifiers.question import Judge
-    from sivgap.verifiers.verifier import make_verifier
+    from sivgap.verifiers.verifier import in_pass, make_verifier
 
     solver = load_solver(config, dataset, group)
     made_by = responses_identity(config)
     folder = Path(config.store) / f"{config.model.name}-{config.dataset.name}-{short(made_by)}"
 
-    def remember(verifier: VerifierConfig, judge: ModelJudge) -> Judge:
+    @cache
+    def verdicts(name: str) -> Parts:
+        verifier = next(each for each in asking_models(config.verifier, config.dataset.name) if each.name == name)
         judged_by = {
             **verifier_identity(verifier, config.dataset.name),
             "temperature": config.sampling.verifier_temperature,
         }
         for key in ("repetitions", "rounds", "both_orders", "pairing"):
             judged_by.pop(key, None)  # they decide what is asked, not what is answered
-        parts = Parts(folder / f"{verifier.name}-{short(judged_by)}", judged_by)
-        return RememberingJudge(judge, parts, solver.writer)
+        return Parts(folder / f"{name}-{short(judged_by)}", judged_by)
+
+    def remember(verifier: VerifierConfig, judge: ModelJudge) -> Judge:
+        return RememberingJudge(judge, verdicts(verifier.name), solver.writer)
 
     with comparer() as answers:
         bench = make_bench(config, solver, dataset, answers, group)
@@ -271,7 +277,9 @@ def _opened(
                 key_of(config.seed, "evaluate"),
                 config.sampling.top_p,
             )
-            store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling)
+            quick = in_pass(config.verifier, bench)
+            with_them = None if quick is None else VerdictsInPass(quick, verdicts(config.verifier.name))
+            store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling, with_them)
             yield store, make_verifier(config.verifier, bench, remember), answers
 
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as parquet
 from sivgap.background import Background
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.engines.noise import key_of
+from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.grade import Grade, grade_samples
-from sivgap.progress import Display
+from sivgap.progress import Advance, Display
 from sivgap.runs.files import write_atomically
 from sivgap.signals import StopRequest
 from sivgap.store.responses import ResponseStore, Stored
@@ -48,6 +49,7 @@ def score_all(
         Stopped: If a signal asked for it; what was generated is in `store`.
     """
     size = max(1, RESPONSES_AT_ONCE // config.n)
+    share = 0.5 if store.verdicts is None and config.verifier.name != "gold" else 1.0  # of a problem, once sampled
     noted: list[tuple[int, dict[str, float]]] = []
     generated = 0
 
@@ -65,21 +67,42 @@ def score_all(
 
             for start in range(0, len(problems), size):
                 portion = problems[start : start + size]
-                found = store.get(portion)
+                heard = _Heard(advance, stop, start, len(problems))
+                found = store.get(portion, heard.by(share))
                 generated += found.generated
-                scores = verifier.score(found.responses, key_of(config.seed, "evaluate"))
+                heard.until(start + share * len(portion))
+                scores = verifier.score(found.responses, key_of(config.seed, "evaluate"), heard.by(1 - share))
                 noted.append((len(portion), scores.notes))
+                heard.until(start + len(portion))
                 background.settle()
                 background.later(finish, portion, found, scores)
-                advance(len(portion), found.generated)
-                if stop and start + size < len(problems):
-                    raise stop.stopped(f"after {start + len(portion)} of {len(problems)} problems")
 
     write_atomically(path, fill, path.parent)
     names = dict.fromkeys(name for _, notes in noted for name in notes)
     weights = [count for count, _ in noted]
     means = {name: float(np.average([notes[name] for _, notes in noted], weights=weights)) for name in names}
     return {"tokens_generated": generated, "notes": means}
+
+
+class _Heard:
+    """Shows progress through `total` problems, from number `done` on, and hears signals."""
+
+    def __init__(self, advance: Advance, stop: StopRequest, done: float, total: int) -> None:
+        self._advance, self._stop, self._done, self._total = advance, stop, done, total
+
+    def by(self, each: float) -> OnBatch:
+        """What hears of problems that count `each`."""
+        return lambda done, tokens: self._on_batch(done * each, tokens)
+
+    def until(self, done: float) -> None:
+        """Problems up to there are done, however they came to be."""
+        self._on_batch(done - self._done, 0)
+
+    def _on_batch(self, done: float, tokens: int) -> None:
+        self._done += done
+        self._advance(done, tokens)
+        if self._stop:
+            raise self._stop.stopped(f"after {int(self._done)} of {self._total} problems")
 
 
 @contextmanager

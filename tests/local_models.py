@@ -49,7 +49,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_model(folder: Path, architecture: str, **changed: int) -> Path:
-    """A random model of `architecture` (llama, mistral, phi3, gemma2, gemma3, qwen2, qwen3) in `folder`, in the transformers layout."""
+    """A random model (llama, mistral, phi3, gemma2, gemma3, qwen2 or qwen3) in `folder`, as transformers saves it."""
     tokenizer = byte_tokenizer()
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 0}
     sizes = {**SIZES, "vocab_size": len(tokenizer), **ids, **changed}

@@ -156,9 +156,9 @@ def test_the_next_portion_of_an_evaluation_is_sampled_while_one_is_graded(awaite
 
 def test_a_run_that_is_stopped_while_it_samples_labels_has_measured(tmp_path):
     """The checkpoint that knows of the measurement is there before the process leaves."""
-    settings = composed(*SMALL, f"runs_dir={tmp_path}")
-    run, panels = Run(settings), 2
-    with pytest.raises(Stopped), open_improvement(run, Display(quiet=True), StopAt(panels + 1)) as job:
+    run = Run(composed(*SMALL, f"runs_dir={tmp_path}"))
+    after_measuring = StopAt(60)  # steps of sampling, of which both panels take 56
+    with pytest.raises(Stopped), open_improvement(run, Display(quiet=True), after_measuring) as job:
         improve(job)
     run.close()
     found, damaged = load_newest(run.checkpoints)

@@ -32,7 +32,7 @@ class Knowing:
     place: float = 0.0
     asked: int = 0
 
-    def ask(self, responses, questions, stream, repetitions=1, first_repetition=0):
+    def ask(self, responses, questions, stream, repetitions=1, on_batch=None, first_repetition=0):
         self.asked += len(questions) * repetitions
         first = self.quality[questions.problem, questions.first]
         value = first
@@ -51,7 +51,7 @@ def quality():
 
 def test_the_score_of_one_response_is_the_mean_of_its_verdicts():
     class Alternating:
-        def ask(self, responses, questions, stream, repetitions=1, first_repetition=0):
+        def ask(self, responses, questions, stream, repetitions=1, on_batch=None, first_repetition=0):
             value = np.tile(np.arange(repetitions) % 2, (len(questions), 1)).astype(float)
             return Answers(value, value == 1, [""] * value.size)
 
@@ -100,8 +100,8 @@ def test_a_swiss_tournament_orders_responses_and_uses_a_weak_judge_better_than_e
     quality = rng.permuted(np.tile(np.linspace(0, 1, 8), (600, 1)), axis=1)
 
     class Noisy(Knowing):
-        def ask(self, responses, questions, stream, repetitions=1, first_repetition=0):
-            said = super().ask(responses, questions, stream, repetitions, first_repetition)
+        def ask(self, responses, questions, stream, repetitions=1, on_batch=None, first_repetition=0):
+            said = super().ask(responses, questions, stream, repetitions, None, first_repetition)
             keys = [
                 key_of(*map(int, q)) for q in zip(questions.problem, questions.first, questions.second, strict=True)
             ]
@@ -140,7 +140,7 @@ def test_an_ensemble_accepts_what_all_its_members_accept():
     class Fixed:
         values: np.ndarray
 
-        def score(self, responses, stream):
+        def score(self, responses, stream, on_batch=None):
             return Scores(self.values, np.zeros(self.values.shape))
 
     one, other = np.array([[0.9, 0.4, 0.6]]), np.array([[0.2, 0.8, 0.7]])

@@ -43,7 +43,7 @@ def test_an_engine_takes_the_steps_and_turns_that_its_lengths_say(monkeypatch, b
         monkeypatch.setattr(cls, name, counting)
 
     count(Decoding, "step", "step")
-    count(HFEngine, "_prefill", "turn")
+    count(HFEngine, "_read", "turn")
     rng = np.random.default_rng(0)
     asked = [Prompt(tuple(rng.integers(4, 27, int(rng.integers(3, 12))).tolist()), key_of(i)) for i in range(48)]
     engine = HFEngine(AutoModelForCausalLM.from_pretrained(WEIGHTS), [2, 5, 9], 0, batch_size)

@@ -138,7 +138,8 @@ def test_a_signal_is_heard_at_the_next_step_of_reading_sampling_and_judging(mode
 
         with pytest.raises(Stopped):
             engine.rollout(prompts, Sampling(2, 1.0, 30, 0), FollowUp((7, 8), 1.0, 4), stop)
-        assert len(heard) == after and all(0 <= tokens <= 8 for tokens in heard)
+        assert len(heard) == after
+        assert all(0 <= tokens <= 8 for tokens in heard)
     with pytest.raises(Stopped):
         engine.answer_likelihoods(prompts, ((5,), (6,)), stop_at_once)
 

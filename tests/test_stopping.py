@@ -45,7 +45,7 @@ def test_a_run_stops_where_the_forecast_says_so_and_again_when_it_is_resumed(tmp
     while not done:
         tries += 1
         assert tries < 40
-        done, found = attempt(settings, StopAt(4))
+        done, found = attempt(settings, StopAt(100))
     assert found == whole
 
 

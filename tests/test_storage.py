@@ -120,7 +120,7 @@ def test_a_paid_answer_that_is_damaged_is_asked_for_again(tmp_path):
 
 def test_a_run_whose_files_a_disk_changed_ends_with_the_same_numbers(tmp_path, whole):
     settings = config(tmp_path)
-    attempt(settings, StopAt(9))
+    attempt(settings, StopAt(160))
     (run,) = tmp_path.iterdir()
     newest = sorted((run / "checkpoints").glob("epoch=*"))[-1]
     for name in ("trajectory.jsonl", "status.json", "config.yaml"):
@@ -149,7 +149,7 @@ def test_a_complete_run_whose_trajectory_was_changed_is_whole_again_by_the_same_
 
 def test_checkpoints_that_are_all_damaged_are_said_so_and_none_is_half_read(tmp_path):
     settings = config(tmp_path)
-    attempt(settings, StopAt(9))
+    attempt(settings, StopAt(160))
     (run,) = tmp_path.iterdir()
     for path in (run / "checkpoints").glob("epoch=*/optimizer.safetensors"):
         flip(path, random.Random(0).random())

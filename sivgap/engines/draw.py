@@ -71,7 +71,7 @@ def _sums(mass: Tensor) -> Tensor:
     if mass.shape[1] <= BLOCK:
         return mass
     whole = mass.shape[1] // BLOCK * BLOCK
-    sums = mass[:, :whole].unflatten(1, (-1, BLOCK)).sum(-1)
+    sums = mass[:, :whole].reshape(len(mass), -1, BLOCK).sum(-1)
     return sums if whole == mass.shape[1] else torch.cat([sums, mass[:, whole:].sum(-1, keepdim=True)], -1)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -20,11 +20,22 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from sivgap.engines.decoding import Decoding, Samples, Ways, begun
+from sivgap.engines.listener import Listener
 from sivgap.engines.model_pass import ModelPass
-from sivgap.engines.noise import key_of, row_keys
+from sivgap.engines.noise import row_keys
 from sivgap.engines.prefill import Prefix, in_a_pass, in_order, prefill
 from sivgap.engines.prefix_cache import PrefixCache
-from sivgap.engines.rollout import NOT_FINITE, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
+from sivgap.engines.rollout import (
+    NOT_FINITE,
+    FollowUp,
+    OnBatch,
+    OnResponses,
+    Prompt,
+    Rollouts,
+    Sampling,
+    WriteAdapter,
+    gather,
+)
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
 from sivgap.hardware import return_much_freed_memory
@@ -88,6 +99,7 @@ class HFEngine:
         sampling: Sampling,
         follow_up: FollowUp | None = None,
         on_batch: OnBatch | None = None,
+        on_responses: OnResponses | None = None,
     ) -> Rollouts:
         """Sample `sampling.samples` responses to each prompt, and answer `follow_up` behind each.
 
@@ -101,21 +113,23 @@ class HFEngine:
         waiting = np.array(in_order([p.tokens for p in prompts]), dtype=np.int64)
         room = max(1, self.batch_size // samples) * samples
         parts: list[tuple[NDArray[np.int64], Rollouts]] = []
-        heard = _Heard(on_batch, samples * sampling.max_new_tokens)
+        heard = Listener(on_batch, on_responses, len(keys), samples, sampling.max_new_tokens)
         decoding: Decoding | None = None
         while decoding is None or len(waiting):
             started = time.perf_counter()
             free = room - (0 if decoding is None else len(decoding))
             now, waiting = np.split(waiting, [free // samples])
             decoding = self._admit(decoding, prompts, now, keys, sampling, _places(follow_up), heard)
-            idle = 0.0
-            while len(decoding) and not (len(waiting) and idle >= TURN and decoding.ended >= samples):
-                heard.step(*decoding.step())
-                idle += decoding.ended / room
-            ended = decoding.release()
-            part = _rollouts(ended, time.perf_counter() - started)
-            if follow_up is not None:
-                part = self._answer(part, follow_up, decoding.cache, ended, keys, heard)
+            idle, under_way = 0.0, partial(_ended, decoding)
+            with heard.keeping(under_way):
+                while len(decoding) and not (len(waiting) and idle >= TURN and decoding.ended >= samples):
+                    heard.step(*decoding.step())
+                    idle += decoding.ended / room
+                    heard.report_if_due(under_way)
+                ended = decoding.release()
+                part = _rollouts(ended, time.perf_counter() - started)
+                if follow_up is not None:
+                    part = self._answer(part, follow_up, decoding.cache, ended, keys, heard)
             parts.append((ended.place.cpu().numpy(), part))
         return gather(parts).shaped(count, samples)
 
@@ -139,7 +153,7 @@ class HFEngine:
         """log p(answer | prompt) of each of the same few answers behind each prompt, (len(prompts), len(answers))."""
         few, texts = tuple(tuple(answer) for answer in answers), [prompt.tokens for prompt in prompts]
         found = np.zeros((len(prompts), len(few)))
-        heard = _Heard(on_batch, 1)
+        heard = Listener(on_batch)
         for places in _batches(np.array(in_order(texts), dtype=np.int64), texts, _KEPT, self.batch_size):
             read = self._read([prompts[i] for i in places], heard)
             cache = PrefixCache(read.states, read.mask, len(places), _tree_size(few), self._pass.windows)
@@ -164,16 +178,14 @@ class HFEngine:
         keys: NDArray[np.uint64],
         sampling: Sampling,
         more: int,
-        heard: _Heard,
+        heard: Listener,
     ) -> Decoding:
         """Let the samples of the prompts at `places` begin, beside those under way."""
         read = self._read([prompts[i] for i in places], heard)
         numbers = (places[:, None] * sampling.samples + np.arange(sampling.samples)).ravel()
         row = torch.arange(len(places)).repeat_interleave(sampling.samples)
         device = read.logits.device
-        samples = begun(
-            torch.from_numpy(numbers).to(device), row.to(device), keys[numbers], sampling.max_new_tokens
-        )
+        samples = begun(torch.from_numpy(numbers).to(device), row.to(device), keys[numbers], sampling.max_new_tokens)
         if decoding is not None:
             decoding.admit(read.states, read.mask, read.logits, samples)
             return decoding
@@ -181,7 +193,7 @@ class HFEngine:
         ways = Ways(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)
         return Decoding(self._pass.feed, ways, cache, read.logits, samples)
 
-    def _read(self, prompts: Sequence[Prompt], heard: _Heard) -> Prefix:
+    def _read(self, prompts: Sequence[Prompt], heard: Listener) -> Prefix:
         """The prompts, read up to their end."""
         return prefill(self._pass, [prompt.tokens for prompt in prompts], self.pad_token, heard.check)
 
@@ -192,7 +204,7 @@ class HFEngine:
         cache: PrefixCache,
         samples: Samples,
         keys: NDArray[np.uint64],
-        heard: _Heard,
+        heard: Listener,
     ) -> Rollouts:
         """Put the question behind every response, whose rows of the cache are all live, and read the answer."""
         started = time.perf_counter()
@@ -206,7 +218,7 @@ class HFEngine:
             by_row = self._likelihoods(logits, cache, follow_up.answers)
             logprobs = by_row[samples.row].cpu().numpy()[:, None]
         else:
-            noise = row_keys(key_of("verdict"), keys[samples.place.cpu().numpy()], 1).ravel()
+            noise = row_keys(follow_up.stream, keys[samples.place.cpu().numpy()], 1).ravel()
             asked = begun(samples.place, samples.row, noise, follow_up.max_new_tokens)
             said = Decoding(self._pass.feed, Ways(follow_up.temperature, self.end_tokens), cache, logits, asked)
             while len(said):
@@ -234,29 +246,6 @@ class HFEngine:
             after |= {node: out[:, i].float().log_softmax(-1) for i, node in enumerate(nodes)}
         sums = [sum(after[a[:i]][:, a[i]].double() for i in range(len(a))) for a in answers]
         return torch.stack([torch.as_tensor(s) for s in sums], dim=1)
-
-
-class _Heard:
-    """Tells `on_batch` of every step, whose exceptions end the work.
-
-    Args:
-        places: Tokens that all responses to a prompt might have.
-    """
-
-    def __init__(self, on_batch: OnBatch | None, places: int) -> None:
-        self._on_batch, self._places = on_batch, places
-
-    def step(self, drawn: int, spared: int) -> None:
-        """So many tokens were drawn, and those that ended will not draw the `spared` ones."""
-        if self._on_batch is not None:
-            self._on_batch((drawn + spared) / self._places, drawn)
-
-    def verdict(self, drawn: int) -> None:
-        if self._on_batch is not None:
-            self._on_batch(0.0, drawn)
-
-    def check(self) -> None:
-        self.verdict(0)
 
 
 def _batches(
@@ -287,6 +276,18 @@ def _rollouts(samples: Samples, seconds: float) -> Rollouts:
         generated=int(length.sum()),
         seconds_generate=seconds,
     )
+
+
+def _ended(decoding: Decoding, reported: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Rollouts] | None:
+    """Responses that have ended and are still among those under way, without the `reported` ones."""
+    samples = decoding.samples
+    over = samples.ending > 0
+    over |= samples.length == samples.tokens.shape[1]
+    over &= ~torch.from_numpy(reported).to(over.device)[samples.place]
+    if not bool(over.any()):
+        return None
+    ended = samples.of(over)
+    return ended.place.cpu().numpy(), _rollouts(ended, 0.0)
 
 
 def _places(follow_up: FollowUp | None) -> int:

@@ -41,7 +41,7 @@ class ModelPass:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        return torch.device(self.model.device)
 
     @cached_property
     def _head(self) -> nn.Module:
@@ -118,5 +118,3 @@ class ModelPass:
             yield
         finally:
             hook.remove()
-
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -47,7 +48,9 @@ class Prefix:
     mask: Tensor
 
 
-def prefill(model: ModelPass, prompts: Sequence[Tokens], pad: int, checked: Callable[[], None] = lambda: None) -> Prefix:
+def prefill(
+    model: ModelPass, prompts: Sequence[Tokens], pad: int, checked: Callable[[], None] = lambda: None
+) -> Prefix:
     """Read `prompts`; `checked` is called between passes, and may raise.
 
     Args:
@@ -70,7 +73,7 @@ def beginnings(texts: Sequence[Tokens]) -> list[tuple[int, list[int]]]:
     Of each text at least the last token is left, whose logits are wanted.
     """
     order = sorted(range(len(texts)), key=lambda i: tuple(texts[i]))
-    shared = [0] + [_shared(texts[a], texts[b]) for a, b in zip(order, order[1:], strict=False)]
+    shared = [0] + [_shared(texts[a], texts[b]) for a, b in pairwise(order)]
 
     def best(low: int, high: int) -> tuple[int, list[tuple[int, int, int]]]:
         """The most tokens that need not be read of the texts order[low:high], and the groups that spare them."""
@@ -78,7 +81,7 @@ def beginnings(texts: Sequence[Tokens]) -> list[tuple[int, list[int]]]:
             return 0, [(0, low, high)]
         least = min(shared[low + 1 : high])
         cuts = [low, *(i for i in range(low + 1, high) if shared[i] == least), high]
-        apart = [best(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        apart = [best(a, b) for a, b in pairwise(cuts)]
         spared, groups = sum(count for count, _ in apart), [group for _, found in apart for group in found]
         together = (high - low - 1) * least if least >= LEAST_SHARED else 0
         return (together, [(least, low, high)]) if together > spared else (spared, groups)

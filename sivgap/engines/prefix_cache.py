@@ -224,7 +224,9 @@ class PrefixCache:
     def attention(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """`models.decoder.Attention` over prompt, own tokens and the new ones, which are stored."""
         self.update(key.transpose(1, 2), value.transpose(1, 2), layer)
-        return self.attend(layer, query.transpose(1, 2), query.shape[-1] ** -0.5, self._windows[layer] if self._windows else None)
+        return self.attend(
+            layer, query.transpose(1, 2), query.shape[-1] ** -0.5, self._windows[layer] if self._windows else None
+        )
 
     def get_seq_length(self, layer: int = 0) -> int:
         return int(self.prefix[0][0].shape[2]) + self._width
@@ -236,8 +238,9 @@ class PrefixCache:
 
         def joined(layer: int, which: int) -> Tensor:
             before = self.prefix[layer][which]
-            texts = [pair[which].unflatten(0, (-1, before.shape[1])) for pair in self.texts.read(layer, self.live, length)]
-            return torch.cat([before[prompt], *texts], 2)
+            blocks = [pair[which] for pair in self.texts.read(layer, self.live, length)]
+            heads, dim = before.shape[1], before.shape[3]
+            return torch.cat([before[prompt], *(block.view(len(prompt), heads, -1, dim) for block in blocks)], 2)
 
         return [(joined(layer, 0), joined(layer, 1)) for layer in range(len(self.prefix))]
 

@@ -23,6 +23,9 @@ WriteAdapter = Callable[[Path], None]
 OnBatch = Callable[[float, int], None]
 """Called after every step with the prompts done since the last call, and the tokens drawn. A response under way counts
 by its length over the longest; in the end all prompts are done. What it raises ends the work (`errors.Stopped`)."""
+OnResponses = Callable[["NDArray[np.int64]", "Rollouts"], None]
+"""Called now and then, and before an exception leaves, with responses that have ended: their numbers, p x N + n for
+response n to prompt p, and the responses in that order, (count, 1). None is told of twice, and not all have to be."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,14 @@ class FollowUp:
     """A question put behind every response, answered by the same weights from the response's cache.
 
     With `answers` (token sequences, none a prefix of another) the log-likelihood of each is returned and nothing is
-    sampled; without, up to `max_new_tokens` are sampled at `temperature`.
+    sampled; without, up to `max_new_tokens` are sampled at `temperature`, with the noise of `stream` and the response.
     """
 
     tokens: tuple[int, ...]
     temperature: float
     max_new_tokens: int
     answers: tuple[tuple[int, ...], ...] = ()
+    stream: int = 0
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,7 @@ class Engine(Protocol):
         sampling: Sampling,
         follow_up: FollowUp | None = None,
         on_batch: OnBatch | None = None,
+        on_responses: OnResponses | None = None,
     ) -> Rollouts: ...
 
     def likelihood(

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sivgap.engines.rollout import FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter
+from sivgap.engines.listener import Listener
+from sivgap.engines.rollout import FollowUp, OnBatch, OnResponses, Prompt, Rollouts, Sampling, WriteAdapter
 from sivgap.engines.stop import StopText
 from sivgap.engines.vllm_ask import AnswerTree, drawn, scored, scores
 from sivgap.engines.vllm_handover import AdapterFolder, Canary, Reference, reload_merged
@@ -122,6 +123,7 @@ class VLLMEngine:
         sampling: Sampling,
         follow_up: FollowUp | None = None,
         on_batch: OnBatch | None = None,
+        on_responses: OnResponses | None = None,
     ) -> Rollouts:
         """Sample `sampling.samples` responses to each prompt, and answer `follow_up` behind each.
 
@@ -130,13 +132,16 @@ class VLLMEngine:
         """
         drawing = Drawing(prompts, sampling, follow_up, self._end, self._stop)
         queue = self._queue(drawing.responses())
-        for done in queue.steps():
-            ready, generated = drawing.ready, drawing.generated
-            for asked, out in done:
-                for question in drawing.take(asked, out.outputs[0]):
-                    queue.follow(question)
-            if on_batch is not None:
-                on_batch(drawing.ready - ready, drawing.generated - generated)
+        heard = Listener(None, on_responses, len(prompts) * sampling.samples)
+        with heard.keeping(drawing.ended):
+            for done in queue.steps():
+                ready, generated = drawing.ready, drawing.generated
+                for asked, out in done:
+                    for question in drawing.take(asked, out.outputs[0]):
+                        queue.follow(question)
+                if on_batch is not None:
+                    on_batch(drawing.ready - ready, drawing.generated - generated)
+                heard.report_if_due(drawing.ended)
         return drawing.result(queue.seconds_respond, queue.seconds_ask)
 
     def likelihood(

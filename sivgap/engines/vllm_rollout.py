@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sivgap.engines.noise import key_of, row_keys
+from sivgap.engines.noise import row_keys
 from sivgap.engines.rollout import NOT_FINITE, FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.engines.vllm_ask import AnswerTree, sampled
@@ -82,7 +82,7 @@ class Drawing:
         if self._tree.answers:
             yield from self._tree.asked(context, row)
         else:
-            seed = int(row_keys(key_of("verdict"), self._keys.ravel()[row : row + 1], 1)[0, 0])
+            seed = int(row_keys(ask.stream, self._keys.ravel()[row : row + 1], 1)[0, 0])
             yield Asked(context, sampled(ask.temperature, ask.max_new_tokens, seed, self._end), row)
 
     def _ends(self, said: CompletionOutput) -> int:
@@ -94,6 +94,16 @@ class Drawing:
         tokens = torch.tensor([list(said.token_ids)])
         found = dict(self._stop.ended(tokens, torch.tensor([tokens.shape[1]]), torch.tensor([0])))
         return found.get(0, 1)
+
+    def ended(self, reported: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Rollouts] | None:
+        """Responses that are complete, without the `reported` ones."""
+        rows = np.flatnonzero([len(tokens) > 0 for tokens in self._tokens] & ~reported)
+        if not len(rows):
+            return None
+        length = np.array([len(self._tokens[row]) for row in rows], dtype=np.int64)[:, None]
+        return rows, Rollouts(
+            [self._tokens[row] for row in rows], self._nll[rows, None], length, self._ending[rows, None]
+        )
 
     def result(self, seconds_respond: float, seconds_ask: float) -> Rollouts:
         """All of it. Raises RunError if a likelihood is not finite."""

@@ -47,8 +47,8 @@ class Kept:
     """
 
     def __init__(self, mask: Tensor, windows: Sequence[int | None] = ()) -> None:
-        """`mask`: bool (rows, L), False on padding; `windows`: of each layer how many tokens up to its own a token sees,
-        None for all."""
+        """`mask`: bool (rows, L), False on padding; `windows`: of each layer how many tokens up to its own a token sees
+        (None: all)."""
         every = torch.ones(mask.shape[1:] * 2, dtype=torch.bool, device=mask.device).tril()
         padded = not bool(mask.all())
 
@@ -60,7 +60,7 @@ class Kept:
 
         narrow = {window for window in windows if window is not None and window < mask.shape[1]}
         self._whole = seen(None)
-        self._masks = {window: seen(window) for window in narrow}
+        self._masks: dict[int | None, Tensor | None] = {window: seen(window) for window in narrow}
         self._windows = windows
         self.states: list[tuple[Tensor, Tensor]] = []
 
@@ -87,8 +87,8 @@ class Norm:
 
 @dataclass(frozen=True)
 class Layer:
-    """What a layer multiplies with, in the order of use; `heads` are the numbers of those of queries and of keys, `window`
-    is how many tokens up to its own a token attends to (None: all)."""
+    """What a layer multiplies with, in the order of use; `heads` are the numbers of those of queries and of keys,
+    `window` is how many tokens up to its own a token attends to (None: all)."""
 
     before_attention: Norm
     qkv: Product

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import Engine, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter, gather
+from sivgap.engines.rollout import (
+    Engine,
+    FollowUp,
+    OnBatch,
+    OnResponses,
+    Prompt,
+    Rollouts,
+    Sampling,
+    WriteAdapter,
+    gather,
+)
 from sivgap.errors import RunError, SivgapError, Stopped
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
@@ -47,12 +57,16 @@ class Dealt:
         sampling: Sampling,
         follow_up: FollowUp | None = None,
         on_batch: OnBatch | None = None,
+        on_responses: OnResponses | None = None,
     ) -> Rollouts:
-        """As `Engine.rollout`; the seconds are those of the slowest rank."""
+        """As `Engine.rollout`; the seconds are those of the slowest rank, and `on_responses` hears of its own alone."""
         shares = deal([len(prompt.tokens) for prompt in prompts], self._teams)
         mine = [prompts[i] for i in shares[self._number]]
         told = self._told(on_batch, len(prompts), len(mine))
-        found = self._all(lambda: arrays_of(self._engine.rollout(mine, sampling, follow_up, told)) if mine else {})
+        ended = None if on_responses is None else _numbered(on_responses, shares[self._number], sampling.samples)
+        found = self._all(
+            lambda: arrays_of(self._engine.rollout(mine, sampling, follow_up, told, ended)) if mine else {}
+        )
         parts = [(share, rollouts_of(part)) for share, part in zip(shares, found, strict=True) if len(share)]
         return replace(
             gather(parts),
@@ -125,6 +139,11 @@ class Dealt:
                 _together(self._team, lambda: show(done, tokens))
 
         return told
+
+
+def _numbered(on_responses: OnResponses, share: NDArray[np.int64], samples: int) -> OnResponses:
+    """Tells of responses to the prompts `share` by their numbers among all."""
+    return lambda numbers, part: on_responses(share[numbers // samples] * samples + numbers % samples, part)
 
 
 def _together(group: Group, work: Callable[[], Arrays]) -> list[dict[str, NDArray[np.generic]]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import Engine, FollowUp, OnBatch, Prompt, Rollouts, Sampling, WriteAdapter
+from sivgap.engines.rollout import Engine, FollowUp, OnBatch, OnResponses, Prompt, Rollouts, Sampling, WriteAdapter
 from sivgap.errors import ConfigError, RunError, SivgapError, Stopped
 from sivgap.parallel.group import Group
 
@@ -41,10 +41,11 @@ class Asked:
         sampling: Sampling,
         follow_up: FollowUp | None = None,
         on_batch: OnBatch | None = None,
+        on_responses: OnResponses | None = None,
     ) -> Rollouts:
         """As `Engine.rollout`."""
         self._ask(prompts, sampling=asdict(sampling), follow_up=follow_up and asdict(follow_up))
-        return self._engine.rollout(prompts, sampling, follow_up, on_batch)
+        return self._engine.rollout(prompts, sampling, follow_up, on_batch, on_responses)
 
     def likelihood(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[int]], on_batch: OnBatch | None = None
@@ -115,7 +116,7 @@ def _follow_up(told: Mapping[str, Any] | None) -> FollowUp | None:
     if told is None:
         return None
     answers = tuple(tuple(answer) for answer in told["answers"])
-    return FollowUp(tuple(told["tokens"]), told["temperature"], told["max_new_tokens"], answers)
+    return FollowUp(tuple(told["tokens"]), told["temperature"], told["max_new_tokens"], answers, told["stream"])
 
 
 def _tell(group: Group, what: Mapping[str, Any]) -> None:

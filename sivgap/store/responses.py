@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,9 @@ from sivgap.prompts import PromptWriter
 from sivgap.store.parts import Parts
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.question import Responses
+
+if TYPE_CHECKING:
+    from sivgap.store.verdicts import VerdictsInPass
 
 
 @dataclass(frozen=True)
@@ -40,21 +45,22 @@ class ResponseStore:
     """The responses of one model, sampled one way, to any problems.
 
     The noise of a response belongs to its problem and its number, so 128 responses are the 8 asked for yesterday and
-    120 more.
+    120 more. With `verdicts` those that are sampled are judged from the states they were sampled with.
     """
 
     parts: Parts
     engine: Engine
     writer: PromptWriter
     sampling: Sampling
+    verdicts: VerdictsInPass | None = None
 
     def get(self, problems: Sequence[Problem], on_batch: OnBatch | None = None) -> Stored:
-        """`sampling.samples` responses to each problem."""
+        """`sampling.samples` responses to each problem. Those that ended are stored whatever happens to the others."""
         prompts = [self.writer.solve(problem) for problem in problems]
         names = prompt_names(problems, prompts)
         rows = self.parts.read(names, ["sample"])
-        stored = rows.groupby("prompt")["sample"].max() + 1 if len(rows) else pd.Series(dtype=int)
-        have = np.minimum([int(stored.get(name, 0)) for name in names], self.sampling.samples)
+        stored = _complete(rows)
+        have = np.minimum([stored.get(name, 0) for name in names], self.sampling.samples)
         made = [rows]
         generated = 0
         for count in np.unique(have[have < self.sampling.samples]):
@@ -62,20 +68,40 @@ class ResponseStore:
             sampling = Sampling(
                 **{**vars(self.sampling), "first": int(count), "samples": self.sampling.samples - count}
             )
-            rollouts = self.engine.rollout([prompts[i] for i in places], sampling, None, on_batch)
-            new = self._rows([problems[i] for i in places], [names[i] for i in places], rollouts, int(count))
-            self.parts.add(new)
+            rows_of = partial(self._rows, [problems[i] for i in places], [names[i] for i in places], sampling)
+            early: list[NDArray[np.int64]] = []
+
+            def keep(numbers: NDArray[np.int64], part: Rollouts, rows_of: Any = rows_of, early: Any = early) -> None:
+                self.parts.add(rows_of(part, numbers))
+                early.append(numbers)
+
+            ask = None if self.verdicts is None else self.verdicts.in_pass.ask
+            rollouts = self.engine.rollout([prompts[i] for i in places], sampling, ask, on_batch, keep)
+            new = rows_of(rollouts, np.arange(rollouts.nll.size))
+            late = np.setdiff1d(np.arange(len(new)), np.concatenate([*early, np.zeros(0, np.int64)]))
+            if len(late):
+                self.parts.add(new.iloc[late])
+            if self.verdicts is not None:
+                self.verdicts.add([names[i] for i in places], rollouts, int(count))
             made.append(new)
             generated += rollouts.generated
         return self._in_order(problems, names, pd.concat(made, ignore_index=True), generated)
 
-    def _rows(self, problems: Sequence[Problem], names: Sequence[str], rollouts: Rollouts, first: int) -> pd.DataFrame:
-        samples = rollouts.nll.shape[1]
+    def _rows(
+        self,
+        problems: Sequence[Problem],
+        names: Sequence[str],
+        sampling: Sampling,
+        rollouts: Rollouts,
+        numbers: NDArray[np.int64],
+    ) -> pd.DataFrame:
+        """One row a response, of which `numbers` says the prompt p and the sample n: p x N + n."""
+        prompt, sample = np.divmod(numbers, sampling.samples)
         return pd.DataFrame(
             {
-                "prompt": np.repeat(names, samples),
-                "problem_id": np.repeat([problem.id for problem in problems], samples),
-                "sample": np.tile(np.arange(first, first + samples), len(problems)),
+                "prompt": np.array(names, dtype=object)[prompt],
+                "problem_id": np.array([problem.id for problem in problems], dtype=object)[prompt],
+                "sample": sampling.first + sample,
                 "text": self.writer.decode(rollouts.bodies),
                 "tokens": list(rollouts.tokens),
                 "ending": rollouts.ending.ravel(),
@@ -88,7 +114,7 @@ class ResponseStore:
         self, problems: Sequence[Problem], names: Sequence[str], rows: pd.DataFrame, generated: int
     ) -> Stored:
         place = {name: i for i, name in enumerate(names)}
-        rows = rows[rows["sample"] < self.sampling.samples]
+        rows = rows[rows["sample"] < self.sampling.samples].drop_duplicates(["prompt", "sample"])
         rows = rows.iloc[np.lexsort((rows["sample"], rows["prompt"].map(place)))]
         shape = (len(problems), self.sampling.samples)
         ending = rows["ending"].to_numpy(np.int64)
@@ -100,6 +126,14 @@ class ResponseStore:
             (ending > 0).reshape(shape),
             generated,
         )
+
+
+def _complete(rows: pd.DataFrame) -> dict[str, int]:
+    """How many responses to each prompt there are without a gap: 0, 1, 2, ..."""
+    if not len(rows):
+        return {}
+    samples = rows[["prompt", "sample"]].sort_values(["prompt", "sample"])
+    return dict((samples["sample"] == samples.groupby("prompt").cumcount()).groupby(samples["prompt"]).sum())
 
 
 def prompt_names(problems: Sequence[Problem], prompts: Sequence[Prompt]) -> list[str]:

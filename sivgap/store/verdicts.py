@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sivgap.engines.rollout import OnBatch, Rollouts
 from sivgap.prompts import PromptWriter
 from sivgap.store.parts import Parts
 from sivgap.store.responses import prompt_names
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.judge import ModelJudge
-from sivgap.verifiers.question import Answers, Questions, Responses
+from sivgap.verifiers.question import NOBODY, Answers, Questions, Responses
+from sivgap.verifiers.verifier import InPass
 
 _KEY = ["first", "second", "repetition"]
+_AT_ONCE = 256
+"""Questions between two writes: what a kill may lose."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,15 @@ class RememberingJudge:
     parts: Parts
     writer: PromptWriter
 
-    def ask(self, responses: Responses, questions: Questions, stream: int, repetitions: int = 1) -> Answers:
-        """As the judge would answer."""
+    def ask(
+        self,
+        responses: Responses,
+        questions: Questions,
+        stream: int,
+        repetitions: int = 1,
+        on_batch: OnBatch | None = None,
+    ) -> Answers:
+        """As the judge would answer. What it has answered is stored before it is asked for more."""
         names = self._names(responses.problems)
         asked = pd.DataFrame(
             {"prompt": [names[p] for p in questions.problem], "first": questions.first, "second": questions.second}
@@ -37,10 +48,12 @@ class RememberingJudge:
         have = np.minimum(_counts(asked, known), repetitions)
         for count in np.unique(have[have < repetitions]):
             missing = np.flatnonzero(have == count)
-            answers = self.judge.ask(responses, questions.where(missing), stream, repetitions - count, int(count))
-            new = _rows(asked.iloc[missing], answers, int(count))
-            self.parts.add(new)
-            made.append(new)
+            for start in range(0, len(missing), _AT_ONCE):
+                some, more = missing[start : start + _AT_ONCE], repetitions - int(count)
+                answers = self.judge.ask(responses, questions.where(some), stream, more, on_batch, int(count))
+                new = _rows(asked.iloc[some], answers, int(count))
+                self.parts.add(new)
+                made.append(new)
         wanted = asked.loc[asked.index.repeat(repetitions)].reset_index(drop=True)
         wanted["repetition"] = np.tile(np.arange(repetitions), len(asked))
         found = wanted.merge(pd.concat(made, ignore_index=True), on=["prompt", *_KEY], how="left", validate="m:1")
@@ -53,6 +66,28 @@ class RememberingJudge:
 
     def _names(self, problems: Sequence[Problem]) -> list[str]:
         return prompt_names(problems, [self.writer.solve(problem) for problem in problems])
+
+
+@dataclass(frozen=True)
+class VerdictsInPass:
+    """Verdicts that come with the responses, in the pass that samples them, kept in `parts` as if asked for later."""
+
+    in_pass: InPass
+    parts: Parts
+
+    def add(self, prompts: Sequence[str], rollouts: Rollouts, first: int) -> None:
+        """Store the verdicts on responses number `first`, `first` + 1, ... to each of `prompts`."""
+        samples = rollouts.nll.shape[1]
+        asked = pd.DataFrame(
+            {
+                "prompt": np.repeat(np.array(prompts, dtype=object), samples),
+                "first": np.tile(np.arange(first, first + samples), len(prompts)),
+                "second": NOBODY,
+            }
+        )
+        scores, said = self.in_pass.read(rollouts), self.in_pass.said(rollouts)
+        values, unparsed = scores.values.reshape(-1, 1), scores.unparsed.reshape(-1, 1) > 0
+        self.parts.add(_rows(asked, Answers(values, unparsed, said), 0))
 
 
 def _counts(asked: pd.DataFrame, known: pd.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sivgap.verifiers.question import Responses, Scores, Verifier
+from sivgap.engines.rollout import OnBatch
+from sivgap.verifiers.question import Responses, Scores, Verifier, told_by
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,9 @@ class Ensemble:
     members: Mapping[str, tuple[Verifier, float]]
     average: bool = False
 
-    def score(self, responses: Responses, stream: int) -> Scores:
-        scores = {name: member.score(responses, stream) for name, (member, _) in self.members.items()}
+    def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
+        told = told_by(on_batch, 1 / len(self.members))
+        scores = {name: member.score(responses, stream, told) for name, (member, _) in self.members.items()}
         values = np.stack([found.values for found in scores.values()])
         if not self.average:
             accepts = [found.values >= self.members[name][1] for name, found in scores.items()]

@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sivgap.config.verifier import VerifierConfig
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Engine, Prompt, Sampling
+from sivgap.engines.noise import key_of, row_keys
+from sivgap.engines.rollout import Engine, OnBatch, Prompt, Sampling
 from sivgap.errors import RunError
 from sivgap.prompts import PromptWriter
-from sivgap.verifiers.question import Answers, Questions, Responses, neutral
+from sivgap.verifiers.question import Answers, Questions, Responses, neutral, told_by
 
 Parser = Callable[[str], float | None]
+
+
+def verdict_stream(verifier: str) -> int:
+    """The noise of a verifier's sampled verdicts; beside it the key of the response that they are about decides."""
+    return key_of("verdict", verifier)
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,17 @@ class ModelJudge:
         questions: Questions,
         stream: int,
         repetitions: int = 1,
+        on_batch: OnBatch | None = None,
         first_repetition: int = 0,
     ) -> Answers:
         """`repetitions` answers to each question, from number `first_repetition` on.
 
-        The same question gets the same answers, whoever asks with it.
+        The same question gets the same answers, whoever asks with it; about a response that was drawn with the noise of
+        `stream`, those that it gets in the pass that draws it (`verifier.InPass`).
         """
-        prompts = self._prompts(responses, questions)
+        prompts = self._prompts(responses, questions, stream)
         if self.config.readout == "expected" and self.config.heading is None:
-            once = self._expected(prompts)
+            once = self._expected(prompts, on_batch=on_batch)
             shape = (len(questions), repetitions)
             return Answers(
                 np.broadcast_to(once[:, None], shape).copy(), np.zeros(shape, dtype=bool), [""] * int(np.prod(shape))
@@ -63,10 +70,10 @@ class ModelJudge:
             repetitions,
             self.temperature,
             self.config.max_new_tokens,
-            key_of(stream, "verdict", self.config.name),
+            verdict_stream(self.config.name),
             first=first_repetition,
         )
-        bodies = self.engine.rollout(prompts, sampling).bodies
+        bodies = self.engine.rollout(prompts, sampling, on_batch=on_batch).bodies
         said = self.writer.decode(bodies)
         if self.config.readout == "sampled":
             values = [self.parse(text) for text in said]
@@ -75,8 +82,9 @@ class ModelJudge:
         value, unparsed = neutral(values)
         return Answers(value.reshape(-1, repetitions), unparsed.reshape(-1, repetitions), said)
 
-    def _prompts(self, responses: Responses, questions: Questions) -> list[Prompt]:
+    def _prompts(self, responses: Responses, questions: Questions, stream: int) -> list[Prompt]:
         samples = responses.shape[1]
+        keys = row_keys(stream, np.array([key_of(p.id) for p in responses.problems], np.uint64), samples)
         written: list[Prompt] = []
         for p, a, b in zip(questions.problem, questions.first, questions.second, strict=True):
             problem = responses.problems[p]
@@ -84,7 +92,8 @@ class ModelJudge:
             rows = [p * samples + n for n in shown]
             bodies = [responses.bodies[row] for row in rows] if self.own and responses.bodies is not None else None
             tokens = self.writer.judgement(problem, self.template, [responses.texts[row] for row in rows], bodies)
-            written.append(Prompt(tokens, key_of(problem.id, *shown)))
+            key = keys[p, a] if b < 0 else key_of(stream, problem.id, *shown)
+            written.append(Prompt(tokens, int(key)))
         return written
 
     def _behind_heading(self, prompts: Sequence[Prompt], bodies: Sequence[NDArray[np.int64]]) -> list[float | None]:
@@ -116,10 +125,13 @@ class ModelJudge:
             count -= 1
         return count, begins(count)[place:].isspace()
 
-    def _expected(self, prompts: Sequence[Prompt], lead: str = "") -> NDArray[np.float64]:
+    def _expected(
+        self, prompts: Sequence[Prompt], lead: str = "", on_batch: OnBatch | None = None
+    ) -> NDArray[np.float64]:
         """Mean over the allowed answers, `lead` before each, for every prompt; equal prompts are asked once."""
         unique = list(dict.fromkeys(prompt.tokens for prompt in prompts))
-        logprobs = self.engine.answer_likelihoods([Prompt(tokens, 0) for tokens in unique], self.allowed(lead))
+        told = told_by(on_batch, len(prompts) / max(len(unique), 1))
+        logprobs = self.engine.answer_likelihoods([Prompt(tokens, 0) for tokens in unique], self.allowed(lead), told)
         by_tokens = dict(zip(unique, expected_value(logprobs, self.config), strict=True))
         return np.array([by_tokens[prompt.tokens] for prompt in prompts])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sivgap.verifiers.question import Judge, Responses, Scores, about_each
+from sivgap.engines.rollout import OnBatch
+from sivgap.verifiers.question import Judge, Responses, Scores, about_each, told_by
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,9 @@ class OneByOne:
     judge: Judge
     repetitions: int = 1
 
-    def score(self, responses: Responses, stream: int) -> Scores:
+    def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
         problems, samples = responses.shape
-        answers = self.judge.ask(responses, about_each(problems, samples), stream, self.repetitions)
+        told = told_by(on_batch, 1 / samples)
+        answers = self.judge.ask(responses, about_each(problems, samples), stream, self.repetitions, told)
         each = answers.value.reshape(problems, samples, -1)
         return Scores(each.mean(-1), answers.unparsed.reshape(each.shape).mean(-1), each)

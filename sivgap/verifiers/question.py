@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.engines.rollout import OnBatch
 from sivgap.tasks.problem import Problem
 
 NEUTRAL = 0.5
@@ -68,9 +69,16 @@ class Answers:
 
 
 class Judge(Protocol):
-    """Answers questions about responses, `repetitions` times each."""
+    """Answers questions about responses, `repetitions` times each; `on_batch` hears of the questions that are done."""
 
-    def ask(self, responses: Responses, questions: Questions, stream: int, repetitions: int = 1) -> Answers: ...
+    def ask(
+        self,
+        responses: Responses,
+        questions: Questions,
+        stream: int,
+        repetitions: int = 1,
+        on_batch: OnBatch | None = None,
+    ) -> Answers: ...
 
 
 @dataclass(frozen=True)
@@ -101,9 +109,15 @@ def neutral(verdicts: Sequence[float | None]) -> tuple[NDArray[np.float64], NDAr
 
 
 class Verifier(Protocol):
-    """Scores responses; the same responses and `stream` get the same scores."""
+    """Scores responses; the same responses and `stream` get the same scores. `on_batch` hears of every step, and of the
+    problems whose responses have been scored as far as that can be told."""
 
-    def score(self, responses: Responses, stream: int) -> Scores: ...
+    def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores: ...
+
+
+def told_by(on_batch: OnBatch | None, each: float) -> OnBatch | None:
+    """Tells `on_batch` of progress in other units, of which one is `each` of its own."""
+    return None if on_batch is None else lambda done, tokens: on_batch(done * each, tokens)
 
 
 def about_each(problems: int, samples: int) -> Questions:

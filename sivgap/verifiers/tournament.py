@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from sivgap.engines.noise import key_of, row_keys, uniforms
-from sivgap.verifiers.question import Judge, Questions, Responses, Scores
+from sivgap.engines.rollout import OnBatch
+from sivgap.verifiers.question import Judge, Questions, Responses, Scores, told_by
 
 Array = NDArray[np.float64]
 Pairs = NDArray[np.int64]
@@ -41,8 +42,8 @@ class Tournament:
     swiss: bool = False
     repetitions: int = 1
 
-    def score(self, responses: Responses, stream: int) -> Scores:
-        play = _Play(self, responses, stream)
+    def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
+        play = _Play(self, responses, stream, on_batch)
         values = play.swiss() if self.swiss else play.elimination()
         unparsed = np.divide(play.unparsed, play.asked, out=np.zeros(values.shape), where=play.asked > 0)
         return Scores(values, unparsed, notes={"second_preferred": play.second / max(play.questions, 1)})
@@ -51,15 +52,21 @@ class Tournament:
 class _Play:
     """One tournament for each problem, all played at once."""
 
-    def __init__(self, rules: Tournament, responses: Responses, stream: int) -> None:
+    def __init__(self, rules: Tournament, responses: Responses, stream: int, on_batch: OnBatch | None) -> None:
         self.rules, self.responses, self.stream = rules, responses, stream
         self.problems, self.samples = responses.shape
         self.unparsed, self.asked = np.zeros(responses.shape), np.zeros(responses.shape)
         self.second, self.questions = 0.0, 0
+        pairs = self._rounds * self.samples / 2 if rules.swiss else self.samples * (1 - 0.5**self._rounds)
+        self._told = told_by(on_batch, 1 / max(pairs * (2 if rules.both_orders else 1), 1))
+
+    @property
+    def _rounds(self) -> int:
+        return int(np.ceil(np.log2(self.samples))) if self.rules.rounds is None else self.rules.rounds
 
     def elimination(self) -> Array:
         """Share of the rounds that each response won, (P, N)."""
-        rounds = int(np.log2(self.samples)) if self.rules.rounds is None else self.rules.rounds
+        rounds = self._rounds
         won = np.zeros((self.problems, self.samples))
         left = np.tile(np.arange(self.samples), (self.problems, 1))
         for _ in range(rounds):
@@ -74,7 +81,7 @@ class _Play:
 
     def swiss(self) -> Array:
         """Expected share of wins against the other responses of the problem, (P, N)."""
-        rounds = int(np.ceil(np.log2(self.samples))) if self.rules.rounds is None else self.rules.rounds
+        rounds = self._rounds
         wins = np.zeros((self.problems, self.samples, self.samples))
         strength = np.zeros((self.problems, self.samples))
         for _ in range(rounds):
@@ -96,7 +103,8 @@ class _Play:
         return (forth + 1 - self._ask(pairs[:, [0, 2, 1]])) / 2 if self.rules.both_orders else forth
 
     def _ask(self, pairs: Pairs) -> Array:
-        answers = self.rules.judge.ask(self.responses, Questions(*pairs.T.copy()), self.stream, self.rules.repetitions)
+        questions = Questions(*pairs.T.copy())
+        answers = self.rules.judge.ask(self.responses, questions, self.stream, self.rules.repetitions, self._told)
         for side in (1, 2):
             np.add.at(self.asked, (pairs[:, 0], pairs[:, side]), 1)
             np.add.at(self.unparsed, (pairs[:, 0], pairs[:, side]), answers.unparsed.mean(-1))

@@ -21,7 +21,7 @@ from sivgap.prompts import PromptWriter, is_follow_up
 from sivgap.verifiers import last_line, qe, tf
 from sivgap.verifiers.ensemble import Ensemble
 from sivgap.verifiers.gold import Gold
-from sivgap.verifiers.judge import ModelJudge, Parser, expected_value
+from sivgap.verifiers.judge import ModelJudge, Parser, expected_value, verdict_stream
 from sivgap.verifiers.one_by_one import OneByOne
 from sivgap.verifiers.question import Judge, Scores, Verifier, neutral
 from sivgap.verifiers.tournament import Tournament
@@ -115,9 +115,13 @@ class InPass:
         if rollouts.answer_logprobs is not None:
             values = expected_value(rollouts.answer_logprobs, self.config)
             return Scores(values, np.zeros(values.shape))
-        values, unparsed = neutral([self.parse(text) for text in self.writer.decode(rollouts.verdicts or [])])
+        values, unparsed = neutral([self.parse(text) for text in self.said(rollouts)])
         shape = rollouts.nll.shape
         return Scores(values.reshape(shape), unparsed.astype(np.float64).reshape(shape))
+
+    def said(self, rollouts: Rollouts) -> list[str]:
+        """What was sampled as verdict on each response; empty texts where likelihoods were read."""
+        return self.writer.decode(rollouts.verdicts) if rollouts.verdicts is not None else [""] * rollouts.nll.size
 
 
 def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
@@ -134,5 +138,6 @@ def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
         temperature=bench.temperature,
         max_new_tokens=config.max_new_tokens,
         answers=judge.allowed() if expected else (),
+        stream=verdict_stream(config.name),
     )
     return InPass(ask, config, judge.parse, bench.writer)
