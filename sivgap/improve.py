@@ -240,9 +240,7 @@ class Improvement:
             if self.lab.in_pass is not None:
                 return self.lab.verify(problems, rollouts, stream)
         with self.display.phase(f"{epoch}: {what}, verdicts", len(problems), kind=VERDICTS, each=samples) as advance:
-            found = self.lab.verify(problems, rollouts, stream)
-            advance(len(problems), 0)
-        return found
+            return self.lab.verify(problems, rollouts, stream, self._checked(advance))
 
     def _choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
         with self.display.phase(f"epoch {self.epoch:g}: choosing", None) as advance:

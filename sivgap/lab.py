@@ -68,13 +68,15 @@ class Lab:
         prompts = [self.writer.solve(problem) for problem in problems]
         return self.engine.rollout(prompts, sampling, None if self.in_pass is None else self.in_pass.ask, on_batch)
 
-    def verify(self, problems: Sequence[Problem], rollouts: Rollouts, stream: int) -> tuple[Rollouts, Scores]:
+    def verify(
+        self, problems: Sequence[Problem], rollouts: Rollouts, stream: int, on_batch: OnBatch | None = None
+    ) -> tuple[Rollouts, Scores]:
         """The same responses with their verifier's time, and its scores; the weights that sampled judge them."""
         if self.in_pass is not None:
             return rollouts, self.in_pass.read(rollouts)
         started = time.perf_counter()
         bodies = rollouts.bodies
-        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream)
+        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream, on_batch)
         return replace(rollouts, seconds_verify=time.perf_counter() - started), self._of_first_rank(scores)
 
     def sample_and_verify(self, problems: Sequence[Problem], samples: int, stream: int) -> tuple[Rollouts, Scores]:
