@@ -95,6 +95,7 @@ class Display:
                 watch.start()
             with self._bar(phase) as advance:
                 yield advance
+            phase.done = total or 0.0  # it came to its end, whatever it was told
         finally:
             over.set()
             if watch.is_alive():

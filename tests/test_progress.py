@@ -128,6 +128,15 @@ def test_the_last_line_of_a_run_says_nothing_is_left_by_saying_nothing(tmp_path)
     assert "<bos>Question: 28*7-131\\nSolution: " in done.stderr  # escaped, special tokens visible
 
 
+def test_the_table_of_a_run_has_the_accuracy_of_all_samples_and_marks_an_auroc_on_few(capsys):
+    line = {"split": "test", "epoch": 0.0, "n_prompts": 8, "n_samples": 4, "solver_accuracy": 0.125, "score_auroc": 0.9,
+            "pass_at_k": {"1": 3 / 32, "2": 0.2}}  # fmt: skip
+    Display().summary([line, {**line, "epoch": 1.0, "pass_at_k": {"1": 1 / 32, "2": 0.1}}], None)
+    said = capsys.readouterr().err
+    for words in ("all N samples", "0.094", "first response", "0.125", "AUROC rests on 1 right response"):
+        assert words in said
+
+
 WARNED = """
 import logging, sys, warnings
 from pathlib import Path

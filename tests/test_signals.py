@@ -52,7 +52,7 @@ def interrupted(folder: Path, command: str, step: str) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize(
     ("command", "step"),
-    [*(("train", step) for step in ("loading", "sampling", "likelihoods", "training")), ("evaluate", "loading")],
+    [*(("train", step) for step in STEPS), *(("evaluate", step) for step in ("loading", "sampling", "verifying"))],
 )
 def test_a_signal_is_heard_before_a_step_has_come_to_its_end(tmp_path, command, step):
     done = interrupted(tmp_path, command, step)
