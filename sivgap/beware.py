@@ -39,8 +39,10 @@ KEPT = 0.25
 """Quantile that is suggested: MG's, the best quarter."""
 _CONSTANT = 1e-6
 """Standard deviation of scores that are all the same but for rounding."""
-LONGEST = 8
-"""Times by which longer responses are suggested at most: where nearly all are cut off, the prompt is the fault."""
+LONGEST = 4
+"""Times by which longer responses are suggested at most, in one go."""
+ENDLESS = 0.9
+"""Share of responses cut off from which on it is not their length that is too small: nothing makes them end."""
 
 
 @dataclass(frozen=True)
@@ -167,40 +169,41 @@ def beware(seen: Measured, asked: Asked) -> list[str]:
 
 
 def _of_responses(seen: Measured, asked: Asked) -> Iterator[str]:
-    value = seen.accuracy.value or 0.0
-    if value < NOTHING_TO_LEARN:
-        yield (
-            f"{value:.1%} of the responses are right: there is next to nothing to learn from; read the conversations "
-            "whether the prompt lets the model reason before it answers (dataset.prompt), try dataset.few_shot=4, or "
-            "take a larger model"
-        )
-    if value > 1 - NOTHING_TO_LEARN:
-        yield f"{value:.1%} of the responses are right: there is next to nothing left to learn; take harder problems"
+    value, them = seen.accuracy.value or 0.0, f"{seen.prompts * seen.samples} responses"
     if seen.cut > CUT:
         where = f"sampling.max_new_tokens={asked.longest}"
-        yield f"{seen.cut:.1%} of the responses were cut off at {where}; {_longer(seen, asked)}"
+        yield f"{seen.cut:.1%} of {them} were cut off at {where}; {_longer(seen, asked)}"
     if asked.learns and seen.chosen_cut > CUT:
         yield (
             f"{seen.chosen_cut:.1%} of the chosen responses are cut off, and are learnt without an end; raise "
             "sampling.max_new_tokens"
         )
+    if value < NOTHING_TO_LEARN:
+        first = "first let responses end, then " if seen.cut > CUT else ""
+        yield (
+            f"{value:.1%} of {them} are right: there is next to nothing to learn from; {first}read the "
+            "conversations whether the prompt lets the model reason before it answers (dataset.prompt), try "
+            "dataset.few_shot=4, or take a larger model"
+        )
+    if value > 1 - NOTHING_TO_LEARN:
+        yield f"{value:.1%} of {them} are right: there is next to nothing left to learn; take harder problems"
     if value - seen.strict > FORM:
         yield (
-            f"{value:.1%} of the responses are right, {seen.strict:.1%} in the form that the prompt asks for: a gain "
-            "in strict accuracy may be form, not ability; ask for the form that the model uses (dataset.prompt), or "
+            f"{value:.1%} of {them} are right, {seen.strict:.1%} in the form that the prompt asks for: a gain in "
+            "strict accuracy may be form, not ability; ask for the form that the model uses (dataset.prompt), or "
             "show it with dataset.few_shot=4"
         )
 
 
 def _longer(seen: Measured, asked: Asked) -> str:
     """What to do about responses that are cut off: lengths beyond the cut are taken to go on as they end before it."""
-    ended = (1 - seen.cut) / seen.length
-    needed = math.inf if ended == 0 else asked.longest + math.log(seen.cut / CUT) / ended
-    if needed > LONGEST * asked.longest:
+    if seen.cut > ENDLESS:
         return (
             "hardly any ends by itself: see whether they run on behind the answer (then set model.stop, or "
             "model.chat_template), else raise it"
         )
+    ended = (1 - seen.cut) / seen.length
+    needed = min(asked.longest + math.log(seen.cut / CUT) / ended, LONGEST * asked.longest)
     return f"raise it to {64 * math.ceil(needed / 64)}"
 
 

@@ -58,7 +58,7 @@ CASES = {
     "none pass": (panel(scores=0.35 + share(0.5) / 20), "of 100% of the prompts none", "selection.quantile=0.25"),
     "unparsed": (panel(unparsed=share(0.2)), "of the verdicts could not be read", "verifier.max_new_tokens=8"),
     "cut": (panel(finished=1 - share(0.3)), "were cut off at sampling.max_new_tokens=512", "raise it to 704"),
-    "hardly any ends": (panel(finished=1 - share(0.99)), "99.2% of the responses were cut off", "model.stop"),
+    "hardly any ends": (panel(finished=1 - share(0.99)), "99.2% of 3200 responses were cut off", "model.stop"),
     "chosen are cut": (panel(finished=1 - share(0.3)), "are learnt without an end", "sampling.max_new_tokens"),
     "form": (panel(strict=np.zeros((PROMPTS, SAMPLES))), "0.0% in the form", "dataset.few_shot=4"),
     "hopeless": (panel(correct=share(0.01), strict=share(0.01)), "next to nothing to learn from", "dataset.prompt"),

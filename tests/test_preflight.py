@@ -9,6 +9,7 @@ from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
 from sivgap.measure import Panel
 from sivgap.preflight.conversation import worth_reading
+from sivgap.preflight.trial import affordable
 from sivgap.selection import Choice
 from sivgap.verifiers.question import Scores
 
@@ -88,3 +89,9 @@ def test_the_conversations_are_a_right_and_a_wrong_one_of_different_problems(cor
     rollouts = Rollouts([], zeros, zeros.astype(int), zeros.astype(int))
     choice = Choice(np.zeros(shape[0], dtype=int), np.ones(shape[0], dtype=bool))
     assert worth_reading(Panel(rollouts, [], Scores(zeros, zeros), grades, choice)) == places
+
+
+def test_as_many_problems_are_tried_as_there_is_time_for():
+    assert affordable(lambda count: 10 + 2 * count, 30, 16) == 10
+    assert affordable(lambda count: 10 + 2 * count, 300, 16) == 16
+    assert affordable(lambda count: 10 + 2 * count, 11, 16) == 0

@@ -78,8 +78,7 @@ def _found(config: PreflightConfig, display: Display, stop: StopRequest, started
 def _folder(config: PreflightConfig) -> Path:
     if config.out is not None:
         return Path(config.out)
-    model = Path(config.model.path).name if config.model.path else config.model.name
-    name = "-".join((model, config.dataset.name, config.verifier.name))
+    name = "-".join((config.model.name, config.dataset.name, config.verifier.name))
     return Path("preflight") / re.sub(r"[^\w.-]", "_", name)
 
 

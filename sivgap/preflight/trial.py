@@ -35,6 +35,8 @@ LATER = 0.25
 """Share of the minutes that is left for what follows sampling: a step of training, and conversations."""
 
 Checked = Callable[[OnBatch], OnBatch]
+Seconds = Callable[[int], float]
+"""How long so many problems take."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,7 @@ def run_trial(
     """Sample, verify, grade, then train on one example; `started` is when the command began, on `perf_counter`."""
     until = started + 60 * config.minutes
     problems = draw_panel(lab.dataset.train, config.problems, config.dataset.data_seed, "train")
-    with display.phase("trying responses", len(problems)) as advance:
-        done, rollouts, scores = _sampled(lab, problems, checked(advance), until - LATER * 60 * config.minutes)
+    done, rollouts, scores = _sampled(lab, problems, display, checked, until - LATER * 60 * config.minutes)
     begun = time.perf_counter()
     panel = lab.panel(done, rollouts, lab.writer.decode(rollouts.bodies), scores)
     grading = (time.perf_counter() - begun) / len(rollouts.tokens)
@@ -96,25 +97,26 @@ def run_trial(
 
 
 def _sampled(
-    lab: Lab, problems: Sequence[Problem], on_batch: OnBatch, until: float
+    lab: Lab, problems: Sequence[Problem], display: Display, checked: Checked, until: float
 ) -> tuple[list[Problem], Rollouts, Scores]:
     """Portions of `problems`, each as large as there is time for by the speed seen so far, until `until`."""
     parts: list[tuple[NDArray[np.int64], Rollouts]] = []
     scored: list[Scores] = []
     done = 0
-    a_problem = _probe(lab, problems)
+    with display.phase("finding the speed", 1, "probes") as advance:
+        seconds = _probe(lab, problems)
+        advance(1, 0)
     while done < len(problems):
-        left = until - time.perf_counter()
-        count = min(len(problems) - done, int(left / a_problem(len(problems) - done)))
+        count = affordable(seconds, until - time.perf_counter(), len(problems) - done)
         if count < FEWEST and done:
             break
         portion = problems[done : done + max(count, FEWEST)]
         begun = time.perf_counter()
-        rollouts, scores = lab.sample_and_verify(portion, lab.config.n, lab.config.seed, on_batch)
-        seconds = (time.perf_counter() - begun) / len(portion)
-        a_problem = _constant(seconds)
+        with display.phase("trying responses", len(portion)) as advance:
+            rollouts, verdicts = lab.sample_and_verify(portion, lab.config.n, lab.config.seed, checked(advance))
+        seconds = _proportional((time.perf_counter() - begun) / len(portion))
         parts.append((np.arange(done, done + len(portion)), rollouts))
-        scored.append(scores)
+        scored.append(verdicts)
         done += len(portion)
     together = Scores(
         np.concatenate([scores.values for scores in scored]),
@@ -124,16 +126,20 @@ def _sampled(
     return list(problems[:done]), gather(parts), together
 
 
-def _constant(seconds: float) -> Callable[[int], float]:
-    return lambda count: seconds
+def affordable(seconds: Seconds, left: float, most: int) -> int:
+    """Problems, up to `most`, that are done in `left` seconds, by the `seconds` of so many."""
+    return next((count for count in range(most, 0, -1) if seconds(count) <= left), 0)
 
 
-def _probe(lab: Lab, problems: Sequence[Problem]) -> Callable[[int], float]:
-    """Seconds a problem of a batch of so many, by the first tokens of few problems and of more."""
-    settings = lab.config.sampling
-    verdicts = sum(v.max_new_tokens for v in (lab.config.verifier,) if v.heading is not None)
-    longest = WRITTEN * settings.max_new_tokens + verdicts
-    sizes = sorted({min(FEWEST, len(problems)), min(4 * FEWEST, len(problems))})
+def _proportional(a_problem: float) -> Seconds:
+    return lambda count: a_problem * count
+
+
+def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
+    """By the first tokens of few problems at once, and of more."""
+    settings, verifier = lab.config.sampling, lab.config.verifier
+    longest = WRITTEN * settings.max_new_tokens + (verifier.max_new_tokens if verifier.heading is not None else 0)
+    tokens = min(PROBED, settings.max_new_tokens)
 
     def seconds(count: int, tokens: int) -> float:
         begun = time.perf_counter()
@@ -142,13 +148,12 @@ def _probe(lab: Lab, problems: Sequence[Problem]) -> Callable[[int], float]:
         return time.perf_counter() - begun
 
     seconds(1, 1)  # what is made ready at the first use is not to be counted
-    times = longest / PROBED
-    found = {size: seconds(size, min(PROBED, settings.max_new_tokens)) * times for size in sizes}
-    if len(found) == 1:
-        return _constant(found[sizes[0]] / sizes[0])
-    few, more = sizes
-    slope = max((found[more] - found[few]) / (more - few), 0.0)
-    return lambda count: max(slope + (found[few] - slope * few) / max(count, 1), 1e-6)
+    few, more = min(FEWEST, len(problems)), min(4 * FEWEST, len(problems))
+    of_few = seconds(few, tokens) * longest / tokens
+    if few == more:
+        return _proportional(of_few / few)
+    each = max((seconds(more, tokens) * longest / tokens - of_few) / (more - few), 0.0)
+    return lambda count: max(of_few + each * (count - few), 0.0)
 
 
 def _train_seconds(lab: Lab, examples: Sequence[Example], until: float) -> float | None:
