@@ -14,7 +14,7 @@ from sivgap.config.model import ModelConfig
 from sivgap.config.settings import FilePath, Settings
 from sivgap.config.update import UpdateConfig
 from sivgap.errors import ConfigError, RunError
-from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
+from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, lasting_name
 from sivgap.plain import visible
 from sivgap.progress import Display
 from sivgap.runs.card import model_card
@@ -163,8 +163,6 @@ def _lora_of(weights: dict[str, Tensor], settings: dict[str, Any]) -> Any:
     """The adapter's settings, of checkpoints that do not hold them."""
     from peft import LoraConfig
 
-    from sivgap.models.source import find_source
-
     model, update = _model(settings), UpdateConfig.model_validate(settings["update"])
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -174,8 +172,7 @@ def _lora_of(weights: dict[str, Tensor], settings: dict[str, Any]) -> Any:
         target_modules=sorted({name.split(".lora_")[0].rpartition(".")[2] for name in weights}),
         revision=model.revision,
     )
-    source = find_source(model.path or model.name, model.revision)
-    config.base_model_name_or_path = source.path if source.options.get("revision") else str(source.file)
+    config.base_model_name_or_path = lasting_name(model.path or model.name)
     return config
 
 

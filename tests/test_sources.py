@@ -23,11 +23,13 @@ from sivgap.errors import ConfigError, RunError
 from sivgap.export import ExportConfig, export
 from sivgap.lab import open_lab
 from sivgap.models.load import load_model
+from sivgap.models.source import lasting_name
 from sivgap.runs.checkpoint import load_newest, read_weights
 from sivgap.runs.identity import _source_identity, identity
 from sivgap.runs.run import Run, run_directory
 from sivgap.signals import StopRequest
 from sivgap.tasks.load import load_dataset
+from sivgap.tiny import WEIGHTS
 
 IDS = torch.tensor([[1, 5, 9, 4, 7, 11]])
 
@@ -161,6 +163,16 @@ def test_the_base_is_found_beside_the_adapter_when_both_have_moved(base, adapter
     shutil.copytree(base, tmp_path / "base")
     settings_of(adapter, base_model_name_or_path="/was/once/here/base")
     assert load_model(ModelSource(path=str(adapter)))
+
+
+def test_what_is_trained_on_names_a_model_that_others_can_load(base, monkeypatch):
+    """A relative path, which looks like a hub id, is none once the command is typed elsewhere."""
+    monkeypatch.chdir(base.parent.parent)
+    relative = base.relative_to(base.parent.parent)
+    assert len(relative.parts) == 2
+    assert load_model(ModelSource(path=str(relative))).model.name_or_path == str(base.resolve())
+    assert load_model(ModelSource(chat_template=False)).model.name_or_path == str(WEIGHTS)
+    assert lasting_name("OWNER/NAME") == "OWNER/NAME"
 
 
 def deeper(adapter):

@@ -22,8 +22,7 @@ from sivgap.config.model import ModelConfig, ModelSource
 from sivgap.errors import RunError
 from sivgap.models.adapter import merge_adapter
 from sivgap.models.ends import check_vocabulary, embedding_rows, end_tokens
-from sivgap.models.source import Source, find_source, is_hub_id
-from sivgap.tiny import located
+from sivgap.models.source import Source, find_source, lasting_name
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def load_model(config: ModelSource) -> Loaded:
         raise RunError(_unloadable(source, config, error)) from error
     for adapter in source.adapters:
         merge_adapter(model, adapter)
-    model.name_or_path = source.path if is_hub_id(named) else str(Path(located(named)).resolve())
+    model.name_or_path = lasting_name(named)
     _check(config, tokenizer)
     ends = end_tokens(model, tokenizer, config.chat_template)
     if not ends:

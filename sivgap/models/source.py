@@ -78,6 +78,12 @@ def _find(path: str, revision: str | None, online: bool, depth: int) -> Source:
     return Source(str(place))
 
 
+def lasting_name(path: str) -> str:
+    """What a run's files call a model at `path`, for other programs, wherever they run: a hub id, or a whole path."""
+    place = Path(located(path))
+    return str(place.resolve()) if place.exists() else path
+
+
 def is_hub_id(path: str) -> bool:
     return path.count("/") == 1 and not path.startswith(("/", "."))
 

@@ -40,7 +40,8 @@ def model_card(run: Path, checkpoint: str, settings: Mapping[str, Any], whole: b
     model = ModelConfig.model_validate(settings["model"])
     epoch = float(re.sub(r"^epoch=|-step=.*$", "", checkpoint))
     lines = [line for line in Trajectory(run / "trajectory.jsonl").read() if line["epoch"] <= epoch]
-    base = model.path if model.path and is_hub_id(model.path) else model.label
+    on_hub = model.path is not None and is_hub_id(model.path) and not Path(model.path).exists()
+    base = str(model.path) if on_hub else model.label
     kind = "the whole model" if whole else "a LoRA adapter"
     epochs = "1 epoch" if epoch == 1 else f"{epoch:g} epochs"
     task, verifier = settings["dataset"]["name"], settings["verifier"]["name"]
