@@ -146,7 +146,7 @@ def measure_model(
                 yield cell, judged(a, cell, wording, config, solver, dataset, problems)
 
 
-def composed(a: argparse.Namespace, model: Path) -> EvaluateConfig:
+def composed(a: argparse.Namespace, model: Path, verifier: str = "mc") -> EvaluateConfig:
     paths = {"dataset.path": a.data, "dataset.test_path": a.test_data}
     given = [f"{key}={value}" for key, value in paths.items() if value]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -155,7 +155,7 @@ def composed(a: argparse.Namespace, model: Path) -> EvaluateConfig:
             [
                 "model=custom", f"model.path={model}", f"model.dtype={a.dtype}", f"model.chat_template={not a.base}",
                 "model.stop=" + ('["\\n\\nQuestion:"]' if a.base else "[]"), f"dataset={a.task}", *given,
-                f"dataset.few_shot={a.few_shot}", f"engine.batch_size={a.batch}",
+                f"dataset.few_shot={a.few_shot}", f"engine.batch_size={a.batch}", f"verifier={verifier}", "n=4",
             ],
         )  # fmt: skip
     return validate(raw, EvaluateConfig)
@@ -270,10 +270,7 @@ def judged(
     words = solver_wordings(a)[a.solver]["words"]
     about = {key: value for key, value in cell.items() if key not in ("readout", "kind", "wording", "words")}
     found = solved(a, {**about, "kind": "solver", "wording": a.solver, "words": words}, solver, dataset, problems)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        shipped = validate(compose("evaluate", [f"verifier={cell['kind']}", "model=tiny", "n=4",
-                                                "verifier.prompt=" + ("base" if a.base else "chat") + "/tf.txt"]),
-                           EvaluateConfig).verifier  # fmt: skip
+    shipped = composed(a, Path(cell["model"]), cell["kind"]).verifier
     settings = {"max_new_tokens": wording.get("tokens", shipped.max_new_tokens), "readout": cell["readout"],
                 "answers": wording.get("answers", shipped.answers)}  # fmt: skip
     started = time.perf_counter()
