@@ -140,7 +140,7 @@ def gone_on_with(config: TrainConfig) -> str:
 
         state = SimpleNamespace(
             run=run, group=ALONE, progress=Progress(), epoch=0.0, _measure=lambda standing: None, _labels=[], _queue=[],
-            _standing=lambda: None, recorder=SimpleNamespace(begin_at=lambda half: None),
+            _standing=lambda: None, _plan=lambda: None,
             display=SimpleNamespace(say=lambda sentence: None), tracker=SimpleNamespace(log=lambda lines: None),
             lab=SimpleNamespace(learner=SimpleNamespace(restore=restore)),
         )  # fmt: skip
