@@ -74,7 +74,7 @@ def beware_of(record: Record) -> list[str]:
 
 
 def unparsed_share(samples: pd.DataFrame) -> Array:
-    """Share of each response's verdicts that could not be read; older runs say only whether there was one, or nothing."""
+    """Share of each response's verdicts that could not be read; older runs say whether there was one, or nothing."""
     for name in ("unparsed_share", "unparsed"):
         if name in samples:
             return samples[name].to_numpy(np.float64)
