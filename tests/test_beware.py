@@ -3,11 +3,15 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sivgap.beware import Asked, beware, measured
+from sivgap.report.over_n import beware_of
+from sivgap.report.record import Record
 from sivgap.selection import Selection
 
 PROMPTS, SAMPLES = 400, 8
@@ -102,3 +106,28 @@ def test_few_prompts_have_a_coarse_accuracy_and_as_many_as_are_needed_are_named(
 def test_sentences_need_no_torch():
     code = "import sys, sivgap.beware; print('torch' in sys.modules, 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["False"] * 2
+
+
+def recorded(**columns) -> Record:
+    """A run whose first measurement has scores that are all 1."""
+    frame = pd.DataFrame(
+        {
+            "problem_id": np.repeat(np.arange(50), 4),
+            "nll": 1.0,
+            "length": 10,
+            "score": 1.0,
+            "correct": [0, 1, 0, 0] * 50,
+        }
+    )
+    verifier = {"name": "qe", "readout": "sampled", "max_new_tokens": 8}
+    config = {"verifier": verifier, "selection": {"threshold": 0.5}, "sampling": {"max_new_tokens": 64}}
+    return Record(Path("run"), [], {}, config, {0.0: frame.assign(**columns), 2.0: frame})
+
+
+def test_a_page_says_it_of_the_runs_first_measurement_and_nothing_where_its_files_are_older():
+    whole = {"correct_strict": 0, "finished": True, "unparsed": False}
+    said = beware_of(recorded(**whole))
+    assert any("every response scores 1.00" in sentence for sentence in said)
+    assert any("25.0% of 200 responses are right, 0.0% in the form" in sentence for sentence in said)
+    for missing in whole:
+        assert beware_of(recorded(**{name: value for name, value in whole.items() if name != missing})) == []

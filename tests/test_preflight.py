@@ -62,6 +62,12 @@ def test_every_kind_of_verifier_and_update_can_be_looked_at(overrides, command, 
     assert len(names) == {"verifier=gold": 0, "verifier=ensemble": 2}.get(overrides[0], 1)
 
 
+def test_several_at_once_each_have_a_folder(command, tmp_path):
+    done = command("preflight", "-m", *SMALL, "problems=2", "verifier=qe,tf")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "preflight").iterdir()} == {"tiny-arithmetic-qe", "tiny-arithmetic-tf"}
+
+
 def test_with_no_time_two_problems_are_tried_and_that_is_said(command, tmp_path):
     done = command("preflight", *SMALL, "minutes=0.001", "out=here")
     assert done.returncode == 0, done.stderr

@@ -146,7 +146,7 @@ def test_over_n_begins_at_the_solver_and_ends_at_the_measurements_own_choice():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {"problem_id": np.repeat(np.arange(50), 8), "nll": rng.gamma(2, 1, 400), "length": 10,
-         "score": rng.uniform(size=400), "correct": rng.uniform(size=400) < 0.5, "unparsed": False}
+         "score": rng.uniform(size=400), "correct": rng.uniform(size=400) < 0.5}
     )  # fmt: skip
     table = over_n(frame, Selection(0.5))
     assert list(table["n"]) == [1, 2, 4, 8]

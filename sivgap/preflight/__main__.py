@@ -31,12 +31,16 @@ def preflight(config: PreflightConfig) -> None:
     """
     # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
+    from sivgap.hardware import return_freed_memory
     from sivgap.progress import Display
     from sivgap.signals import listening
 
     started, display = time.perf_counter(), Display()
-    with listening() as stop:
-        found = _found(config, display, stop, started)
+    try:
+        with listening() as stop:
+            found = _found(config, display, stop, started)
+    finally:
+        return_freed_memory()  # several may be looked at by one process
     from sivgap.preflight.page import markdown_of, show
     from sivgap.runs.files import write_json, write_text
 

@@ -53,10 +53,13 @@ def over_n(samples: pd.DataFrame, selection: Selection) -> pd.DataFrame:
 
 
 def beware_of(record: Record) -> list[str]:
-    """What a reader of a run might be misled by, after its first measurement; nothing if its samples are not there."""
-    if not record.samples:
+    """What a reader of a run might be misled by, after its first measurement; nothing if its samples are not there, or
+    if its files are older than what is told."""
+    if not record.samples or "verifier" not in record.config:
         return []
     samples, selection = record.samples[min(record.samples)], Selection.of_record(record.config)
+    if not {"correct_strict", "finished", "unparsed"} <= set(samples):
+        return []
     prompts = samples["problem_id"].nunique()
 
     def shaped(name: str) -> Array:
@@ -71,5 +74,8 @@ def beware_of(record: Record) -> list[str]:
 
 
 def unparsed_share(samples: pd.DataFrame) -> Array:
-    """Share of each response's verdicts that could not be read; older runs say only whether there was one."""
-    return samples["unparsed_share" if "unparsed_share" in samples else "unparsed"].to_numpy(np.float64)
+    """Share of each response's verdicts that could not be read; older runs say whether there was one, or nothing."""
+    for name in ("unparsed_share", "unparsed"):
+        if name in samples:
+            return samples[name].to_numpy(np.float64)
+    return np.zeros(len(samples))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sivgap.gap.weights import weigh
+from sivgap.beware import FEW
 from sivgap.report.evaluation_record import Array, Evaluation
-
-FEW = 10
-"""An AUROC that rests on fewer right, or fewer wrong, responses than this is marked."""
 
 CONSTANT = "all scores are equal: the verifier says nothing"
 NOTHING_KEPT = "kept nothing: no score passes"
@@ -25,8 +22,8 @@ def about_scores(found: Evaluation) -> str | None:
 
 
 def kept_share(found: Evaluation) -> float:
-    """Share of the responses that the weight keeps."""
-    return float((weigh(found.scores, found.weight) > 0).mean())
+    """Share of the responses that the weight keeps; what is kept in part counts in part."""
+    return float(found.weights.mean())
 
 
 def rests_on(correct: Array) -> str:
