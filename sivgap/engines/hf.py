@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sivgap.engines.budget import LOGITS, LOGITS_ELSEWHERE, keys_and_values, rows_under_way, token_bytes
 from sivgap.engines.decoding import Decoding, Samples, Ways, begun
 from sivgap.engines.listener import Listener
 from sivgap.engines.model_pass import ModelPass
 from sivgap.engines.noise import row_keys
-from sivgap.engines.prefill import Prefix, in_a_pass, in_order, prefill
+from sivgap.engines.prefill import Prefix, in_a_pass, in_order, prefill, rows_at_once
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.engines.rollout import (
     NOT_FINITE,
@@ -41,9 +42,10 @@ from sivgap.errors import RunError
 from sivgap.hardware import return_much_freed_memory
 from sivgap.models.head import OutputHead, output_head, token_nll
 from sivgap.models.packing import packed
+from sivgap.models.shape import stated
 
 _KEPT = 2**15
-"""Tokens, padding included, whose keys and values are kept while verdicts are read off likelihoods."""
+"""Tokens, padding included, whose keys and values are kept while verdicts are read off likelihoods, if memory allows."""
 TURN = 4
 """Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
 leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are
@@ -57,7 +59,8 @@ class HFEngine:
         model: The model whose weights are used and, by `load`, replaced.
         end_tokens: Token ids that end a response.
         pad_token: Any valid token id; it fills places that are masked.
-        batch_size: Responses sampled at once. It changes speed and memory, never a response.
+        batch_size: Responses sampled at once, where there is room for their keys and values (`budget`). It changes
+            speed and memory, never a response.
         stop: Recognises texts that end a response besides the end tokens.
         text: Tokens of a real text, on which the lean pass proves itself.
     """
@@ -111,7 +114,8 @@ class HFEngine:
         count, samples = len(prompts), sampling.samples
         keys = row_keys(sampling.stream, np.array([p.key for p in prompts], np.uint64), samples, sampling.first).ravel()
         waiting = np.array(in_order([p.tokens for p in prompts]), dtype=np.int64)
-        room = max(1, self.batch_size // samples) * samples
+        longest = max((len(prompt.tokens) for prompt in prompts), default=0)
+        room = self._rows(samples, sampling.max_new_tokens + _places(follow_up) + longest / samples)
         parts: list[tuple[NDArray[np.int64], Rollouts]] = []
         heard = Listener(on_batch, on_responses, len(keys), samples, sampling.max_new_tokens)
         decoding: Decoding | None = None
@@ -154,7 +158,8 @@ class HFEngine:
         few, texts = tuple(tuple(answer) for answer in answers), [prompt.tokens for prompt in prompts]
         found = np.zeros((len(prompts), len(few)))
         heard = Listener(on_batch)
-        for places in _batches(np.array(in_order(texts), dtype=np.int64), texts, _KEPT, self.batch_size):
+        kept = min(_KEPT, int(keys_and_values(self._pass.device) // self._token_bytes))
+        for places in _batches(np.array(in_order(texts), dtype=np.int64), texts, kept, self.batch_size):
             read = self._read([prompts[i] for i in places], heard)
             cache = PrefixCache(read.states, read.mask, len(places), _tree_size(few), self._pass.windows)
             found[places] = self._likelihoods(read.logits, cache, few).cpu().numpy()
@@ -164,6 +169,15 @@ class HFEngine:
     @property
     def _in_a_pass(self) -> int:
         return in_a_pass(self._pass.device)
+
+    @cached_property
+    def _token_bytes(self) -> int:
+        return token_bytes(stated(self.model.config.get_text_config()), self.model.dtype.itemsize)
+
+    def _rows(self, samples: int, tokens: float) -> int:
+        """Responses under way at once, `samples` to a prompt, each with keys and values of `tokens` tokens at most."""
+        budget = keys_and_values(self._pass.device)
+        return rows_under_way(self.batch_size, samples, tokens, self._token_bytes, budget)
 
     def _teacher_forced(self, texts: list[tuple[int, ...]], counted: list[int]) -> NDArray[np.float64]:
         """Minus the log-likelihood of the last `counted` tokens of each text."""
@@ -208,11 +222,7 @@ class HFEngine:
     ) -> Rollouts:
         """Put the question behind every response, whose rows of the cache are all live, and read the answer."""
         started = time.perf_counter()
-        question = torch.tensor(follow_up.tokens, device=samples.row.device)
-        depth = torch.arange(len(question), device=question.device)
-        last = question.new_full((cache.live.stop,), len(question) - 1)
-        logits = self._pass.feed(question.expand(cache.live.stop, -1), cache, depth, at=last)[:, 0]
-        cache.filled[cache.live] += len(question)
+        logits = self._behind(torch.tensor(follow_up.tokens, device=samples.row.device), cache)
         generated, verdicts, logprobs = rollouts.generated, None, None
         if follow_up.answers:
             by_row = self._likelihoods(logits, cache, follow_up.answers)
@@ -233,19 +243,44 @@ class HFEngine:
             seconds_verify=time.perf_counter() - started,
         )
 
+    def _behind(self, question: Tensor, cache: PrefixCache) -> Tensor:
+        """Put `question` behind all live rows, some at a time; logits (live rows, V) of what follows it."""
+        depth = torch.arange(len(question), device=question.device)
+        places = cache.prefix_mask.shape[1] + int(cache.filled[cache.live].max()) + len(question)
+        found = []
+        for rows in _each(cache, rows_at_once(self._pass, len(question), places)):
+            last = question.new_full((rows,), len(question) - 1)
+            found.append(self._pass.feed(question.expand(rows, -1), cache, depth, at=last)[:, 0])
+        cache.filled[cache.live] += len(question)
+        return torch.cat(found)
+
     def _likelihoods(self, logits: Tensor, cache: PrefixCache, answers: tuple[tuple[int, ...], ...]) -> Tensor:
         """Log-likelihood (live rows, A) of each answer: all their shared beginnings in one pass, as a tree."""
         nodes = sorted({answer[:i] for answer in answers for i in range(1, len(answer))}, key=len)
-        after: dict[tuple[int, ...], Tensor] = {(): logits.float().log_softmax(-1)}
-        if nodes:
-            device = logits.device
-            tree = torch.tensor([[b == a[: len(b)] for b in nodes] for a in nodes], device=device)
-            fed = torch.tensor([node[-1] for node in nodes], device=device).expand(len(logits), -1)
-            depth = torch.tensor([len(node) - 1 for node in nodes], device=device)
-            out = self._pass.feed(fed, cache, depth, tree)
-            after |= {node: out[:, i].float().log_softmax(-1) for i, node in enumerate(nodes)}
-        sums = [sum(after[a[:i]][:, a[i]].double() for i in range(len(a))) for a in answers]
-        return torch.stack([torch.as_tensor(s) for s in sums], dim=1)
+        device, first = logits.device, cache.live.start
+        tree = torch.tensor([[b == a[: len(b)] for b in nodes] for a in nodes], device=device)
+        ends = torch.tensor([node[-1] for node in nodes], dtype=torch.long, device=device)
+        depth = torch.tensor([len(node) - 1 for node in nodes], dtype=torch.long, device=device)
+        most = LOGITS.get(device.type, LOGITS_ELSEWHERE) // (logits.shape[1] * (1 + len(nodes)))
+        found = []
+        for rows in _each(cache, max(1, most)):
+            mine = logits[cache.live.start - first : cache.live.stop - first]
+            after: dict[tuple[int, ...], Tensor] = {(): mine.float().log_softmax(-1)}
+            if nodes:
+                out = self._pass.feed(ends.expand(rows, -1), cache, depth, tree)
+                after |= {node: out[:, i].float().log_softmax(-1) for i, node in enumerate(nodes)}
+            sums = [sum(after[a[:i]][:, a[i]].double() for i in range(len(a))) for a in answers]
+            found.append(torch.stack([torch.as_tensor(s) for s in sums], dim=1))
+        return torch.cat(found)
+
+
+def _each(cache: PrefixCache, most: int) -> Iterator[int]:
+    """Let at most `most` of the live rows of `cache` be live at a time; how many they are, and in the end all again."""
+    live = cache.live
+    for start in range(live.start, live.stop, most):
+        cache.live = slice(start, min(start + most, live.stop))
+        yield cache.live.stop - start
+    cache.live = live
 
 
 def _batches(

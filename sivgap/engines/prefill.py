@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sivgap.engines.budget import SCORES, SCORES_ELSEWHERE
 from sivgap.engines.model_pass import ModelPass
 from sivgap.engines.prefix_cache import PrefixCache, States
 
@@ -22,8 +23,6 @@ Tokens = Sequence[int]
 _IN_A_PASS = {"cpu": 2**11}
 _IN_A_PASS_ELSEWHERE = 2**15
 """Tokens, padding included, that one pass reads: enough for products to be fast, and little memory a layer."""
-_SCORES = 2**26
-"""Attention scores (heads x tokens x places) of one pass that goes on from shared beginnings."""
 LEAST_SHARED = 16
 """Tokens: a shorter beginning is read again for each, in the same pass."""
 
@@ -31,6 +30,13 @@ LEAST_SHARED = 16
 def in_a_pass(device: torch.device) -> int:
     """Tokens that one pass may read on `device`."""
     return _IN_A_PASS.get(device.type, _IN_A_PASS_ELSEWHERE)
+
+
+def rows_at_once(model: ModelPass, new: int, places: int) -> int:
+    """Rows of which one pass reads `new` tokens each, which attend to `places` places."""
+    heads = model.model.config.get_text_config().num_attention_heads
+    scores = SCORES.get(model.device.type, SCORES_ELSEWHERE)
+    return max(1, min(in_a_pass(model.device) // new, scores // (heads * new * places)))
 
 
 @dataclass
@@ -112,11 +118,11 @@ def in_order(prompts: Sequence[Tokens]) -> list[int]:
 
 def _pieces(lengths: Sequence[int], shared: int, model: ModelPass) -> Iterator[list[int]]:
     """Places of `lengths`, short ones first, in pieces that one pass reads."""
-    room, heads = in_a_pass(model.device), model.model.config.get_text_config().num_attention_heads
+    room = in_a_pass(model.device)
     piece: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        wide = (len(piece) + 1) * lengths[i]
-        if piece and (wide > room or (shared and wide * heads * (shared + lengths[i]) > _SCORES)):
+        most = rows_at_once(model, lengths[i], shared + lengths[i]) if shared else room // lengths[i]
+        if len(piece) >= max(1, most):
             yield piece
             piece = []
         piece.append(i)

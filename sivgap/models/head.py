@@ -18,8 +18,8 @@ from transformers import PreTrainedModel
 
 from sivgap.models.packing import Packed
 
-MOST_LOGITS = 2**26
-"""Logits in memory at once: a quarter of a GiB in float32, and with their gradients a whole one."""
+MOST_LOGITS = 2**24
+"""Logits in memory at once: 64 MiB in float32, and with all that is made of them and their gradients 256."""
 
 
 @dataclass(frozen=True)

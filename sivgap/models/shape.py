@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sivgap.config.model import ModelConfig
 from sivgap.errors import RunError
 from sivgap.models.source import find_source
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 _WIDTH_A_LAYER = 110
 """Hidden size over layers where nothing is known: 96 to 128 in Llama 3, Phi-4 and Qwen2.5 from 3 to 70 billion."""
@@ -66,16 +70,25 @@ def shape_of(model: ModelConfig) -> Shape:
         found = AutoConfig.from_pretrained(
             source.path, trust_remote_code=False, local_files_only=True, **source.options
         ).get_text_config()
-        heads = found.num_attention_heads
-        width = getattr(found, "head_dim", None) or found.hidden_size // heads
-        grouped = getattr(found, "num_key_value_heads", None) or heads
-        shape = Shape(found.num_hidden_layers, found.hidden_size, heads * width, grouped * width,
-                      found.intermediate_size, found.vocab_size, 0, width)  # fmt: skip
+        return stated(found)
     except (OSError, ValueError, AttributeError, KeyError, ImportError, RunError):
         return of_parameters(model.parameters)
+
+
+def stated(config: PretrainedConfig) -> Shape:
+    """The shape that a text model's configuration states.
+
+    Raises:
+        AttributeError: If it calls its dimensions otherwise.
+    """
+    heads = config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    grouped = getattr(config, "num_key_value_heads", None) or heads
+    shape = Shape(config.num_hidden_layers, config.hidden_size, heads * width, grouped * width,
+                  config.intermediate_size, config.vocab_size, 0, width)  # fmt: skip
     in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
-    embeddings = shape.vocabulary * shape.hidden * (1 if found.tie_word_embeddings else 2)
-    return Shape(**{**shape.__dict__, "parameters": float(in_layers + embeddings)})
+    embeddings = shape.vocabulary * shape.hidden * (1 if config.tie_word_embeddings else 2)
+    return replace(shape, parameters=float(in_layers + embeddings))
 
 
 def is_here(model: ModelConfig) -> bool:

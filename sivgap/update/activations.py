@@ -7,15 +7,26 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-ON_A_PROCESSOR = 2 * 2**30
-"""Bytes: a few hundred tokens of a model of half a billion parameters, enough for its products to be fast."""
+ON_A_PROCESSOR = 2**30
+"""Bytes of several texts: a few hundred tokens, enough for products to be fast."""
+OF_ONE_TEXT = 2 * 2**30
+"""Bytes of a text alone; of one that needs more, activations are computed twice."""
 OF_FREE = 0.8
 """Share of a GPU's free memory; a pass that needs more all the same is tried again in less."""
 
 
-def room(device: torch.device) -> float:
-    """Bytes that activations may take at once."""
-    return OF_FREE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else float(ON_A_PROCESSOR)
+def tokens_in_a_pass(device: torch.device, each: float, longest: int) -> float:
+    """Tokens whose activations, of `each` bytes, there is room for at once; fewer than `longest` where there is not
+    even for those of the longest text."""
+    if device.type == "cuda":
+        return OF_FREE * torch.cuda.mem_get_info(device)[0] / each
+    return on_a_processor(each, longest)
+
+
+def on_a_processor(each: float, longest: float) -> float:
+    """As `tokens_in_a_pass`."""
+    several = ON_A_PROCESSOR / each
+    return max(several, longest) if longest * each <= OF_ONE_TEXT else several
 
 
 def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:

@@ -35,7 +35,7 @@ from sivgap.models.head import output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
-from sivgap.update.activations import kept_bytes, room
+from sivgap.update.activations import kept_bytes, tokens_in_a_pass
 from sivgap.update.example import Example
 from sivgap.update.micro_batches import micro_batches
 from sivgap.update.shards import merged, part_of, shard_out, whole, without_weights
@@ -163,10 +163,10 @@ class Sft:
         are computed twice from now on.
         """
         device, longest = self._accelerator.device, max(len(e.prompt) + len(e.response) for e in batch)
-        most = room(device) / self._bytes_a_token(batch)
+        most = tokens_in_a_pass(device, self._bytes_a_token(batch), longest)
         if self._config.checkpointing is None and not self._checkpointing and most < longest:
             self._compute_activations_twice()
-            most = room(device) / self._bytes_a_token(batch)
+            most = tokens_in_a_pass(device, self._bytes_a_token(batch), longest)
         return min(float(told) for told in self._group.gather(str(most).encode()))
 
     def _bytes_a_token(self, batch: Sequence[Example]) -> float:
