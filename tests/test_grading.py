@@ -376,7 +376,7 @@ def test_hostile_answers_are_graded_within_the_deadline_and_harm_nothing(dataset
 
 
 SLOW = ["is ", "one ", "a dozen ", "A:", "**", "_", "\n", "#\n", "\\[", "$a", "answer :", "1 ", "=1", "(1", "\\text{",
-        "if ", "<answer>", "Question:\n", "boxed {", "'a',", "- ", "1{,}", "\\frac1", "^", "and ", "1/1/", "twenty "]  # fmt: skip
+        "if ", "<answer>", "Question:\n", "boxed {", "'a',", "- ", "1{,}", "\\frac1", "^", "and ", "1/1/"]  # fmt: skip
 
 
 def test_no_repetition_makes_reading_slow():
