@@ -48,6 +48,8 @@ def equal(gold: Answer, answer: Answer) -> bool:
     """Whether two readings are equal."""
     if (gold.kind, gold.text, gold.sign) == (answer.kind, answer.text, answer.sign) and gold.text:
         return _units_agree(gold, answer)
+    if "labelled" in (gold.sign, answer.sign):
+        return _labelled(gold, answer)
     if "assignment" in (gold.kind, answer.kind):
         return _assigned(gold, answer)
     if {gold.kind, answer.kind} <= {"number", "expression"}:
@@ -60,9 +62,27 @@ def equal(gold: Answer, answer: Answer) -> bool:
         return _same_set(gold, answer)
     if "matrix" in (gold.kind, answer.kind) and gold.kind != answer.kind:
         return "expression" in (gold.kind, answer.kind) and _symbolically(gold.text, answer.text)
+    if answer.kind == "equation" and gold.kind in ("number", "expression"):
+        return _result(gold, answer)
     if gold.kind != answer.kind:
         return _same_relation(gold, answer) if {gold.kind, answer.kind} == {"relation", "interval"} else False
     return _of_one_kind(gold, answer)
+
+
+def _result(gold: Answer, answer: Answer) -> bool:
+    """``a + b = 7`` and ``3 \\cdot 4 = 12`` give their right side, where the left one is to be found, or the same."""
+    left, right = answer.parts
+    found = of(left)
+    unknown = found is not None and len(set(map(str, found[0]))) > 1
+    return (unknown and right.number is not None or equal(left, right)) and equal(gold, right)
+
+
+def _labelled(gold: Answer, answer: Answer) -> bool:
+    """``(C) 12`` is the choice (C), and 12."""
+    label, other = (gold, answer) if gold.sign == "labelled" else (answer, gold)
+    if other.sign == "labelled" or other.kind == "text" or re.fullmatch("[A-F]", other.text):
+        return label.text == other.text.lower()
+    return equal(label.parts[0], other) if label is gold else equal(other, label.parts[0])
 
 
 def _of_one_kind(gold: Answer, answer: Answer) -> bool:
@@ -174,6 +194,8 @@ def _same_text(gold: Answer, answer: Answer) -> bool:
     """Words by their letters; a letter is the same in words, as a choice, and as a variable."""
     if gold.kind == answer.kind:
         if gold.text == answer.text or gold.text.replace(" ", "") == answer.text.replace(" ", ""):
+            return True
+        if " and " in gold.text and sorted(gold.text.split(" and ")) == sorted(answer.text.split(" and ")):
             return True
         short, long = sorted((gold, answer), key=lambda side: len(side.text))
         return "choice" in short.sign and long.text.startswith(f"{short.text} ") and long.kind == "text"

@@ -72,6 +72,8 @@ _UNITS = (
     re.compile(r"(?<=\d)(cm|mm|km|kg|mL|ml|ft|mph|lbs?|in|m|g)\^\{?\d\}?$"),
 )
 _NO_UNIT = re.compile(r"(?i)(?:and|or|if|for|when|where)\b|[&,]|$")
+_NOTHING = re.compile(r"(?i)\\emptyset|(?:\\text\{\s*)?(?:no (?:real )?solutions?|none)\s*\}?")
+_LABELLED = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)\s*\}?\s*:?(?=\s*[\\\d$])")
 _ALL_REALS = re.compile(r"(?:\\text\{\s*)?(?:\\mathbb\{R\}|\\mathbb R|all real numbers|\\R)\s*\}?", re.IGNORECASE)
 
 
@@ -87,13 +89,27 @@ def _read(text: str, depth: int) -> Answer:
     text = exact.strip() or "".join(rounded[:1]).strip()
     if depth > DEEPEST or not text:
         return Answer("unread", text)
-    for bare in (_time, _base, _matrix, _number, _words):
+    for bare in (_named_set, _labelled, _time, _base, _matrix, _number, _words):
         if (found := bare(text)) is not None:
             return found
     for nested in (_membership, _union, _braced, _several, _relation, _equation, _bracketed, _plus_minus):
         if (found := nested(text, depth)) is not None:
             return found
     return _expression(text)
+
+
+def _named_set(text: str) -> Answer | None:
+    if _ALL_REALS.fullmatch(text):
+        return _read(r"(-\infty,\infty)", 1)
+    return Answer("set", r"\emptyset") if _NOTHING.fullmatch(text) else None
+
+
+def _labelled(text: str) -> Answer | None:
+    r"""``\text{(C)} 12``: a choice and its value."""
+    match = _LABELLED.match(text)
+    if match is None or not text[match.end() :].strip():
+        return None
+    return Answer("text", match[1].lower(), (_read(text[match.end() :], 1),), sign="labelled")
 
 
 def _time(text: str) -> Answer | None:
@@ -188,8 +204,6 @@ def _membership(text: str, depth: int) -> Answer | None:
 
 
 def _union(text: str, depth: int) -> Answer | None:
-    if _ALL_REALS.fullmatch(text):
-        return _read(r"(-\infty,\infty)", depth + 1)
     parts = split(text, r"\\cup(?![a-zA-Z])")
     if len(parts) == 1:
         return None
@@ -207,8 +221,6 @@ def _could_be_interval(answer: Answer) -> bool:
 
 def _braced(text: str, depth: int) -> Answer | None:
     r"""``\{1, 2\}``, and ``{1, 2}`` of those who forget the backslash."""
-    if text == r"\emptyset" or re.fullmatch(r"(?i)\\text\{\s*(?:no (?:real )?solutions?|none)\s*\}", text):
-        return Answer("set", r"\emptyset")
     inside = None
     if text.startswith(r"\{") and _closing_set(text) == len(text) - 2:
         inside = text[2:-2]
@@ -389,7 +401,8 @@ def split(text: str, separator: str, keep: bool = False) -> list[str]:
     """A text at its separators outside of all brackets; with `keep` these stand between the pieces."""
     pieces, start, level, at = [], 0, 0, 0
     pattern = re.compile(
-        rf"(?P<set>\\[{{}}])|(?P<bracket>[()\[\]{{}}])|(?P<separator>{separator})|(?P<other>\\.|.)", re.DOTALL
+        rf"(?P<set>\\[{{}}])|(?P<bracket>[()\[\]{{}}]|\\[lr]angle)|(?P<separator>{separator})|(?P<other>\\.|.)",
+        re.DOTALL,
     )
     for match in pattern.finditer(text):
         if match["separator"] is not None and level == 0:
@@ -398,7 +411,7 @@ def split(text: str, separator: str, keep: bool = False) -> list[str]:
                 pieces.append(match[0])
             start = match.end()
         elif match["bracket"] is not None:
-            level += 1 if match[0] in "([{" else -1
+            level += 1 if match[0] in ("(", "[", "{", r"\langle") else -1
         elif match["set"] is not None:
             level += 1 if match[0] == r"\{" else -1
         at = match.end()

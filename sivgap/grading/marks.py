@@ -44,7 +44,7 @@ _TAG = re.compile(
 )
 _WHAT = r"(?:answers?|ans|final (?:result|solution|value|output|count|total|price|cost|amount)|result)"
 _IS = (
-    r"(?:is|are|was|were|would(?: then)? be|will be|should be|must be|has to be|can be|might be|turns out to be|equals?"
+    r"(?:is|are|was|were|would(?: then)? be|would have been|will be|should be|must be|has to be|can be|might be|turns out to be|equals?"
     r"|comes (?:out )?to|becomes|remains)"
 )
 _SAYS = re.compile(
@@ -66,7 +66,7 @@ _REFUSED = re.compile(
 )
 _JUDGED = re.compile(
     r"(?i)[\s*_\"']*(?:in|un)?(?:correct|right|wrong|valid|reasonable|clear|confirmed|plausible|consistent"
-    r"|verified|available)"
+    r"|verified|available|helpful|useful)"
     r"(?=\s*(?:[.,;!)]|$|and\b|because\b|since\b|as\b|with\b))"
 )
 _ABOUT = re.compile(

@@ -38,6 +38,7 @@ def plain(text: str) -> str:
         for character, (over, under) in FRACTIONS.items():
             text = re.sub(rf"(?<=\d)\s?{character}", f" {over}/{under}", text).replace(character, f"{over}/{under}")
         text = _RAISED.sub(lambda match: "^" + match[0].translate(SUPERSCRIPTS), text)
+    text = re.sub(r"(?<=\d), (?=000(?!\d))", ",", text)
     if "\\" in text or "{" in text:
         text = _latex(text)
     return text
@@ -47,7 +48,7 @@ def _latex(text: str) -> str:
     text = re.sub(r",\s*\\!\s*", ",", text)
     text = re.sub(r"\s?\{\s*,\s*\}\s?", ",", text)
     text = re.sub(r"(?<=\d)\\[,:; ]\s?(?=\d{3})", "", text)
-    text = re.sub(r"(\d*\.\d*)\\(?:overline|bar)\s*\{?(\d{1,50})\}?", r"\1(\2)", text)
+    text = re.sub(r"(\d*\.\d*)\\(?:overline|bar|dot)\s*\{?(\d{1,50})\}?", r"\1(\2)", text)
     text = re.sub(r"\^\s*\{\s*([+-]?\d{1,9})\s*\}", r"^\1", text)
 
     def fraction(match: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sivgap.grading.arithmetic import value_of_sum
 from sivgap.grading.number import Number, numbers_in, word_numbers_in
 from sivgap.grading.plain_text import plain
 
@@ -24,7 +25,9 @@ _CONDITION = re.compile(
     r"(?i)^\W*(?:if|when|after|since|because|given|considering|as|for|in|at|with|by|once|assuming|out of|from|on"
     r"|during|over|having|subtracting|adding)\b[^,]{1,160},\s+(?=\D)"
 )
-_CONCLUSION = re.compile(r"(?i)(?:^|[\s,;.])(?:so|therefore|thus|hence|meaning|which means|that is|that's)\s+")
+_CONCLUSION = re.compile(
+    r"(?i)(?:^|[\s,;.])(?:so|therefore|thus|hence|meaning|which means|that is|that's|for a total of|totall?ing|leaving|making|for a grand total of)\s+"
+)
 _RELATIVE = r"(?<!\bthat )(?<!\bwhich )(?<!\bwho )"
 _COPULA = re.compile(
     rf"(?i){_RELATIVE}(?:\b(?:is|are|was|were|be|equals?|becomes?|comes? (?:out )?to|amounts? to|totals)\b|≈)"
@@ -43,6 +46,7 @@ _VERB = re.compile(
     r"|remain(?:s|ed)?|found|find|finds|obtain(?:s|ed)?|get)\b"
 )
 NEGATED = re.compile(r"(?i)\b(?:not|rather than|instead of)\s+(?:it'?s\s+)?[$€£]?\d[\d.,]*\d?")
+_ASSIGNMENTS = re.compile(r"(?<=\d)\s*(?:,|;|\band\b)\s*(?=[a-zA-Z]\s*=)")
 _EQUALS = re.compile(r"(?<![<>!≤≥])=")
 
 
@@ -70,6 +74,8 @@ def stated_number(sentence: str, behind_mark: bool = False) -> tuple[Number, str
             return found, text
     text = _ASIDE.sub(_unless_number_alone, plain(sentence.replace("**", "").replace("__", "")))
     text = NEGATED.sub(" ", text)
+    if behind_mark:
+        text = _ASSIGNMENTS.split(text)[0]  # of x = 12 and y = 3 the first
     found = _of_equation(text) if _EQUALS.search(text) else None
     found = found or _of_clause(text, behind_mark)
     return None if found is None else (found, text)
@@ -82,6 +88,8 @@ def _unless_number_alone(match: re.Match[str]) -> str:
 def _of_equation(text: str) -> Number | None:
     """The number behind the last ``=``, else the only one."""
     sides = list(_EQUALS.finditer(text))
+    if sides and (value := value_of_sum(text[sides[-1].end() :])) is not None:
+        return Number(value)
     if sides:
         behind = [number for number in _numbers(text) if number.start >= sides[-1].end()]
         return behind[0] if behind else None
