@@ -74,7 +74,7 @@ def _result(gold: Answer, answer: Answer) -> bool:
     left, right = answer.parts
     found = of(left)
     unknown = found is not None and len(set(map(str, found[0]))) > 1
-    return (unknown and right.number is not None or equal(left, right)) and equal(gold, right)
+    return ((unknown and right.number is not None) or equal(left, right)) and equal(gold, right)
 
 
 def _labelled(gold: Answer, answer: Answer) -> bool:
@@ -195,17 +195,24 @@ def _same_text(gold: Answer, answer: Answer) -> bool:
     if gold.kind == answer.kind:
         if gold.text == answer.text or gold.text.replace(" ", "") == answer.text.replace(" ", ""):
             return True
-        if " and " in gold.text and sorted(gold.text.split(" and ")) == sorted(answer.text.split(" and ")):
+        if sorted(_listed(gold.text)) == sorted(_listed(answer.text)):
             return True
         short, long = sorted((gold, answer), key=lambda side: len(side.text))
         return "choice" in short.sign and long.text.startswith(f"{short.text} ") and long.kind == "text"
     text, other = (gold, answer) if gold.kind == "text" else (answer, gold)
+    if other.kind == "set":
+        return sorted(_listed(text.text)) == sorted(words_form(part.text) for part in other.parts)
     if other.number:
         said = read_number(text.text)
         return said is not None and same_number(said, other.number)
     if other.kind == "expression" and not other.unit:
         return words_form(re.sub(r"\\text|[{}]", "", other.text)).replace(" ", "") == text.text.replace(" ", "") != ""
     return False
+
+
+def _listed(text: str) -> list[str]:
+    """The items of a list in words."""
+    return [item.strip() for item in re.split(r"\band\b|;", text) if item.strip()]
 
 
 def _same_set(gold: Answer, answer: Answer) -> bool:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-from sivgap.grading.extract import ADMITTED, ANNOUNCES, CONCLUDES, MOST_SENTENCES, SUPPOSES, TAKEN_BACK, Found, exact_text
+from sivgap.grading.extract import (
+    ADMITTED,
+    ANNOUNCES,
+    CONCLUDES,
+    MOST_SENTENCES,
+    SUPPOSES,
+    TAKEN_BACK,
+    Found,
+    exact_text,
+)
 from sivgap.grading.marks import Mark, marks
 from sivgap.grading.reasoning import answer_part
 from sivgap.grading.sentence import LONGEST_SENTENCE, NEGATED, REASON, sentences, stated_number

@@ -32,29 +32,40 @@ class Found:
     rule: str
 
 
-_EITHER = re.compile(r"\s*[$€£]?\d[\d,.]*\s+or\s+[$€£]?\d[\d,.]*\W*")
+_EITHER = re.compile(
+    r"(?i)\s*(?:[$€£]?\d[\d,.]*\s+or\s+[$€£]?\d[\d,.]*|(?:somewhere |anywhere )?between\s+\S{1,20}\s+and\s+\S{1,20}"
+    r"(?: \w+)?)\W*"
+)
 """Two answers are none."""
+_NOTHING = re.compile(r"(?i)\W*(?:none|nothing|no (?!solution|answer|idea|way)[a-z]+(?: left)?)\W*")
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 TAKEN_BACK = re.compile(
     r"(?i)\b(?:(?:that|this|which|it|my|the) ?(?:answer|result|calculation)? (?:is|was|'s) (?:wrong|incorrect"
     r"|not right|not correct"
     r"|a mistake|an error)|i (?:made|have made) (?:a|an) (?:mistake|error)|correction|oops|mistake|miscalculat\w+"
     r"|i was wrong"
-    r"|apologi[sz]e|sorry|should (?:actually )?be|actually)\b"
+    r"|apologi[sz]e|sorry|should (?:actually )?be(?! noted)|actually)\b"
 )
 ADMITTED = re.compile(
-    r"(?i)\b(?:(?:that|this|which|it|my answer|the answer|the result)(?: is|'s| was) (?:wrong|incorrect|not (?:right|correct)"
-    r"|a mistake|an error)|i (?:have )?made an? (?:mistake|error)|correction|oops|i was wrong)\b"
+    r"(?i)\b(?:(?:that|this|which|it|my answer|the answer|the result)(?: is|'s| was) (?:wrong|incorrect"
+    r"|not (?:right|correct)"
+    r"|a mistake|an error)|i (?:have )?made an? (?:mistake|error)|correction|oops|i was wrong|wait,? no|no,? wait"
+    r"|scratch that|my bad"
+    r"|on second thought)\b|(?:^|\.\.\.|…|—|;|,)\s*no,"
 )
 """Words that leave nothing of the answer before."""
 CONCLUDES = re.compile(
     r"(?i)\b(?:so|therefore|thus|hence|in total|altogether|the (?:correct|right|actual)|actually"
     r"|should (?:actually )?be|instead)\b"
 )
-SUPPOSES = re.compile(r"(?i)^\W*(?:suppose|assume|consider|denote|let (?!me|us|'s)\S+ (?:=|be|denote))")
+SUPPOSES = re.compile(
+    r"(?i)^\W*(?:(?:now,? |so,? )?(?:suppose|assume|consider|denote|let (?!me|us|'s)\S+ (?:=|be|denote))"
+    r"|(?:we|i) (?:want|need|have|are asked|must) to (?:find|determine|compute|calculate|solve|know)\b)"
+)
 """How what is not an answer begins."""
 ANNOUNCES = re.compile(
-    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me(?! know)|let's|let us|i will"
+    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me(?! know)|let's"
+    r"|let us|i will"
     r"|i'll|i'm going to"
     r"|i need to|we will|we'll|we (?:can|must|need to|have to)|to (?:solve|find|determine|answer)|here(?:'s| is"
     r"| are)|step \d+\W*$))"
@@ -95,6 +106,8 @@ def _marked_number(mark: Mark, text: str) -> Number | None:
     if mark.rule == "box":
         return read_number(mark.passage) or _sum(mark.passage) or _stated(mark.passage, behind_mark=True)
     first = next(iter(sentences(mark.passage)), "")
+    if _NOTHING.fullmatch(mark.passage):
+        return Number(Fraction(0))
     number = read_number(first) if len(first) < 60 else None
     rest = text[mark.end - len(mark.passage) + len(first) :] if mark.opens else ""
     if mark.opens and (number is None or "=" in first) and _numbers(plain(rest)):
@@ -135,7 +148,7 @@ def _correction(rest: str, before: Number) -> tuple[Number, Found] | None:
 
 def _of_last_sentence(text: str) -> tuple[Number, Found] | None:
     for sentence in reversed(sentences(text)[-MOST_SENTENCES:]):
-        if SUPPOSES.search(sentence) or ANNOUNCES.search(sentence) and not re.search(r"[.!]\W*$", sentence):
+        if SUPPOSES.search(sentence) or (ANNOUNCES.search(sentence) and not re.search(r"[.!]\W*$", sentence)):
             return None  # cut off while it announces what is to come
         if (found := stated_number(sentence)) is not None:
             return found[0], Found(exact_text(found[0]), "last sentence")

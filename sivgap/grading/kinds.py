@@ -50,7 +50,7 @@ _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
     "ten": "10", "twelve": "12", "sixteen": "16",
 }  # fmt: skip
-_BASE = re.compile(r"\(?([0-9A-F]{1,60})\)?\s*_\s*\{?\s*(?:\\text\{\s*)?(?:base\s+)?(\d{1,2}|[a-z]+)\s*\}?\s*\}?")
+_BASE = re.compile(r"\(?([0-9A-F]{1,60})\)?\s*_\s*\{?\s*(?:\\text\{\s*)?(?:base\s*\}?\s*)?(\d{1,2}|[a-z]+)\s*\}?\s*\}?")
 _RELATION = re.compile(r"\\(?:le|ge|ne|equiv)(?![a-zA-Z])|[<>]")
 _MATRIX = re.compile(
     r"\\begin\{(?P<name>[pbvBV]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(?P<rows>.*)\\end\{(?P=name)\}", re.DOTALL
@@ -62,14 +62,16 @@ _AND = re.compile(
 _NAME = re.compile(
     r"\\?[a-zA-Z]+'*(?:_\{?[\w+\-]{1,6}\}?)?(?:\s*\(\s*\\?[a-zA-Z]{1,7}(?:\s*,\s*[a-zA-Z])*\s*\))?'*"
     r"|\([a-zA-Z](?:\s*,\s*[a-zA-Z])+\)"
-    r"|\\(?:angle|triangle|measuredangle)\s*[A-Z]{1,3}|[A-Z]{2,3}|\|[A-Z]{2}\||f\^\{-1\}\([a-z]\)"
+    r"|\\(?:angle|triangle|measuredangle)\s*[A-Z]{1,3}|[A-Z]{2,3}|\\(?:overline|bar)\s*\{?[A-Z]{2}\}?|\|[A-Z]{2}\||f\^\{-1\}\([a-z]\)"
 )
+_SAYS = re.compile(r"^\\text\{[^{}]{0,60}(?:\bis|:|=)\s*\}(?=\s*\S)")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z0-9][A-Za-z0-9'.-]*)*")
 _MIXED = re.compile(r"(?<![\d\w}.)])(\d{1,9})\s*\\frac\{(\d{1,9})\}\{(\d{1,9})\}(?![\w])")
 _UNITS = (
     re.compile(r"(?<=[\w)}\]%])\s*\\text\{([^{}]*)\}\s*(?:\^\s*\{?\d\}?)?$"),
     re.compile(r"(?<=[\d})%])\s+([A-Za-z][A-Za-z.]+(?:[ /][A-Za-z.]+){0,4})(?:\^\{?\d\}?)?$"),
     re.compile(r"(?<=\d)(cm|mm|km|kg|mL|ml|ft|mph|lbs?|in|m|g)\^\{?\d\}?$"),
+    re.compile(r"(?<=\d)(cm|mm|km|kg|mL|ml|ft|mph|lbs?)$"),
 )
 _NO_UNIT = re.compile(r"(?i)(?:and|or|if|for|when|where)\b|[&,]|$")
 _NOTHING = re.compile(r"(?i)\\emptyset|(?:\\text\{\s*)?(?:no (?:real )?solutions?|none)\s*\}?")
@@ -85,8 +87,9 @@ def read(text: str) -> Answer | None:
 
 def _read(text: str, depth: int) -> Answer:
     text = text.strip()
-    exact, *rounded = split(text, r"\\approx(?![a-zA-Z])|≈")
-    text = exact.strip() or "".join(rounded[:1]).strip()
+    exact, *rounded = (side.strip() for side in split(text, r"\\approx(?![a-zA-Z])"))
+    text = rounded[0] if rounded and (not exact or _NAME.fullmatch(exact)) else exact
+    text = _SAYS.sub("", text)
     if depth > DEEPEST or not text:
         return Answer("unread", text)
     for bare in (_named_set, _labelled, _time, _base, _matrix, _number, _words):
@@ -193,9 +196,11 @@ def _words(text: str) -> Answer | None:
 
 def words_form(text: str) -> str:
     """Lower case, without punctuation, articles and needless spaces."""
+    text = re.sub(r"(?<!\d),|,(?!\d)", " and ", text)
     text = re.sub(r"[^\w\s+#%$-]", " ", text.lower().replace("'", ""))
-    words = re.sub(r"(?<!\w)-|-(?!\w)", " ", text).split()
-    return " ".join([word for word in words if word not in ("the", "a", "an")] or words)
+    text = re.sub(r"\band(?:\s+and)+\b", "and", text)
+    text = re.sub(r"\b(?:the|an?)\s+(?=[a-z]{2})(?!and\b)", "", re.sub(r"(?<!\w)-|-(?!\w)", " ", text))
+    return " ".join(text.split())
 
 
 def _membership(text: str, depth: int) -> Answer | None:

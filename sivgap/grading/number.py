@@ -31,7 +31,7 @@ NUMBER = re.compile(
     r"(?<![\w.^])(?:"
     rf"(?P<whole>{_DIGITS})(?P<places>\.\d{{1,200}}|\.(?=\())?|(?P<only>\.\d{{1,200}}))"
     r"(?(places)(?P<repeated>\(\d{1,50}\))?)"
-    r"(?:\s?/(?P<under>\d{1,50})(?![\d/.,]\d)|[ ](?P<over2>\d{1,9})/(?P<under2>\d{1,9})(?![\d/])"
+    r"(?:\s?/(?P<under>\d{1,50})(?![\d/.,]\d)|(?:[ ]| and )(?P<over2>\d{1,9})/(?P<under2>\d{1,9})(?![\d/])"
     r"|(?:\s?(?:x|×|·|\*)\s?10\^|[eE])[({]?(?P<power>[+-]?\d{1,9})[)}]?)?"
     rf"(?:\s?(?P<scale>(?:{_SCALE})\b)|(?P<short>[kK](?![\w])))?"
     r"(?P<percent>\s?%|[ -]per ?cent(?:age points?)?\b)?"

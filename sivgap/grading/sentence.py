@@ -18,15 +18,18 @@ _ABBREVIATION = re.compile(r"(?i)\b(?:mr|mrs|ms|dr|st|vs|approx|no|e\.g|i\.e|etc
 _BOLD = re.compile(r"(?:\*\*|__)([^*_\n]{1,80})(?:\*\*|__)")
 REASON = re.compile(
     r"(?i)(?:,\s*|\s+)(?:since|because|as (?:he|she|it|they|we|there|the)|given that|which (?:is|means|was)"
-    r"|after (?:\w+ing|the)|when|if|assuming)\b.*$"
+    r"|after (?:\w+ing|the)|when|if|assuming|but (?:it|he|she|they|could|might|may|not))\b.*$"
 )
 _ASIDE = re.compile(r"\([^()]{0,200}\)")
 _CONDITION = re.compile(
     r"(?i)^\W*(?:if|when|after|since|because|given|considering|as|for|in|at|with|by|once|assuming|out of|from|on"
-    r"|during|over|having|subtracting|adding)\b[^,]{1,160},\s+(?=\D)"
+    r"|during|over|having|subtracting|adding)\b[^,]{1,160},\s+"
 )
 _CONCLUSION = re.compile(
-    r"(?i)(?:^|[\s,;.])(?:so|therefore|thus|hence|meaning|which means|that is|that's|for a total of|totall?ing|leaving|making|for a grand total of)\s+"
+    r"(?i)(?:^|[\s,;.])(?:so|therefore|thus|hence|meaning|which means|that is|that's|for a (?:grand )?total of"
+    r"|totall?ing"
+    r"|leaving|making|and together|altogether|combined|in all|which rounds (?:up |down )?to|rounded (?:up "
+    r"|down )?to)\s+"
 )
 _RELATIVE = r"(?<!\bthat )(?<!\bwhich )(?<!\bwho )"
 _COPULA = re.compile(
@@ -46,6 +49,9 @@ _VERB = re.compile(
     r"|remain(?:s|ed)?|found|find|finds|obtain(?:s|ed)?|get)\b"
 )
 NEGATED = re.compile(r"(?i)\b(?:not|rather than|instead of)\s+(?:it'?s\s+)?[$€£]?\d[\d.,]*\d?")
+_NEAR = 4
+"""Characters before a number with which a clause begins."""
+_PREPOSITION = re.compile(r"(?i)\b(?:for|by|in|over|per|from|on|at|with|during|within)\b")
 _ASSIGNMENTS = re.compile(r"(?<=\d)\s*(?:,|;|\band\b)\s*(?=[a-zA-Z]\s*=)")
 _EQUALS = re.compile(r"(?<![<>!≤≥])=")
 
@@ -117,6 +123,9 @@ def _of_clause(text: str, behind_mark: bool) -> Number | None:
     for pattern in (_COPULA, _VERB):
         for verb in pattern.finditer(text, start, end):
             behind = _after(clause, verb.end())
+            if behind and clause[0].start - start < _NEAR and clause[0].end <= verb.start():
+                between = text[verb.end() : behind[0].start]
+                return clause[0] if _PREPOSITION.search(between) else behind[0]
             if behind:
                 return behind[0]
     if not behind_mark and (money := [number for number in clause if number.money]) and len(money) == 1:
