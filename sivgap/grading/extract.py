@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from sivgap.grading.arithmetic import value_of_sum
+from sivgap.grading.keys import exact_value
+from sivgap.grading.latex import spell
+from sivgap.grading.limits import acceptable
 from sivgap.grading.marks import Mark, boxes, marks
 from sivgap.grading.number import Number, numbers_in, read_number, word_numbers_in
 from sivgap.grading.plain_text import plain
 from sivgap.grading.reasoning import answer_part
 from sivgap.grading.sentence import sentences, stated_number
+from sivgap.grading.values import values_of
 
 MOST_SENTENCES = 100
 """Sentences looked at, from the end."""
@@ -104,7 +108,7 @@ def find_number(response: str) -> tuple[Number, Found] | None:
 
 def _marked_number(mark: Mark, text: str) -> Number | None:
     if mark.rule == "box":
-        return read_number(mark.passage) or _sum(mark.passage) or _stated(mark.passage, behind_mark=True)
+        return read_number(mark.passage) or _computed(mark.passage) or _stated(mark.passage, behind_mark=True)
     first = next(iter(sentences(mark.passage)), "")
     if _NOTHING.fullmatch(mark.passage):
         return Number(Fraction(0))
@@ -113,6 +117,15 @@ def _marked_number(mark: Mark, text: str) -> Number | None:
     if mark.opens and (number is None or "=" in first) and _numbers(plain(rest)):
         return None  # the heading of a whole solution
     return number or _sum(first) or _stated(_choice_out(mark.passage), behind_mark=True)
+
+
+def _computed(text: str) -> Number | None:
+    """The number that a sum or a root is: ``24 \\div 2``, ``\\sqrt{64}``."""
+    if r"\sqrt" not in text:
+        return _sum(text)
+    found = values_of(spell(text)) if acceptable(text) else None
+    value = exact_value(found) if found else None
+    return None if value is None else Number(value)
 
 
 def _sum(text: str) -> Number | None:

@@ -49,6 +49,12 @@ def _key_of_steps(answer: Answer) -> str:
     return ";".join(sorted(found))
 
 
+def exact_value(found: Values) -> Fraction | None:
+    """The fraction that a formula without variables is, if it is a simple one."""
+    first = found[0][0]
+    return _small_fraction(first) if all(same_value(value, first) for value in found[0][1:]) else None
+
+
 def _fingerprint(found: Values) -> str:
     first = found[0][0]
     if all(same_value(value, first) for value in found[0][1:]):

@@ -124,7 +124,7 @@ def _with_unit(found: Number, rest: str, whole: bool = True) -> Number | None:
             return Number(found.value + Fraction(more[2]) / parts)
     if not whole:
         return None
-    return found if _UNITS.fullmatch(rest) and not _ORDINAL.match(rest) else None
+    return found if _UNITS.fullmatch(rest) else None
 
 
 def _in_words(line: str, units: bool) -> Number | None:
