@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from pathlib import Path
 
 import pytest
 from math_answers import golds, rights, wrongs
@@ -50,6 +51,17 @@ def test_answers_as_real_models_write_them_are_graded_as_a_careful_person_would(
         for case in cases
         if grade(case["dataset"], [case["response"]], [case["reference"]], answers)[0].correct != case["right"]
     ]
+    assert wrong == []
+
+
+def test_seven_hundred_ways_to_write_an_answer_are_graded_as_a_careful_person_would(answers):
+    cases = lines(Path(__file__).parent / "data" / "answers.jsonl")
+    wrong = []
+    for dataset in ("gsm8k", "math", "nq_open"):
+        own = [case for case in cases if case["dataset"] == dataset]
+        grades = grade(dataset, [case["response"] for case in own], [case["reference"] for case in own], answers)
+        wrong += [case for case, found in zip(own, grades, strict=True) if found.correct != case["right"]]
+    assert len(cases) > 700
     assert wrong == []
 
 
@@ -376,7 +388,7 @@ def test_hostile_answers_are_graded_within_the_deadline_and_harm_nothing(dataset
 
 
 SLOW = ["is ", "one ", "a dozen ", "A:", "**", "_", "\n", "#\n", "\\[", "$a", "answer :", "1 ", "=1", "(1", "\\text{",
-        "if ", "<answer>", "Question:\n", "boxed {", "'a',", "- ", "1{,}", "\\frac1", "^", "and ", "1/1/", "twenty "]  # fmt: skip
+        "if ", "<answer>", "Question:\n", "boxed {", "'a',", "- ", "1{,}", "\\frac1", "^", "and ", "1/1/"]  # fmt: skip
 
 
 def test_no_repetition_makes_reading_slow():

@@ -23,7 +23,8 @@ class VerifierConfig(Settings):
     answers: dict[str, Fraction] = Field(default={})
     """Allowed answers and the score each stands for; ``readout=expected`` averages over exactly these."""
     readout: Literal["sampled", "expected"] = "sampled"
-    """``sampled``: one answer at ``sampling.verifier_temperature``, as in the paper; unparsable is 0.5.
+    """``sampled``: one answer at ``sampling.verifier_temperature``, as in the paper; unparsable is 0.5,
+    which passes no threshold.
     ``expected``: the mean score under the model's likelihoods of the allowed answers."""
     max_new_tokens: int = Field(default=8, ge=1, le=4096)
     """Longest sampled answer, justification included."""

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-from sivgap.grading.extract import ANNOUNCES, CONCLUDES, MOST_SENTENCES, TAKEN_BACK, Found, exact_text
+from sivgap.grading.extract import (
+    ADMITTED,
+    ANNOUNCES,
+    CONCLUDES,
+    MOST_SENTENCES,
+    SUPPOSES,
+    TAKEN_BACK,
+    Found,
+    exact_text,
+)
 from sivgap.grading.marks import Mark, marks
 from sivgap.grading.reasoning import answer_part
 from sivgap.grading.sentence import LONGEST_SENTENCE, NEGATED, REASON, sentences, stated_number
@@ -41,6 +50,8 @@ def find_expression(response: str) -> Found | None:
         if said is not None:
             return _correction(text[found[place].end :], said) or Found(said, found[place].rule)
     for sentence in reversed(sentences(text)[-MOST_SENTENCES:]):
+        if SUPPOSES.search(sentence):
+            return None
         if (said := stated_expression(sentence)) is not None:
             return Found(said, "last sentence")
         if ANNOUNCES.search(sentence):
@@ -86,12 +97,13 @@ def _of_mark(found: list[Mark], place: int, text: str) -> str | None:
 
 
 def _correction(rest: str, before: str) -> Found | None:
-    taken_back = TAKEN_BACK.search(rest)
+    wholly = ADMITTED.search(rest)
+    taken_back = wholly or TAKEN_BACK.search(rest)
     if not taken_back:
         return None
     for sentence in reversed(sentences(rest[taken_back.start() :])):
-        if CONCLUDES.search(sentence) and (said := stated_expression(sentence)) and said != before:
-            return Found(said, "correction")
+        if (wholly or CONCLUDES.search(sentence)) and (said := stated_expression(sentence)):
+            return None if said == before else Found(said, "correction")
     return None
 
 
@@ -99,6 +111,7 @@ def stated_expression(passage: str, behind_mark: bool = False) -> str | None:
     """What a sentence states, as a text: ``The sum is $17$, since ...`` states 17."""
     passage = passage[-LONGEST_SENTENCE:].replace("**", " ").replace("__", " ")
     hidden, spans = _hide(passage)
+    hidden = _ASIDE.sub(" ", hidden)
     said = NEGATED.sub(" ", next(iter(sentences(hidden)), "") if behind_mark else hidden)
     said = REASON.sub("", said) if _valuable(REASON.sub("", said)) else said
     tails = [said[copula.end() :] for copula in _COPULA.finditer(said)]
@@ -111,6 +124,7 @@ def stated_expression(passage: str, behind_mark: bool = False) -> str | None:
     return None
 
 
+_ASIDE = re.compile(r"\((?:since|because|as|i\.e|which|where|from|see|note)\b[^()]{0,200}\)")
 _MARKER = re.compile("\ue000(\\d+)\ue001")
 
 

@@ -13,11 +13,16 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from sivgap.grading.arithmetic import value_of_sum
+from sivgap.grading.keys import exact_value
+from sivgap.grading.latex import spell
+from sivgap.grading.limits import acceptable
 from sivgap.grading.marks import Mark, boxes, marks
 from sivgap.grading.number import Number, numbers_in, read_number, word_numbers_in
 from sivgap.grading.plain_text import plain
 from sivgap.grading.reasoning import answer_part
 from sivgap.grading.sentence import sentences, stated_number
+from sivgap.grading.values import values_of
 
 MOST_SENTENCES = 100
 """Sentences looked at, from the end."""
@@ -31,20 +36,40 @@ class Found:
     rule: str
 
 
+_EITHER = re.compile(
+    r"(?i)\s*(?:[$€£]?\d[\d,.]*\s+or\s+[$€£]?\d[\d,.]*|(?:somewhere |anywhere )?between\s+\S{1,20}\s+and\s+\S{1,20}"
+    r"(?: \w+)?)\W*"
+)
+"""Two answers are none."""
+_NOTHING = re.compile(r"(?i)\W*(?:none|nothing|no (?!solution|answer|idea|way)[a-z]+(?: left)?)\W*")
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")
 TAKEN_BACK = re.compile(
     r"(?i)\b(?:(?:that|this|which|it|my|the) ?(?:answer|result|calculation)? (?:is|was|'s) (?:wrong|incorrect"
     r"|not right|not correct"
     r"|a mistake|an error)|i (?:made|have made) (?:a|an) (?:mistake|error)|correction|oops|mistake|miscalculat\w+"
     r"|i was wrong"
-    r"|apologi[sz]e|sorry|should (?:actually )?be|actually)\b"
+    r"|apologi[sz]e|sorry|should (?:actually )?be(?! noted)|actually)\b"
 )
+ADMITTED = re.compile(
+    r"(?i)\b(?:(?:that|this|which|it|my answer|the answer|the result)(?: is|'s| was) (?:wrong|incorrect"
+    r"|not (?:right|correct)"
+    r"|a mistake|an error)|i (?:have )?made an? (?:mistake|error)|correction|oops|i was wrong|wait,? no|no,? wait"
+    r"|scratch that|my bad"
+    r"|on second thought)\b|(?:^|\.\.\.|…|—|;|,)\s*no,"
+)
+"""Words that leave nothing of the answer before."""
 CONCLUDES = re.compile(
     r"(?i)\b(?:so|therefore|thus|hence|in total|altogether|the (?:correct|right|actual)|actually"
     r"|should (?:actually )?be|instead)\b"
 )
+SUPPOSES = re.compile(
+    r"(?i)^\W*(?:(?:now,? |so,? )?(?:suppose|assume|consider|denote|let (?!me|us|'s)\S+ (?:=|be|denote))"
+    r"|(?:we|i) (?:want|need|have|are asked|must) to (?:find|determine|compute|calculate|solve|know)\b)"
+)
+"""How what is not an answer begins."""
 ANNOUNCES = re.compile(
-    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me|let's|let us|i will"
+    r"(?i)^\W*(?:(?:now,? |first,? |next,? |then,? |so,? |ok(?:ay)?,? |alright,? )*(?:let me(?! know)|let's"
+    r"|let us|i will"
     r"|i'll|i'm going to"
     r"|i need to|we will|we'll|we (?:can|must|need to|have to)|to (?:solve|find|determine|answer)|here(?:'s| is"
     r"| are)|step \d+\W*$))"
@@ -71,22 +96,41 @@ def find_number(response: str) -> tuple[Number, Found] | None:
     """The number that a person reads as the answer, and how."""
     text = _CALCULATOR.sub("", answer_part(response)).strip()
     for mark in reversed(marks(text)):
+        if _EITHER.fullmatch(mark.passage):
+            return None
         number = _marked_number(mark, text)
         if number is not None:
-            corrected = _correction(text[mark.end :], number)
+            said = next(iter(sentences(mark.passage)), "") if mark.rule != "box" else mark.passage
+            corrected = _correction(text[mark.end - len(mark.passage) + len(said) :], number)
             return corrected or (number, Found(exact_text(number), mark.rule))
     return _of_last_sentence(text)
 
 
 def _marked_number(mark: Mark, text: str) -> Number | None:
     if mark.rule == "box":
-        return read_number(mark.passage) or _stated(mark.passage, behind_mark=True)
+        return read_number(mark.passage) or _computed(mark.passage) or _stated(mark.passage, behind_mark=True)
     first = next(iter(sentences(mark.passage)), "")
+    if _NOTHING.fullmatch(mark.passage):
+        return Number(Fraction(0))
     number = read_number(first) if len(first) < 60 else None
     rest = text[mark.end - len(mark.passage) + len(first) :] if mark.opens else ""
     if mark.opens and (number is None or "=" in first) and _numbers(plain(rest)):
         return None  # the heading of a whole solution
-    return number or _stated(_choice_out(mark.passage), behind_mark=True)
+    return number or _sum(first) or _stated(_choice_out(mark.passage), behind_mark=True)
+
+
+def _computed(text: str) -> Number | None:
+    """The number that a sum or a root is: ``24 \\div 2``, ``\\sqrt{64}``."""
+    if r"\sqrt" not in text:
+        return _sum(text)
+    found = values_of(spell(text)) if acceptable(text) else None
+    value = exact_value(found) if found else None
+    return None if value is None else Number(value)
+
+
+def _sum(text: str) -> Number | None:
+    value = value_of_sum(re.sub(r"^\s*[a-zA-Z]\s*=|=\s*$", "", plain(text)).strip(" *_$"))
+    return None if value is None else Number(value)
 
 
 def _choice_out(passage: str) -> str:
@@ -104,17 +148,21 @@ def _stated(passage: str, behind_mark: bool) -> Number | None:
 
 def _correction(rest: str, before: Number) -> tuple[Number, Found] | None:
     """What takes an answer back without a mark of its own: "that is wrong. ... So she has 12"."""
-    taken_back = TAKEN_BACK.search(rest)
+    wholly = ADMITTED.search(rest)
+    taken_back = wholly or TAKEN_BACK.search(rest)
     if not taken_back:
         return None
     for sentence in reversed(sentences(rest[taken_back.start() :])):
-        if CONCLUDES.search(sentence) and (found := stated_number(sentence)) and found[0].value != before.value:
-            return found[0], Found(exact_text(found[0]), "correction")
+        if (wholly or CONCLUDES.search(sentence)) and (found := stated_number(sentence)):
+            same = found[0].value == before.value
+            return None if same else (found[0], Found(exact_text(found[0]), "correction"))
     return None
 
 
 def _of_last_sentence(text: str) -> tuple[Number, Found] | None:
     for sentence in reversed(sentences(text)[-MOST_SENTENCES:]):
+        if SUPPOSES.search(sentence) or (ANNOUNCES.search(sentence) and not re.search(r"[.!]\W*$", sentence)):
+            return None  # cut off while it announces what is to come
         if (found := stated_number(sentence)) is not None:
             return found[0], Found(exact_text(found[0]), "last sentence")
         if ANNOUNCES.search(sentence):

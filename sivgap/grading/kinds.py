@@ -6,72 +6,27 @@ One reading an answer, chosen by its form; `sivgap.grading.compare` compares wit
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
+from sivgap.grading.answer import Answer, Kind
 from sivgap.grading.latex import spell
+from sivgap.grading.leaves import AND, read_base, read_expression, read_plain, read_time, read_words, tight_text
 from sivgap.grading.marks import closing
-from sivgap.grading.number import Number, read_number
-from sivgap.grading.units import unit_of
-
-Kind = Literal[
-    "number", "expression", "tuple", "interval", "union", "set", "assignment", "equation", "relation", "matrix", "text",
-    "time", "base", "unread",
-]  # fmt: skip
 
 MOST_PARTS = 200
 DEEPEST = 12
 """Sets within tuples within sets."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A reading.
-
-    Attributes:
-        kind: Its type.
-        text: The answer, or this part of it, as `spell` leaves it; of a text its normal form.
-        parts: Elements, sides, or rows.
-        number: Of a number.
-        sign: Brackets, the relation, the base, or a name: what else must agree.
-        unit: Behind a number or an expression, where one is written.
-    """
-
-    kind: Kind
-    text: str
-    parts: tuple[Answer, ...] = ()
-    number: Number | None = None
-    sign: str = ""
-    unit: str = ""
-
-
-_TIME = re.compile(r"(?i)(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\{)?\s*([ap])?\.?\s*(?:m\.?)?\s*\}?")
-_BASES = {
-    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
-    "ten": "10", "twelve": "12", "sixteen": "16",
-}  # fmt: skip
-_BASE = re.compile(r"\(?([0-9A-F]{1,60})\)?\s*_\s*\{?\s*(?:\\text\{\s*)?(?:base\s+)?(\d{1,2}|[a-z]+)\s*\}?\s*\}?")
 _RELATION = re.compile(r"\\(?:le|ge|ne|equiv)(?![a-zA-Z])|[<>]")
 _MATRIX = re.compile(
     r"\\begin\{(?P<name>[pbvBV]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(?P<rows>.*)\\end\{(?P=name)\}", re.DOTALL
 )
-_TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_AND = re.compile(
-    r"(?i)\\text\{\s*,?\s*(?:and|or|\\&|&|and also|or else)\s*,?\s*\}|(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|(?<!\\)&"
-)
 _NAME = re.compile(
     r"\\?[a-zA-Z]+'*(?:_\{?[\w+\-]{1,6}\}?)?(?:\s*\(\s*\\?[a-zA-Z]{1,7}(?:\s*,\s*[a-zA-Z])*\s*\))?'*"
     r"|\([a-zA-Z](?:\s*,\s*[a-zA-Z])+\)"
-    r"|\\(?:angle|triangle|measuredangle)\s*[A-Z]{1,3}|[A-Z]{2,3}|\|[A-Z]{2}\||f\^\{-1\}\([a-z]\)"
+    r"|\\(?:angle|triangle|measuredangle)\s*[A-Z]{1,3}|[A-Z]{2,3}|\\(?:overline|bar)\s*\{?[A-Z]{2}\}?|\|[A-Z]{2}\||f\^\{-1\}\([a-z]\)"
 )
-_WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z0-9][A-Za-z0-9'.-]*)*")
-_MIXED = re.compile(r"(?<![\d\w}.)])(\d{1,9})\s*\\frac\{(\d{1,9})\}\{(\d{1,9})\}(?![\w])")
-_UNITS = (
-    re.compile(r"(?<=[\w)}\]%])\s*\\text\{([^{}]*)\}\s*(?:\^\s*\{?\d\}?)?$"),
-    re.compile(r"(?<=[\d})%])\s+([A-Za-z][A-Za-z.]+(?:[ /][A-Za-z.]+){0,4})(?:\^\{?\d\}?)?$"),
-    re.compile(r"(?<=\d)(cm|mm|km|kg|mL|ml|ft|mph|lbs?|in|m|g)\^\{?\d\}?$"),
-)
-_NO_UNIT = re.compile(r"(?i)(?:and|or|if|for|when|where)\b|[&,]|$")
+_SAYS = re.compile(r"^\\text\{[^{}]{0,60}(?:\bis|:|=)\s*\}(?=\s*\S)")
+_NOTHING = re.compile(r"(?i)\\emptyset|(?:\\text\{\s*)?(?:no (?:real )?solutions?|none)\s*\}?")
+_LABELLED = re.compile(r"(?:\\text\{\s*)?\(([A-F])\)\s*\}?\s*:?(?=\s*[\\\d$])")
 _ALL_REALS = re.compile(r"(?:\\text\{\s*)?(?:\\mathbb\{R\}|\\mathbb R|all real numbers|\\R)\s*\}?", re.IGNORECASE)
 
 
@@ -83,33 +38,32 @@ def read(text: str) -> Answer | None:
 
 def _read(text: str, depth: int) -> Answer:
     text = text.strip()
-    exact, *rounded = split(text, r"\\approx(?![a-zA-Z])|≈")
-    text = exact.strip() or "".join(rounded[:1]).strip()
+    exact, *rounded = (side.strip() for side in split(text, r"\\approx(?![a-zA-Z])"))
+    text = rounded[0] if rounded and (not exact or _NAME.fullmatch(exact)) else exact
+    text = _SAYS.sub("", text)
     if depth > DEEPEST or not text:
         return Answer("unread", text)
-    for bare in (_time, _base, _matrix, _number, _words):
+    for bare in (_named_set, _labelled, read_time, read_base, _matrix, read_plain, read_words):
         if (found := bare(text)) is not None:
             return found
     for nested in (_membership, _union, _braced, _several, _relation, _equation, _bracketed, _plus_minus):
         if (found := nested(text, depth)) is not None:
             return found
-    return _expression(text)
+    return read_expression(text)
 
 
-def _time(text: str) -> Answer | None:
-    match = _TIME.fullmatch(text)
-    if match is None or int(match[1]) > 24 or int(match[2]) > 59:
+def _named_set(text: str) -> Answer | None:
+    if _ALL_REALS.fullmatch(text):
+        return _read(r"(-\infty,\infty)", 1)
+    return Answer("set", r"\emptyset") if _NOTHING.fullmatch(text) else None
+
+
+def _labelled(text: str) -> Answer | None:
+    r"""``\text{(C)} 12``: a choice and its value."""
+    match = _LABELLED.match(text)
+    if match is None or not text[match.end() :].strip():
         return None
-    half = (match[4] or "").lower()
-    return Answer("time", f"{int(match[1])}:{match[2]}:{match[3] or '00'}", sign=half)
-
-
-def _base(text: str) -> Answer | None:
-    match = _BASE.fullmatch(text)
-    base = _BASES.get(match[2], match[2]) if match else ""
-    if match is None or not base.isdigit() or not 2 <= int(base) <= 36 or match[1].isalpha():
-        return None
-    return Answer("base", match[1].lstrip("0") or "0", sign=base)
+    return Answer("text", match[1].lower(), (_read(text[match.end() :], 1),), sign="labelled")
 
 
 def _matrix(text: str) -> Answer | None:
@@ -126,70 +80,12 @@ def _matrix(text: str) -> Answer | None:
     return Answer("matrix", text, parts, sign=determinant)
 
 
-def _number(text: str) -> Answer | None:
-    bare, unit = without_unit(text)
-    number = _plain_number(bare)
-    if number is None and (words := _TEXT.fullmatch(text)):
-        number = read_number(words[1], units=False)
-    if number is None:
-        return None
-    return Answer("number", bare, number=number, unit=unit)
-
-
-def _plain_number(text: str) -> Number | None:
-    """A number; but ``3!`` is a factorial, ``5k`` a product, and ``(12,102)`` a pair."""
-    return None if re.search(r"!$|\d\s?[kK]$|^[(\[{].*,", text) else read_number(text, units=False)
-
-
-def without_unit(text: str) -> tuple[str, str]:
-    r"""A text without the unit behind it, and the unit: ``10\text{ cm}^2``, ``5 apples``, ``74^\circ``."""
-    unit = ""
-    for pattern in _UNITS:
-        match = pattern.search(text)
-        if match and not _NO_UNIT.match(match[1].strip()):
-            unit, text = match[1].strip(), text[: match.start()].strip()
-            break
-    if re.match(r"(?i)per ?cent", unit):
-        return text + r"\%", ""
-    if text.endswith(r"^\circ") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
-        return text[: -len(r"^\circ")].strip(), unit or "degrees"
-    return text, unit
-
-
-def _words(text: str) -> Answer | None:
-    r"""An answer in words: ``\text{Evelyn}``, ``even``, ``(B)``; a single letter alone is an expression."""
-    choice = re.fullmatch(r"(?:\\text\{\s*)?\(\s*(?:\\text\{)?([A-Za-z])\}?\s*\)\s*\}?", text)
-    if choice:
-        return Answer("text", choice[1].lower(), sign="choice")
-    bare = _TEXT.sub(lambda match: f" {match[1]} ", text)
-    if "\\" in bare.replace(r"\&", "") or re.search(r"[=<>^_{}|+*/]", bare):
-        return None
-    bare = " ".join(bare.split())
-    only_text = _TEXT.fullmatch(text) is not None or (
-        "\\text" in text and not re.search(r"\\text\{\s*(?:and|or)\b", text)
-    )
-    if not (only_text or (_WORDS.fullmatch(bare) and re.search(r"[A-Za-z]{2}", bare) and not _AND.search(bare))):
-        return None
-    if only_text and _AND.search(bare) and "," in bare:
-        return None
-    return Answer("text", words_form(bare))
-
-
-def words_form(text: str) -> str:
-    """Lower case, without punctuation, articles and needless spaces."""
-    text = re.sub(r"[^\w\s+#%$-]", " ", text.lower().replace("'", ""))
-    words = re.sub(r"(?<!\w)-|-(?!\w)", " ", text).split()
-    return " ".join([word for word in words if word not in ("the", "a", "an")] or words)
-
-
 def _membership(text: str, depth: int) -> Answer | None:
     match = re.match(r"\s*[a-zA-Z](?:_\d)?\s*\\in(?![a-zA-Z])\s*", text)
     return _read(text[match.end() :], depth + 1) if match else None
 
 
 def _union(text: str, depth: int) -> Answer | None:
-    if _ALL_REALS.fullmatch(text):
-        return _read(r"(-\infty,\infty)", depth + 1)
     parts = split(text, r"\\cup(?![a-zA-Z])")
     if len(parts) == 1:
         return None
@@ -207,8 +103,6 @@ def _could_be_interval(answer: Answer) -> bool:
 
 def _braced(text: str, depth: int) -> Answer | None:
     r"""``\{1, 2\}``, and ``{1, 2}`` of those who forget the backslash."""
-    if text == r"\emptyset" or re.fullmatch(r"(?i)\\text\{\s*(?:no (?:real )?solutions?|none)\s*\}", text):
-        return Answer("set", r"\emptyset")
     inside = None
     if text.startswith(r"\{") and _closing_set(text) == len(text) - 2:
         inside = text[2:-2]
@@ -230,7 +124,7 @@ def _closing_set(text: str) -> int | None:
 
 
 def _elements(text: str) -> list[str]:
-    return [part.strip() for part in split(_AND.sub(" , ", text), r"[,;]") if part.strip()]
+    return [part.strip() for part in split(AND.sub(" , ", text), r"[,;]") if part.strip()]
 
 
 def _several(text: str, depth: int) -> Answer | None:
@@ -261,13 +155,13 @@ def _relation(text: str, depth: int) -> Answer | None:
         return None
     terms, signs = sides[0::2], [sign.strip() for sign in sides[1::2]]
     if "=" in text or len(terms) > 3 or (r"\ne" in signs and len(signs) > 1):
-        return Answer("unread", _tight(text))
+        return Answer("unread", tight_text(text))
     if "\\equiv" in signs:
-        return Answer("unread", _tight(text))
+        return Answer("unread", tight_text(text))
     interval = _interval_of(terms, signs, depth)
     if interval is not None:
         return interval
-    parts = tuple(_expression(term.strip()) for term in terms)
+    parts = tuple(read_expression(term.strip()) for term in terms)
     return Answer("relation", text, parts, sign=" ".join(signs))
 
 
@@ -320,11 +214,11 @@ def _equation(text: str, depth: int) -> Answer | None:
     first, last = sides[0], sides[-1]
     if _NAME.fullmatch(first):
         name = re.sub(r"\\angle|\\triangle|[\s{}]", "", first)
-        return Answer("assignment", f"{first}={last}", (_read(last, depth + 1), _expression(first)), sign=name)
+        return Answer("assignment", f"{first}={last}", (_read(last, depth + 1), read_expression(first)), sign=name)
     if len(sides) == 2 and _NAME.fullmatch(last):
         name = re.sub(r"\\angle|\\triangle|[\s{}]", "", last)
-        return Answer("assignment", f"{last}={first}", (_read(first, depth + 1), _expression(last)), sign=name)
-    return Answer("equation", text, (_expression(first), _expression(last)))
+        return Answer("assignment", f"{last}={first}", (_read(first, depth + 1), read_expression(last)), sign=name)
+    return Answer("equation", text, (read_expression(first), read_expression(last)))
 
 
 def _bracketed(text: str, depth: int) -> Answer | None:
@@ -366,30 +260,12 @@ def _plus_minus(text: str, depth: int) -> Answer | None:
     return Answer("set", text, parts)
 
 
-def _expression(text: str) -> Answer:
-    bare, unit = without_unit(text)
-    bare = _MIXED.sub(_mixed, bare)
-    number = _plain_number(bare)
-    if number is not None:
-        return Answer("number", bare, number=number, unit=unit)
-    if r"\text" in bare or r"\ldots" in bare:
-        return Answer("unread", _tight(text))
-    return Answer("expression", bare, unit=unit)
-
-
-def _mixed(match: re.Match[str]) -> str:
-    return f"({match[1]}+\\frac{{{match[2]}}}{{{match[3]}}})" if int(match[2]) < int(match[3]) else match[0]
-
-
-def _tight(text: str) -> str:
-    return re.sub(r"\s+", "", _TEXT.sub(lambda match: match[1], text)).lower()
-
-
 def split(text: str, separator: str, keep: bool = False) -> list[str]:
     """A text at its separators outside of all brackets; with `keep` these stand between the pieces."""
     pieces, start, level, at = [], 0, 0, 0
     pattern = re.compile(
-        rf"(?P<set>\\[{{}}])|(?P<bracket>[()\[\]{{}}])|(?P<separator>{separator})|(?P<other>\\.|.)", re.DOTALL
+        rf"(?P<set>\\[{{}}])|(?P<bracket>[()\[\]{{}}]|\\[lr]angle)|(?P<separator>{separator})|(?P<other>\\.|.)",
+        re.DOTALL,
     )
     for match in pattern.finditer(text):
         if match["separator"] is not None and level == 0:
@@ -398,7 +274,7 @@ def split(text: str, separator: str, keep: bool = False) -> list[str]:
                 pieces.append(match[0])
             start = match.end()
         elif match["bracket"] is not None:
-            level += 1 if match[0] in "([{" else -1
+            level += 1 if match[0] in ("(", "[", "{", r"\langle") else -1
         elif match["set"] is not None:
             level += 1 if match[0] == r"\{" else -1
         at = match.end()
@@ -411,8 +287,3 @@ def _flat(parts: list[Answer] | tuple[Answer, ...], kind: Kind) -> list[Answer]:
     for part in parts:
         flat += part.parts if part.kind == kind and part.sign != "{}" else (part,)
     return flat
-
-
-def unit_group(answer: Answer) -> str | None:
-    """The group of the unit behind an answer, where it is a known one."""
-    return unit_of(answer.unit) if answer.unit else None

@@ -44,14 +44,14 @@ _TAG = re.compile(
 )
 _WHAT = r"(?:answers?|ans|final (?:result|solution|value|output|count|total|price|cost|amount)|result)"
 _IS = (
-    r"(?:is|are|was|were|would(?: then)? be|will be|should be|must be|has to be|can be|might be|turns out to be|equals?"
+    r"(?:is|are|was|were|would(?: then)? be|would have been|will be|should be|must be|has to be|can be|might be"
+    r"|turns out to be|equals?"
     r"|comes (?:out )?to|becomes|remains)"
 )
 _SAYS = re.compile(
     rf"(?i)(?<![\w<\\/-])(?P<what>{_WHAT})\b(?P<between>[*_\"'’)\]]{{0,4}}(?:[^\n.:=$\\]{{0,80}}?[*_ \t])??)"
-    rf"(?:(?P<is>\b{_IS}\b(?:[ \t]+(?:equal to|given by|found to be)\b)*)(?:\*\*|__)?[ \t]*[:=]?|(?P<colon>[:：=]|→"
-    rf"|->|=>))"
-    r"(?:\*\*|__|[*_\"](?=[\w$\\]))?[ \t]*"
+    rf"(?:(?P<is>\b{_IS}\b(?:[ \t]+(?:equal to|given by|found to be)\b)*)(?:\*\*|__)?[ \t]*[:=]?"
+    r"|(?P<colon>[:：=]|→|->|=>|[-–—](?=[ \t]+[-$\d\\(])))(?:\*\*|__|[*_\"](?=[\w$\\]))?[ \t]*"
 )
 _SHORT_MARK = re.compile(r"(?m)^[ \t>*_]{0,6}A[*_]{0,2}[ \t]?[:：][*_]{0,2}[ \t]*")
 _OTHER_LANGUAGE = re.compile(r"(?:最终)?答案(?:应该)?(?:是|为)?\s?[:：]?\s*")
@@ -66,7 +66,7 @@ _REFUSED = re.compile(
 )
 _JUDGED = re.compile(
     r"(?i)[\s*_\"']*(?:in|un)?(?:correct|right|wrong|valid|reasonable|clear|confirmed|plausible|consistent"
-    r"|verified|available)"
+    r"|verified|available|helpful|useful)"
     r"(?=\s*(?:[.,;!)]|$|and\b|because\b|since\b|as\b|with\b))"
 )
 _ABOUT = re.compile(
@@ -116,7 +116,10 @@ def closing(text: str, opening: int) -> int | None:
 
 def marks(text: str, judged: bool = True) -> list[Mark]:
     """All explicit answers of a text, in order; with `judged`, "the answer is right" judges an answer and is none."""
-    found = [*_outermost(boxes(text)), *_hashes(text), *_tags(text), *_phrases(text, judged)]
+    boxed = list(_outermost(boxes(text)))
+    inside = [range(box.start + 1, box.end) for box in boxed]
+    said = [*_hashes(text), *_tags(text), *_phrases(text, judged)]
+    found = [*boxed, *(mark for mark in said if not any(mark.start in box for box in inside))]
     return sorted(found, key=lambda mark: (mark.start, mark.end))
 
 

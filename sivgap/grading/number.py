@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sivgap.grading.number_words import SCALES, WORD, words_value
@@ -31,7 +31,7 @@ NUMBER = re.compile(
     r"(?<![\w.^])(?:"
     rf"(?P<whole>{_DIGITS})(?P<places>\.\d{{1,200}}|\.(?=\())?|(?P<only>\.\d{{1,200}}))"
     r"(?(places)(?P<repeated>\(\d{1,50}\))?)"
-    r"(?:\s?/(?P<under>\d{1,50})(?![\d/.,]\d)|[ ](?P<over2>\d{1,9})/(?P<under2>\d{1,9})(?![\d/])"
+    r"(?:\s?/(?P<under>\d{1,50})(?![\d/.,]\d)|(?:[ ]| and )(?P<over2>\d{1,9})/(?P<under2>\d{1,9})(?![\d/])"
     r"|(?:\s?(?:x|×|·|\*)\s?10\^|[eE])[({]?(?P<power>[+-]?\d{1,9})[)}]?)?"
     rf"(?:\s?(?P<scale>(?:{_SCALE})\b)|(?P<short>[kK](?![\w])))?"
     r"(?P<percent>\s?%|[ -]per ?cent(?:age points?)?\b)?"
@@ -53,7 +53,7 @@ _SUBUNITS = {
     ("feet", "inch"): 12, ("feet", "inche"): 12, ("pound", "ounce"): 16, ("week", "day"): 7, ("year", "month"): 12,
 }  # fmt: skip
 """How many of the second unit make one of the first: ``5 hours and 30 minutes`` are 5.5."""
-_AND_MORE = re.compile(r"\s*([a-z]+?)s?,?\s+(?:and\s+)?(\d{1,6})\s*([a-z]+?)s?[\s.]*$")
+_AND_MORE = re.compile(r"\s*([a-z]+?)s?,?\s+(?:and\s+)?(\d{1,6})\s*([a-z]+?)s?\b")
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,15 @@ def read_number(text: str, units: bool = True) -> Number | None:
     return _with_unit(found, rest)
 
 
-def _with_unit(found: Number, rest: str) -> Number | None:
+def _with_unit(found: Number, rest: str, whole: bool = True) -> Number | None:
     more = _AND_MORE.match(rest.lower())
-    if more:
+    if more and (not whole or not rest[more.end() :].strip(" .")):
         parts = _SUBUNITS.get((more[1], more[3]))
         if parts:
             return Number(found.value + Fraction(more[2]) / parts)
-    return found if _UNITS.fullmatch(rest) and not _ORDINAL.match(rest) else None
+    if not whole:
+        return None
+    return found if _UNITS.fullmatch(rest) else None
 
 
 def _in_words(line: str, units: bool) -> Number | None:
@@ -144,10 +146,24 @@ def numbers_in(text: str) -> list[Number]:
         before, after = text[max(0, match.start() - 16) : match.start()], text[match.end() : match.end() + 3]
         if match.end() in items or _IN_A_NAME.search(before) or before.endswith(("^", "^{", "_", "^(")):
             continue
+        if re.match(r":\d\d", after) or re.search(r"\d:$", before):
+            continue  # a time, or a ratio
         if _ORDINAL.match(after) or after.startswith("^") or (number := _value(match)) is None:
             continue
         found.append(number)
-    return found
+    return _compounds(found, text)
+
+
+def _compounds(numbers: list[Number], text: str) -> list[Number]:
+    """Two numbers that make one: ``5 hours and 30 minutes``."""
+    joined: list[Number] = []
+    for number in numbers:
+        before = joined[-1] if joined else None
+        if before and (made := _with_unit(before, text[before.end : number.end + 12].partition(".")[0], whole=False)):
+            joined[-1] = replace(made, start=before.start, end=number.end)
+        else:
+            joined.append(number)
+    return joined
 
 
 def word_numbers_in(text: str) -> Iterator[Number]:

@@ -13,7 +13,15 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _VALUES = {word: value for value, word in enumerate(_UNITS)} | {
     word: 10 * value for value, word in enumerate(_TENS, start=2)
 }
-SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {
+    "dozen": 12,
+    "score": 20,
+    "hundred": 100,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
 _PARTS = {
     "half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4,
     "fifth": 5, "fifths": 5, "sixth": 6, "sixths": 6, "seventh": 7, "sevenths": 7, "eighth": 8, "eighths": 8,
@@ -54,6 +62,10 @@ def _read(words: list[str]) -> tuple[int, Fraction | None]:
         part = _PARTS.get(words[at + 2]) if len(words) > at + 2 else None
         if part:
             return at + 3, value + Fraction(1, part)  # two and a half
+    if words[at : at + 1] == ["and"]:
+        more, part_value = _read(words[at + 1 :])
+        if part_value is not None and 0 < part_value < 1:
+            return at + 1 + more, value + part_value  # three and three quarters
     return at, Fraction(value)
 
 

@@ -6,9 +6,11 @@ import re
 
 _SPACES = dict.fromkeys(map(ord, "\u00a0\u2007\u2008\u2009\u200a\u202f\u205f\u3000\t"), " ")
 _NOTHING = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"))
-_SIGNS = str.maketrans({"−": "-", "–": "-", "‒": "-", "﹣": "-", "－": "-", "％": "%", "＄": "$", "，": ",", "。": ".",
-                        "：": ":", "＝": "=", "⁄": "/", "∕": "/", "✕": "×", "⋅": "·", "∙": "·", "“": '"', "”": '"',
-                        "‘": "'", "’": "'", "＋": "+", "．": ".", "￥": "¥"})  # fmt: skip
+_SIGNS = str.maketrans(
+    {"−": "-", "–": "-", "‒": "-", "﹣": "-", "‑": "-", "－": "-", "％": "%", "＄": "$", "，": ",", "。": ".",
+     "：": ":", "＝": "=", "⁄": "/", "∕": "/", "✕": "×", "⋅": "·", "∙": "·", "“": '"', "”": '"', "‘": "'",
+     "’": "'", "＋": "+", "．": ".", "￥": "¥"}
+)  # fmt: skip
 _FULL_WIDTH = {ord("０") + i: str(i) for i in range(10)}
 TRANSLATION = {**_SPACES, **_NOTHING, **_SIGNS, **_FULL_WIDTH}
 
@@ -38,6 +40,7 @@ def plain(text: str) -> str:
         for character, (over, under) in FRACTIONS.items():
             text = re.sub(rf"(?<=\d)\s?{character}", f" {over}/{under}", text).replace(character, f"{over}/{under}")
         text = _RAISED.sub(lambda match: "^" + match[0].translate(SUPERSCRIPTS), text)
+    text = re.sub(r"(?<=\d), (?=000(?!\d))", ",", text)
     if "\\" in text or "{" in text:
         text = _latex(text)
     return text
@@ -47,7 +50,7 @@ def _latex(text: str) -> str:
     text = re.sub(r",\s*\\!\s*", ",", text)
     text = re.sub(r"\s?\{\s*,\s*\}\s?", ",", text)
     text = re.sub(r"(?<=\d)\\[,:; ]\s?(?=\d{3})", "", text)
-    text = re.sub(r"(\d*\.\d*)\\(?:overline|bar)\s*\{?(\d{1,50})\}?", r"\1(\2)", text)
+    text = re.sub(r"(\d*\.\d*)\\(?:overline|bar|dot)\s*\{?(\d{1,50})\}?", r"\1(\2)", text)
     text = re.sub(r"\^\s*\{\s*([+-]?\d{1,9})\s*\}", r"^\1", text)
 
     def fraction(match: re.Match[str]) -> str:

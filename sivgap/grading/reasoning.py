@@ -32,6 +32,8 @@ _MOST_HEADINGS = 200
 _NEXT = re.compile(
     r"(?im)^[ \t>#*_\[]{0,8}(?:(?:new |next |another )?(?:question|problem|exercise|instruction|input)"
     r"(?:[ \t]{0,2}#?\d{1,4})?|q\d{0,3}|user|human)[\])]?[ \t*_]{0,4}[:.：](?!\w)"
+    r"|^[ \t>#*_]{0,8}here(?:'s| is) (?:another|a new|the next|one more) (?:question|problem|exercise|example)\b"
+    r"|^[ \t>#*_]{0,8}(?:question|problem|exercise) #?\d{1,4}[ \t*_]{0,4}$"
 )
 _RESTATED = re.compile(r"(?i)^\W{0,8}(?:question|problem|exercise|q|given|input|user|human|instruction)\b")
 _ANNOUNCES = re.compile(r"(?i)(?::|\b(?:restate|rephrase|problem|question|let's|let me)\b[^\n]*)\s*$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sivgap.grading.arithmetic import value_of_sum
 from sivgap.grading.number import Number, numbers_in, word_numbers_in
 from sivgap.grading.plain_text import plain
 
@@ -17,14 +18,19 @@ _ABBREVIATION = re.compile(r"(?i)\b(?:mr|mrs|ms|dr|st|vs|approx|no|e\.g|i\.e|etc
 _BOLD = re.compile(r"(?:\*\*|__)([^*_\n]{1,80})(?:\*\*|__)")
 REASON = re.compile(
     r"(?i)(?:,\s*|\s+)(?:since|because|as (?:he|she|it|they|we|there|the)|given that|which (?:is|means|was)"
-    r"|after (?:\w+ing|the)|when|if|assuming)\b.*$"
+    r"|after (?:\w+ing|the)|when|if|assuming|but (?:it|he|she|they|could|might|may|not))\b.*$"
 )
 _ASIDE = re.compile(r"\([^()]{0,200}\)")
 _CONDITION = re.compile(
     r"(?i)^\W*(?:if|when|after|since|because|given|considering|as|for|in|at|with|by|once|assuming|out of|from|on"
-    r"|during|over|having|subtracting|adding)\b[^,]{1,160},\s+(?=\D)"
+    r"|during|over|having|subtracting|adding)\b[^,]{1,160},\s+"
 )
-_CONCLUSION = re.compile(r"(?i)(?:^|[\s,;.])(?:so|therefore|thus|hence|meaning|which means|that is|that's)\s+")
+_CONCLUSION = re.compile(
+    r"(?i)(?:^|[\s,;.])(?:so|therefore|thus|hence|meaning|which means|that is|that's|for a (?:grand )?total of"
+    r"|totall?ing"
+    r"|leaving|making|and together|altogether|combined|in all|which rounds (?:up |down )?to|rounded (?:up "
+    r"|down )?to)\s+"
+)
 _RELATIVE = r"(?<!\bthat )(?<!\bwhich )(?<!\bwho )"
 _COPULA = re.compile(
     rf"(?i){_RELATIVE}(?:\b(?:is|are|was|were|be|equals?|becomes?|comes? (?:out )?to|amounts? to|totals)\b|≈)"
@@ -43,6 +49,10 @@ _VERB = re.compile(
     r"|remain(?:s|ed)?|found|find|finds|obtain(?:s|ed)?|get)\b"
 )
 NEGATED = re.compile(r"(?i)\b(?:not|rather than|instead of)\s+(?:it'?s\s+)?[$€£]?\d[\d.,]*\d?")
+_NEAR = 4
+"""Characters before a number with which a clause begins."""
+_PREPOSITION = re.compile(r"(?i)\b(?:for|by|in|over|per|from|on|at|with|during|within)\b")
+_ASSIGNMENTS = re.compile(r"(?<=\d)\s*(?:,|;|\band\b)\s*(?=[a-zA-Z]\s*=)")
 _EQUALS = re.compile(r"(?<![<>!≤≥])=")
 
 
@@ -70,6 +80,8 @@ def stated_number(sentence: str, behind_mark: bool = False) -> tuple[Number, str
             return found, text
     text = _ASIDE.sub(_unless_number_alone, plain(sentence.replace("**", "").replace("__", "")))
     text = NEGATED.sub(" ", text)
+    if behind_mark:
+        text = _ASSIGNMENTS.split(text)[0]  # of x = 12 and y = 3 the first
     found = _of_equation(text) if _EQUALS.search(text) else None
     found = found or _of_clause(text, behind_mark)
     return None if found is None else (found, text)
@@ -82,6 +94,8 @@ def _unless_number_alone(match: re.Match[str]) -> str:
 def _of_equation(text: str) -> Number | None:
     """The number behind the last ``=``, else the only one."""
     sides = list(_EQUALS.finditer(text))
+    if sides and (value := value_of_sum(text[sides[-1].end() :])) is not None:
+        return Number(value)
     if sides:
         behind = [number for number in _numbers(text) if number.start >= sides[-1].end()]
         return behind[0] if behind else None
@@ -109,6 +123,9 @@ def _of_clause(text: str, behind_mark: bool) -> Number | None:
     for pattern in (_COPULA, _VERB):
         for verb in pattern.finditer(text, start, end):
             behind = _after(clause, verb.end())
+            if behind and clause[0].start - start < _NEAR and clause[0].end <= verb.start():
+                between = text[verb.end() : behind[0].start]
+                return clause[0] if _PREPOSITION.search(between) else behind[0]
             if behind:
                 return behind[0]
     if not behind_mark and (money := [number for number in clause if number.money]) and len(money) == 1:

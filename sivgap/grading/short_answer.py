@@ -45,7 +45,13 @@ def normalise(text: str) -> str:
 
 def spelled_alike(text: str) -> str:
     """Unicode and LaTeX out of the way: curly quotes, dashes, accents however composed, ``\\text{...}``."""
-    text = plain(text).replace("`", "'").replace("‑", "-").replace("‐", "-").replace("´", "'")
+    text = (
+        re.sub(r"(?<=\d)\s*-\s*(?=\d)", "-", plain(text.replace("，", ", ")))
+        .replace("`", "'")
+        .replace("‑", "-")
+        .replace("‐", "-")
+        .replace("´", "'")
+    )
     decomposed = unicodedata.normalize("NFKD", text)
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return bare.replace("ø", "o").replace("Ø", "O").replace("ß", "ss").replace("æ", "ae").replace("ł", "l")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from sivgap.grading.compare import key, reading
+from sivgap.grading.compare import reading
+from sivgap.grading.keys import key
 from sivgap.grading.latex import LONGEST_ANSWER
 from sivgap.grading.limits import acceptable
 

@@ -119,7 +119,8 @@ def verifier_identity(config: VerifierConfig, dataset: str) -> dict[str, object]
         return {"name": "ensemble", "combine": config.combine, "members": members, "accept": config.accept}
     settings["prompt"] = read_prompt(config.prompt)
     resting = VerifierConfig.model_fields
-    for key in ("heading", "repetitions", "rounds", "both_orders", "pairing", "members", "accept", "combine"):
+    later = ("heading", "pattern", "repetitions", "rounds", "both_orders", "pairing", "members", "accept", "combine")
+    for key in later:
         if getattr(config, key) == resting[key].default:
             del settings[key]
     del settings["model"]
