@@ -73,7 +73,7 @@ def test_a_verifier_asks_in_the_words_for_the_task_and_a_file_of_ones_own_is_tak
     assert config.verifier.prompt == str(own)
     joined = composed("model=llama32_3b", "dataset=sudoku", "verifier=ensemble").verifier
     asked = [member_config(joined, name, "sudoku").prompt for name in ("mc", "qe")]
-    assert asked == ["chat/mc_sudoku.txt", "chat/qe_sudoku.txt"]
+    assert asked == ["chat/mc_sudoku.txt", "chat/qe.txt"]
 
 
 def test_models_of_the_contract_are_there():

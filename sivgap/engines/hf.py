@@ -45,7 +45,7 @@ from sivgap.models.packing import packed
 from sivgap.models.shape import stated
 
 _KEPT = 2**15
-"""Tokens, padding included, whose keys and values are kept while verdicts are read off likelihoods, if memory allows."""
+"""Tokens, padding included, whose keys and values are kept at most while verdicts are read off likelihoods."""
 TURN = 4
 """Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
 leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are

@@ -34,7 +34,7 @@ def in_a_pass(device: torch.device) -> int:
 
 def rows_at_once(model: ModelPass, new: int, places: int) -> int:
     """Rows of which one pass reads `new` tokens each, which attend to `places` places."""
-    heads = model.model.config.get_text_config().num_attention_heads
+    heads = int(model.model.config.get_text_config().num_attention_heads)
     scores = SCORES.get(model.device.type, SCORES_ELSEWHERE)
     return max(1, min(in_a_pass(model.device) // new, scores // (heads * new * places)))
 
