@@ -203,8 +203,8 @@ def _longer(seen: Measured, asked: Asked) -> str:
             "model.chat_template), else raise it"
         )
     ended = (1 - seen.cut) / seen.length
-    needed = min(asked.longest + math.log(seen.cut / CUT) / ended, LONGEST * asked.longest)
-    return f"raise it to {64 * math.ceil(needed / 64)}"
+    needed = 64 * math.ceil((asked.longest + math.log(seen.cut / CUT) / ended) / 64)
+    return f"raise it to {min(needed, LONGEST * asked.longest)}"
 
 
 def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
@@ -278,7 +278,7 @@ def _of_numbers(seen: Measured, asked: Asked) -> Iterator[str]:
     total = seen.prompts * seen.samples
     right, wrong = seen.right, total - seen.right
     tells = asked.verifier != "gold" and seen.varied > 0
-    if tells and min(right, wrong) < FEW:
+    if tells and 0 < min(right, wrong) < FEW:  # without any there is no AUROC, and accuracy says why
         few = times * min(right, wrong) < FEW
         yield (
             f"the AUROC of the score rests on {right} right and {wrong} wrong responses, {FEW} of each are the least; "

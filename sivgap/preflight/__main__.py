@@ -82,7 +82,7 @@ def _found(config: PreflightConfig, display: Display, stop: StopRequest, started
 def _folder(config: PreflightConfig) -> Path:
     if config.out is not None:
         return Path(config.out)
-    name = "-".join((config.model.name, config.dataset.name, config.verifier.name))
+    name = "-".join((config.model.label, config.dataset.name, config.verifier.name))
     return Path("preflight") / re.sub(r"[^\w.-]", "_", name)
 
 

@@ -92,7 +92,7 @@ def findings(lab: Lab, config: PreflightConfig, trial: Trial, started: float) ->
         *_of_machine(spent, dtype),
     ]
     return Findings(
-        name=f"{config.model.name} on {config.dataset.name}, {config.verifier.name}",
+        name=f"{config.model.label} on {config.dataset.name}, {config.verifier.name}",
         wanted=trial.wanted,
         measured=seen,
         solved=float(panel.correct.any(axis=1).mean()),
