@@ -146,7 +146,7 @@ def measure(
     write_json(folder / "status.json", {"state": "running", **about}, folder)
     try:
         with tidied(folder), ExitStack() as opened:
-            with display.phase(f"loading {config.model.name}", None):
+            with display.phase(f"loading {config.model.label}", None):
                 store, verifier, comparer = opened.enter_context(_opened(config, dataset, problems, display, group))
             display.left.plan({PROBLEMS: len(problems)})
             opened.enter_context(stop.deferred())  # from here on what was sampled is worth storing
@@ -274,7 +274,7 @@ def _opened(
             check_context(config, [*dataset.train, *dataset.test], solver, bench)
             work = tokens_at_most(len(problems) * config.n, config.sampling.max_new_tokens)
             work += f", each judged by {config.verifier.name}; what the store has is not made again"
-            introduce(display, config.model.name, solver.loaded, solver.writer, problems, work)
+            introduce(display, config.model.label, solver.loaded, solver.writer, problems, work)
             sampling = Sampling(
                 config.n,
                 config.sampling.solver_temperature,

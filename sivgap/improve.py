@@ -90,7 +90,7 @@ class Improvement:
         text = tokens_at_most(work[RESPONSES], self.config.sampling.max_new_tokens)
         introduce(
             self.display,
-            self.config.model.name,
+            self.config.model.label,
             lab.loaded,
             lab.writer,
             self._panels["train"],

@@ -41,7 +41,7 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
     if group.leads:
         group.wait()
     with ExitStack() as opened:
-        with display.phase(f"loading {run.config.model.name}", None):
+        with display.phase(f"loading {run.config.model.label}", None):
             lab = opened.enter_context(open_lab(run.config, dataset, group))
         if group.leads:
             run.begin(describe_hardware(group.size, threads_from), lab.loaded.commit)

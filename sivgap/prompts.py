@@ -119,22 +119,30 @@ class PromptWriter:
             texts: One response, or two.
             bodies: The same as tokens of this very model; without them the texts are tokenised.
 
+        What the tokenizer has no tokens for in a response stands there as its unknown token: models write anything.
+
         Raises:
-            RunError: If the tokenizer cannot write the response.
+            RunError: If the tokenizer cannot write the problem.
         """
         if is_follow_up(template):
-            body = self._written(texts[0], problem.id, "the response") if bodies is None else map(int, bodies[0])
+            body = self._tokenizer(texts[0], add_special_tokens=False)["input_ids"] if bodies is None else bodies[0]
+            body = map(int, body)
             return (*self.solve(problem).tokens, *body, *self.follow_up(template))
         names = ("response",) if len(texts) == 1 else ("response_a", "response_b")
         answers = [without_reasoning(text).strip() or text for text in texts]  # of thoughts cut off, what there is
-        asked = fill(template, {"question": problem.question, **dict(zip(names, answers, strict=True))})
-        ids = (
-            self._encode_chat([{"role": "user", "content": asked.strip()}])
-            if self._chat
-            else self._tokenizer(asked)["input_ids"]
+        ids = self._encode_alone(
+            fill(template, {"question": problem.question, **dict(zip(names, answers, strict=True))})
         )
-        self._check_known(ids, problem.id, "what its verifier is shown", asked)
+        if not self._known(ids):
+            empty = fill(template, {"question": problem.question, **dict.fromkeys(names, "")})
+            self._check_known(self._encode_alone(empty), problem.id, "what its verifier is shown", empty)
         return tuple(ids)
+
+    def _encode_alone(self, asked: str) -> list[int]:
+        """A conversation, or a text, of its own."""
+        if self._chat:
+            return self._encode_chat([{"role": "user", "content": asked.strip()}])
+        return list(self._tokenizer(asked)["input_ids"])
 
     def encode_answer(self, answer: str) -> tuple[int, ...]:
         """An allowed verdict, as tokens that can follow the verifier's question.

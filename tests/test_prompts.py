@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 from local_models import CHAT, byte_tokenizer
 from small_runs import composed
+from transformers import AutoTokenizer
 
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.errors import ConfigError, RunError
 from sivgap.prompts import PromptWriter
 from sivgap.runs.identity import identity
 from sivgap.tasks.problem import Problem
+from sivgap.tiny import WEIGHTS
 
 PROBLEM = Problem("p", "1+1?", "2")
 THINKS = (  # as Qwen3's template: thoughts of earlier turns are left out, and one variable says that none are wanted
@@ -131,3 +133,15 @@ def test_the_table_of_wordings_holds_the_shipped_prompts():
     measured = {cell["words"].strip() for cell in results}
     for name in ("solve_gsm8k", "solve_arithmetic", "tf", "mc"):
         assert read_prompt(f"chat/{name}.txt").strip() in measured, name
+
+
+def test_a_response_that_the_judges_tokenizer_cannot_write_is_judged_all_the_same():
+    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
+    writer = PromptWriter(tokenizer, False, "Question: {question}\nSolution: ")
+    problem = Problem("p", "1+2", "3")
+    for template in ("Question: {question}\nSolution: {response}\nScore: ", "Score: "):
+        ids = writer.judgement(problem, template, ["1+2=3 \U0001f600"])
+        assert tokenizer.unk_token_id in ids
+        assert tokenizer.decode(ids).startswith("<bos>Question: 1+2")
+    with pytest.raises(RunError, match="no tokens for what its verifier is shown"):
+        writer.judgement(problem, "\U0001f600 {question} {response}", ["3"])
