@@ -56,6 +56,11 @@ def evaluate(config: EvaluateConfig) -> None:
     from sivgap.runs.identity import evaluation_directory
 
     config = config.model_copy(update={"launch": find_place(os.environ).settle(config.launch)})
+    if config.plan:
+        from sivgap.plan.command import show_plan
+
+        show_plan(config)
+        return
     folder, display = evaluation_directory(config), Display()
     complete = (folder / "evaluation.json").exists()
     if complete and (damage := _damage(folder)) is not None:

@@ -14,7 +14,7 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Prompt, Sampling
 from sivgap.models.shape import Shape
 from sivgap.plan.hardware import Hardware, Link
-from sivgap.plan.memory import cache_bytes, memory
+from sivgap.plan.memory import Longest, Machine, cache_bytes, memory
 from sivgap.plan.passes import Passes, a_batch, taken
 from sivgap.plan.rates import agreeing, batch_rows
 from sivgap.plan.roofline import Sampler, roofline
@@ -128,13 +128,14 @@ def test_a_gpu_of_a_team_needs_a_part_of_engine_and_cache_and_trains_the_whole_m
         "model=llama32_3b", "dataset=gsm8k", *TEAM, "sampling.max_new_tokens=9", "verifier.model.path=judge"
     )
     shape = replace(SHAPE, queries=16, keys=8)  # four heads of keys
-    one, four = (memory(config, shape, 2, 32, 10, 5, True) for config in (whole, shared))
+    asked, gpu = Longest(prompt=10, question=5, in_pass=True, likelihoods=False), Machine(gpu=1e9)
+    one, four = (memory(config, shape, 2, 32, asked, gpu) for config in (whole, shared))
     assert (one.engine, four.engine) == (2000, 500 + 2000)  # another judge is whole
     assert (four.learner, four.trained, four.activations) == (one.learner, one.trained, one.activations)
-    logits = 32 * 10 * (2 + 3 * 4 + 8)
-    assert four.cache - logits == pytest.approx((one.cache - logits) / 4)
-    places = 32 * (9 + whole.verifier.max_new_tokens + 10 + 5)
-    assert one.cache == cache_bytes(shape, 2, places) + logits
+    assert (one.logits, one.copies, one.process) == (four.logits, 0, 0)
+    assert four.cache == pytest.approx(one.cache / 4)
+    places = 32 * (9 + whole.verifier.max_new_tokens + 5) + 32 / whole.n * 10  # a prompt is there once
+    assert one.cache == cache_bytes(shape, 2, places)
 
 
 def test_prompts_are_dealt_to_teams_and_a_run_of_whole_engines_says_nothing_of_teams():

@@ -52,7 +52,7 @@ def asked(problems: int, responses: int, shared: int = 30) -> list[Prompt]:
 
 @pytest.mark.parametrize("budget", [64, 4096])
 def test_likelihoods_of_prompts_that_share_beginnings_are_those_of_each_alone(model, budget, monkeypatch):
-    monkeypatch.setitem(reading._IN_A_PASS, "cpu", budget)
+    monkeypatch.setitem(reading.IN_A_PASS, "cpu", budget)
     plain = copy.deepcopy(model)
     plain.set_attn_implementation("eager")
     engine, prompts = HFEngine(copy.deepcopy(model), [2], 0, 64), asked(3, 4)

@@ -122,6 +122,9 @@ class SolverConfig(Settings):
     fresh: bool = False
     """Start over beside an existing run of the same identity."""
     launch: ProcessesConfig = ProcessesConfig()
+    plan: Literal[False, True, "l40s", "a100", "h100", "h200"] = False
+    """Do not run; say what it would cost in tokens, FLOPs, memory and hours: ``true`` on this machine, or on a GPU by
+    its name. Rates are those of an earlier run here, else measured in seconds, else by the hardware's figures."""
 
     @model_validator(mode="after")
     def _fits(self) -> SolverConfig:
@@ -174,9 +177,6 @@ class TrainConfig(SolverConfig):
     prompts are fresh until it has been used up."""
     refresh: Literal["step", "half_epoch", "epoch", "never"] = "half_epoch"
     """When pseudo-labels are drawn anew with the current model; ``never`` keeps the initial model's."""
-    plan: Literal[False, True, "l40s", "a100", "h100", "h200"] = False
-    """Do not run; say what it would cost in tokens, FLOPs, memory and hours: ``true`` on this machine, or on a GPU by
-    its name. Rates are those of an earlier run here, else measured in seconds, else by the hardware's figures."""
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:

@@ -33,7 +33,7 @@ class UpdateConfig(Settings):
     """Examples a step."""
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Examples in memory at once; gradients of a step are averaged by token over its micro-batches. Null: as many as
-    there is room for (1 GiB of activations on a processor, 2 for a single text, four fifths of what a GPU has free)."""
+    there is room for (1 GiB of activations on a processor, 2 of one text's, four fifths of what a GPU has free)."""
     checkpointing: bool | None = None
     """Whether the backward pass computes activations again instead of keeping them: the same numbers, a third more
     time, a fraction of the memory. Null: where one text's would not fit otherwise."""

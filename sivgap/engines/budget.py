@@ -6,11 +6,11 @@ import torch
 
 from sivgap.models.shape import Shape
 
-KEYS_AND_VALUES = {"cpu": 2**30}
+KEYS_AND_VALUES = {"cpu": 3 * 2**28}
 """Bytes of the keys and values of what is under way. A processor is as fast with a hundred rows as with more."""
 OF_A_GPU = 0.25
-"""Share of a GPU's memory that they may take; of all of it, not of what is free: batches are always the same."""
-SCORES = {"cpu": 2**24}
+"""Share of a GPU's memory that they may take; of the whole, not of what is free: batches are always the same."""
+SCORES = {"cpu": 2**23}
 SCORES_ELSEWHERE = 2**26
 """Attention scores (heads x tokens x places) of one pass over texts that go on from others."""
 LOGITS = {"cpu": 2**24}

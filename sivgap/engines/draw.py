@@ -15,8 +15,8 @@ from sivgap.engines.nucleus import nucleus
 
 BLOCK = 512
 """Tokens whose probabilities are summed before one of them is looked for."""
-_AT_ONCE = {"cpu": 2**20}
-_AT_ONCE_ELSEWHERE = 2**26
+AT_ONCE = {"cpu": 2**20}
+AT_ONCE_ELSEWHERE = 2**26
 """Logits worked on at once, in float32: what a processor's cache holds; of a GPU a part of its memory."""
 
 
@@ -31,7 +31,7 @@ def draw(logits: Tensor, row: Tensor, uniform: Tensor, temperature: float, top_p
         temperature: Of the sampling alone; 0 takes the likeliest token.
         top_p: Of the sampling alone, too: below 1, tokens outside the `nucleus` that holds it are never drawn.
     """
-    count = max(1, _AT_ONCE.get(logits.device.type, _AT_ONCE_ELSEWHERE) // logits.shape[1])
+    count = max(1, AT_ONCE.get(logits.device.type, AT_ONCE_ELSEWHERE) // logits.shape[1])
     if len(logits) <= count:
         return _draw(logits, row, uniform, temperature, top_p)
     order = row.argsort(stable=True)

@@ -44,8 +44,8 @@ from sivgap.models.head import OutputHead, output_head, token_nll
 from sivgap.models.packing import packed
 from sivgap.models.shape import stated
 
-_KEPT = 2**15
-"""Tokens, padding included, whose keys and values are kept at most while verdicts are read off likelihoods."""
+KEPT = 2**15
+"""Tokens, padding included, whose keys and values are kept while likelihoods of verdicts are read, if memory allows."""
 TURN = 4
 """Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
 leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are
@@ -158,7 +158,7 @@ class HFEngine:
         few, texts = tuple(tuple(answer) for answer in answers), [prompt.tokens for prompt in prompts]
         found = np.zeros((len(prompts), len(few)))
         heard = Listener(on_batch)
-        kept = min(_KEPT, int(keys_and_values(self._pass.device) // self._token_bytes))
+        kept = min(KEPT, int(keys_and_values(self._pass.device) // self._token_bytes))
         for places in _batches(np.array(in_order(texts), dtype=np.int64), texts, kept, self.batch_size):
             read = self._read([prompts[i] for i in places], heard)
             cache = PrefixCache(read.states, read.mask, len(places), _tree_size(few), self._pass.windows)

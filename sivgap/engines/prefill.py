@@ -20,8 +20,8 @@ from sivgap.engines.prefix_cache import PrefixCache, States
 
 Tokens = Sequence[int]
 
-_IN_A_PASS = {"cpu": 2**11}
-_IN_A_PASS_ELSEWHERE = 2**15
+IN_A_PASS = {"cpu": 2**11}
+IN_A_PASS_ELSEWHERE = 2**15
 """Tokens, padding included, that one pass reads: enough for products to be fast, and little memory a layer."""
 LEAST_SHARED = 16
 """Tokens: a shorter beginning is read again for each, in the same pass."""
@@ -29,12 +29,12 @@ LEAST_SHARED = 16
 
 def in_a_pass(device: torch.device) -> int:
     """Tokens that one pass may read on `device`."""
-    return _IN_A_PASS.get(device.type, _IN_A_PASS_ELSEWHERE)
+    return IN_A_PASS.get(device.type, IN_A_PASS_ELSEWHERE)
 
 
 def rows_at_once(model: ModelPass, new: int, places: int) -> int:
     """Rows of which one pass reads `new` tokens each, which attend to `places` places."""
-    heads = int(model.model.config.get_text_config().num_attention_heads)
+    heads: int = model.model.config.get_text_config().num_attention_heads
     scores = SCORES.get(model.device.type, SCORES_ELSEWHERE)
     return max(1, min(in_a_pass(model.device) // new, scores // (heads * new * places)))
 

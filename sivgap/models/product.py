@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_MOST_COPIED = 2 * 2**30
+MOST_COPIED = 2 * 2**30
 """Bytes of weights of which copies are made."""
 _WORTH = {torch.float32: 2**20, torch.bfloat16: 0}
 """Multiplications below which it takes longer to begin than torch's own product does."""
@@ -43,16 +43,23 @@ class Product:
         return torch.ops.mkldnn._linear_pointwise(x, self._copy, self.bias, "none", [], "")  # type: ignore[no-any-return]
 
 
-def worth_copying(products: Sequence[Product]) -> bool:
-    """Whether this machine multiplies faster by copies of these weights, and has room for them."""
-    weights = [product.weight for product in products]
+def copies_here() -> bool:
+    """Whether this machine multiplies faster by copies of weights."""
     return (
         platform.machine() in ("x86_64", "AMD64")
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+def worth_copying(products: Sequence[Product]) -> bool:
+    """Whether this machine multiplies faster by copies of these weights, and has room for them."""
+    weights = [product.weight for product in products]
+    return (
+        copies_here()
         and all(weight.device.type == "cpu" and weight.dtype in _WORTH for weight in weights)
         and (weights[0].dtype != torch.bfloat16 or torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        and sum(weight.nbytes for weight in weights) <= _MOST_COPIED
+        and sum(weight.nbytes for weight in weights) <= MOST_COPIED
     )
 
 

@@ -19,6 +19,8 @@ _WIDTH_A_LAYER = 110
 _IN_LAYERS = 0.9
 """Share of the parameters that lie in layers, likewise; the others are embeddings."""
 _VOCABULARY = 128_000
+_LEAN = ("llama", "mistral", "qwen2", "qwen3", "phi3")
+"""Of whose kind the lean pass has been seen to be."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Shape:
         parameters: N.
         head: Width of an attention head.
         assumed: Whether the dimensions follow from N by the rule of `of_parameters`.
+        lean: Whether it is of a kind that takes the lean pass (`models.decoder`).
     """
 
     layers: int
@@ -40,6 +43,7 @@ class Shape:
     parameters: float
     head: int = 128
     assumed: bool = False
+    lean: bool = False
 
     def linear(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of the linear modules of a layer, by the names that transformers gives them."""
@@ -85,7 +89,7 @@ def stated(config: PretrainedConfig) -> Shape:
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     grouped = getattr(config, "num_key_value_heads", None) or heads
     shape = Shape(config.num_hidden_layers, config.hidden_size, heads * width, grouped * width,
-                  config.intermediate_size, config.vocab_size, 0, width)  # fmt: skip
+                  config.intermediate_size, config.vocab_size, 0, width, lean=config.model_type in _LEAN)  # fmt: skip
     in_layers = shape.layers * sum(i * o for i, o in shape.targets(["all-linear"]))
     embeddings = shape.vocabulary * shape.hidden * (1 if config.tie_word_embeddings else 2)
     return replace(shape, parameters=float(in_layers + embeddings))

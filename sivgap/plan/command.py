@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
-from sivgap.config.schema import TrainConfig
+from sivgap.config.schema import SolverConfig
 from sivgap.plan.work import Phase
 from sivgap.progress import Display
 from sivgap.time_left import duration
@@ -48,7 +48,7 @@ class Plan:
         return sum(phase.flops for phase, _ in self.phases)
 
 
-def show_plan(config: TrainConfig, name: str = "plan") -> Plan:
+def show_plan(config: SolverConfig, name: str = "plan") -> Plan:
     """Print the plan of one run: a table for people on standard error, a line of JSON on standard output.
 
     Raises:
@@ -57,13 +57,12 @@ def show_plan(config: TrainConfig, name: str = "plan") -> Plan:
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # a plan downloads nothing
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
     started = time.perf_counter()
-    import sivgap.opening  # noqa: F401 - what a run loads, to know how long it takes
-    from sivgap.plan.estimate import estimate
-
     display = Display()
-    with display.phase("looking at the run", 1, "run") as advance:
-        plan = estimate(config, started)
-        advance(1, 0)
+    with display.phase("loading torch and transformers", None):
+        import sivgap.opening  # noqa: F401 - what a run loads, to know how long it takes
+        from sivgap.plan.estimate import estimate
+    with display.phase("planning", None):
+        plan = estimate(config, started, display.say)
     display.console.print(_table(plan, name))
     parts = ", ".join(f"{part} {_gib(size)}" for part, size in plan.memory.items() if part != "peak" and size)
     display.say(f"memory a device: {_gib(plan.memory['peak'])} of {_gib(plan.room)} ({parts})")
@@ -78,7 +77,7 @@ def show_plan(config: TrainConfig, name: str = "plan") -> Plan:
     return plan
 
 
-def show_plans(jobs: Sequence[tuple[str, TrainConfig]]) -> None:
+def show_plans(jobs: Sequence[tuple[str, SolverConfig]]) -> None:
     """The plan of each job of a sweep, and of all of them one after the other."""
     plans = [show_plan(config, name) for name, config in jobs]
     total = sum(plan.seconds for plan in plans)

@@ -4,76 +4,161 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sivgap.config.schema import TrainConfig
+from sivgap.config.members import asking
+from sivgap.config.schema import SolverConfig, TrainConfig
+from sivgap.config.update import UpdateConfig
+from sivgap.engines.budget import KEYS_AND_VALUES, OF_A_GPU, SCORES, SCORES_ELSEWHERE, rows_under_way, token_bytes
+from sivgap.engines.draw import AT_ONCE, AT_ONCE_ELSEWHERE
+from sivgap.engines.hf import KEPT
+from sivgap.engines.prefill import IN_A_PASS, IN_A_PASS_ELSEWHERE
 from sivgap.models.head import MOST_LOGITS
+from sivgap.models.product import MOST_COPIED, copies_here
 from sivgap.models.shape import Shape
 from sivgap.plan.team import part
+from sivgap.update.activations import OF_FREE, on_a_processor
 
+PROCESS = 5.0e8
+"""Bytes of a process that has loaded torch, transformers and sivgap; on a GPU's memory they do not count."""
+A_TOKEN_OF_THE_VOCABULARY = 1400
+"""Bytes that the tokenizer takes for each token it knows (152 and 262 thousand of them: 227 and 354 MB)."""
 _TRAINED = 4
 """Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""
+_AROUND_LOGITS = 14
+"""Bytes of a logit that a token is drawn by, and of an attention score: itself, in float32, and functions of these."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the memory is of: a processor, or a GPU of so many bytes; `copies`: whether weights are copied there."""
+
+    gpu: float | None = None
+    copies: bool = False
+
+    @property
+    def keys_and_values(self) -> float:
+        return float(KEYS_AND_VALUES["cpu"]) if self.gpu is None else OF_A_GPU * self.gpu
+
+    @property
+    def in_a_pass(self) -> int:
+        return IN_A_PASS["cpu"] if self.gpu is None else IN_A_PASS_ELSEWHERE
+
+    @property
+    def scores(self) -> int:
+        return SCORES["cpu"] if self.gpu is None else SCORES_ELSEWHERE
+
+    @property
+    def drawn_at_once(self) -> int:
+        return AT_ONCE["cpu"] if self.gpu is None else AT_ONCE_ELSEWHERE
+
+
+def this_kind(gpu: float | None, named: bool) -> Machine:
+    """This machine, or one with a GPU of `gpu` bytes."""
+    return Machine(gpu, copies=gpu is None and not named and copies_here())
+
+
+@dataclass(frozen=True)
+class Longest:
+    """Tokens of what is read and written at the longest.
+
+    Attributes:
+        prompt: The solver's.
+        question: What a verifier's prompt adds to a response's cache.
+        in_pass: Whether a verdict continues from the response; otherwise each is a prompt of its own.
+        likelihoods: Whether verdicts are read off likelihoods.
+    """
+
+    prompt: float
+    question: float
+    in_pass: bool
+    likelihoods: bool
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. The cache lives while sampling, activations while training, never both.
+    """Bytes. What is for sampling alone is given up before training, and the other way round.
 
     Attributes:
+        process: Python, libraries, tokenizer.
         engine: Weights that sample, with another judge's; of an engine that ranks share, this one's part.
+        copies: The same weights in the layout in which they are multiplied fastest.
         learner: Weights in training, without what is trained where that is apart; a rank's part if sharded.
         trained: Trained parameters with gradients and moments, likewise.
         merged: Weights on their way from the learner to the engine, of sharded ones a tensor at a time; with
             ``refresh=never`` also those of the start.
-        cache: Keys and values of the responses sampled at once, likewise, and the logits of one step of them.
-        reading: One layer's activations over the prompts, or the judge's questions, that are read at once.
-        activations: Of a micro-batch of the longest texts.
+        checkpoint: Copies of what is trained and its moments, on their way to a file.
+        cache: Keys and values of the responses sampled at once, or of the verdicts read at once.
+        logits: Of one step of them, and of drawing from it.
+        reading: One layer's activations over prompts, or questions, that are read at once.
+        activations: Of the texts that a training pass takes, and the logits of these.
     """
 
+    process: float
     engine: float
+    copies: float
     learner: float
     trained: float
     merged: float
+    checkpoint: float
     cache: float
+    logits: float
     reading: float
     activations: float
 
     @property
     def sampling(self) -> float:
         """Of the engine alone."""
-        return self.engine + self.cache + self.reading
+        return self.engine + self.copies + self.cache + self.logits + self.reading
 
     @property
     def peak(self) -> float:
-        return self.engine + self.learner + self.trained + max(self.merged, self.cache + self.reading, self.activations)
+        always = self.process + self.engine + self.learner + self.trained
+        loading = self.process + 2 * self.engine if self.process else 0.0  # the file, and what is copied out of it
+        return max(loading, always + max(self.sampling - self.engine, self.merged, self.checkpoint, self.activations))
 
 
-def memory(
-    config: TrainConfig, shape: Shape, width: int, rows: int, longest_prompt: float, question: float, in_pass: bool
-) -> Memory:
-    """Bytes that `config` needs with weights of `width` bytes.
-
-    Args:
-        rows: Responses sampled at once.
-        longest_prompt: Tokens.
-        question: Tokens that a verifier's question adds to a response's cache.
-        in_pass: Whether a verdict continues from the response; otherwise each is a prompt of its own.
-    """
+def memory(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Longest, machine: Machine) -> Memory:
+    """Bytes that `config` needs with weights of `width` bytes; `rows` responses are sampled at once."""
     own = part(shape, config.engine.tensor_parallel)
     judge = 0.0 if config.verifier.model.path is None else shape.parameters  # another one counts as large as the solver
+    weights = own.parameters * width
+    copies = machine.copies and shape.lean and weights <= MOST_COPIED
+    on_processor = machine.gpu is None
+    sampling = {
+        "process": PROCESS + A_TOKEN_OF_THE_VOCABULARY * shape.vocabulary if on_processor else 0.0,
+        "engine": weights + judge * width,
+        "copies": (weights + judge * width) if copies else 0.0,
+        "cache": _cache(config, own, width, rows, asked, machine),
+        "logits": rows * shape.vocabulary * 4 * width
+        + min(rows * shape.vocabulary, machine.drawn_at_once) * _AROUND_LOGITS,
+        "reading": _reading(config, shape if judge else own, width, rows, asked, machine),
+    }
+    nothing = dict.fromkeys(("learner", "trained", "merged", "checkpoint", "activations"), 0.0)
+    if not isinstance(config, TrainConfig):
+        return Memory(**sampling, **nothing)
+    return Memory(**sampling, **_training(config, shape, width, asked.prompt, machine, sampling["engine"]))
+
+
+def _training(
+    config: TrainConfig, shape: Shape, width: int, prompt: float, machine: Machine, engine: float
+) -> dict[str, float]:
     update, targets = config.update, shape.targets(config.model.lora_targets)
     full = update.parameters == "full"
-    merged = 0 if full else shape.layers * sum(i * o for i, o in targets) * width
-    asked = longest_prompt + config.sampling.max_new_tokens + question
     shares = config.launch.processes if config.launch.shard else 1
-    read_at_once = rows / config.n * longest_prompt if in_pass else rows * asked
-    return Memory(
-        engine=(own.parameters + judge) * width,
-        learner=0 if full else shape.parameters * width / shares,
-        trained=4 * _TRAINED * (shape.parameters if full else adapters(config, shape)) / shares,
-        merged=merged * ((config.launch.shard is False) + (config.refresh == "never")),
-        cache=_cache(config, own, width, rows, longest_prompt + question),
-        reading=read_at_once * (3 * (shape if judge else own).inner + 2 * shape.hidden) * width,
-        activations=_activations(config, shape, width, longest_prompt),
-    )
+    trained = (shape.parameters if full else adapters(config, shape)) / shares
+    adapted = shape.layers * sum(
+        i * o for i, o in targets
+    )  # the learner has the other weights in common with the engine
+    learner = 0 if full else (adapted if shares == 1 else shape.parameters / shares) * width
+    merged = (shape.parameters if full else adapted) * width
+    merged *= (config.launch.shard is False and not full) + (config.refresh == "never")
+    free = None if machine.gpu is None else max(0.0, machine.gpu - engine - learner - 4 * _TRAINED * trained)
+    return {
+        "learner": learner,
+        "trained": 4 * _TRAINED * trained,
+        "merged": merged,
+        "checkpoint": 3 * _TRAINED * trained if machine.gpu is None else 0.0,
+        "activations": _activations(config, shape, width, prompt + config.sampling.max_new_tokens, free),
+    }
 
 
 def adapters(config: TrainConfig, shape: Shape) -> int:
@@ -83,26 +168,59 @@ def adapters(config: TrainConfig, shape: Shape) -> int:
 
 def cache_bytes(shape: Shape, width: int, places: float) -> float:
     """Keys and values of `places` tokens."""
-    return places * 2 * shape.layers * shape.keys * width
+    return places * token_bytes(shape, width)
 
 
-def _cache(config: TrainConfig, shape: Shape, width: int, rows: int, read: float) -> float:
-    """At most: `read` tokens are the verifier's question, and the prompt, which responses share."""
-    written = config.sampling.max_new_tokens + config.verifier.max_new_tokens
-    # Logits as they come, then in float32: raw, log-likelihoods, probabilities; their sums in float64.
-    logits = rows * shape.vocabulary * (width + 3 * 4 + 8)
-    return cache_bytes(shape, width, rows * (written + read)) + logits
+def _cache(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Longest, machine: Machine) -> float:
+    """At most: of the responses with what is put behind them and their prompts, which they share; or of conversations
+    that a verifier is asked about, one by one."""
+    answer = config.verifier.max_new_tokens
+    written = config.sampling.max_new_tokens + (answer + asked.question if asked.in_pass else 0)
+    responses = cache_bytes(shape, width, rows * (written + asked.prompt / config.n))
+    if asked.in_pass or not asking(config.verifier, config.dataset.name):
+        return responses
+    conversation = asked.prompt + config.sampling.max_new_tokens + asked.question
+    if asked.likelihoods:
+        judged = min(
+            KEPT * token_bytes(shape, width), config.engine.batch_size * cache_bytes(shape, width, conversation)
+        )
+        return max(responses, min(judged, machine.keys_and_values))
+    each = token_bytes(shape, width)
+    several = rows_under_way(config.engine.batch_size, 1, conversation + answer, each, machine.keys_and_values)
+    return max(responses, several * (conversation + answer) * each)
 
 
-def _activations(config: TrainConfig, shape: Shape, width: int, longest_prompt: float) -> float:
-    """What the backward pass reads again: inputs of every module, of the adapters in float32; of all layers, or with
-    `update.checkpointing` of one, and of the others what goes in. Logits: of the responses that have them at once."""
-    rows = config.update.micro_batch_size or config.update.batch_size
-    texts = rows * (2 if config.update.name == "rpo" else 1)
-    lora = config.update.parameters == "lora"
-    kept = 6 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 4 * shape.inner
-    inputs = 4 * sum(i for i, _ in shape.targets(config.model.lora_targets)) if lora else 0
-    layer = kept * width + inputs
-    layers = layer + shape.layers * shape.hidden * width if config.update.checkpointing else shape.layers * layer
-    logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, MOST_LOGITS) * (width + 3 * 4)
-    return texts * (longest_prompt + config.sampling.max_new_tokens) * layers + logits
+def _reading(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Longest, machine: Machine) -> float:
+    """Of a piece of what is read: the widest that a layer makes of it, and the scores of its attention."""
+    conversation = asked.prompt + config.sampling.max_new_tokens + asked.question
+    read = rows * asked.question if asked.in_pass else rows * conversation
+    tokens = min(machine.in_a_pass, max(read, rows / config.n * asked.prompt))
+    widest = 4 * shape.inner + 4 * shape.hidden + 2 * (shape.queries + 2 * shape.keys)
+    scores = min(machine.scores, tokens * conversation * shape.queries / shape.head)
+    return tokens * widest * width + scores * _AROUND_LOGITS
+
+
+def _activations(config: TrainConfig, shape: Shape, width: int, longest: float, free: float | None) -> float:
+    """What the backward pass reads again of as many texts as there is room for; `free`: bytes of a GPU."""
+    update = config.update
+    texts = (update.micro_batch_size or update.batch_size) * (2 if update.name == "rpo" else 1)
+    layer = activation_bytes(config.update, shape, config.model.lora_targets, width)
+    kept, again = shape.layers * layer, shape.layers * shape.hidden * width
+    most = on_a_processor(kept, longest) if free is None else OF_FREE * free / kept
+    if update.checkpointing or (update.checkpointing is None and most < longest):
+        most = on_a_processor(again, longest) if free is None else OF_FREE * free / again
+        kept = again + layer
+    tokens = min(texts * longest, max(most, longest))
+    logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, MOST_LOGITS) * (2 * width + 3 * 4)
+    return tokens * kept + logits
+
+
+def activation_bytes(update: UpdateConfig, shape: Shape, targets: list[str], width: int) -> float:
+    """What a layer keeps of a token for its backward pass: inputs of its modules, of norms in float32; each adapter's
+    own in float32, and with dropout its mask and what is left."""
+    norms = 4 * shape.hidden if width == 2 else 2 * shape.hidden
+    kept = (3 * shape.inner + norms + 3 * shape.queries + 5 * shape.keys) * width
+    if update.parameters == "full":
+        return kept + 2 * shape.hidden * width
+    inputs = 4 * sum(i for i, _ in shape.targets(targets))
+    return kept + (2 if update.lora_dropout else 1) * inputs

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sivgap.config.schema import TrainConfig
+from sivgap.config.schema import SolverConfig, TrainConfig
+from sivgap.engines.budget import rows_under_way, token_bytes
 from sivgap.errors import RunError
+from sivgap.models.shape import Shape
+from sivgap.plan.memory import Longest, Machine
 from sivgap.plan.texts import Texts, about_responses
 from sivgap.plan.work import Lengths, Phase, panels, phases
 from sivgap.runs.read import read_yaml
@@ -39,19 +42,29 @@ class Rates:
         return self.verify * phase.items if phase.name.endswith("verifying") else self.generate * phase.written
 
 
-def engines(config: TrainConfig) -> int:
+def engines(config: SolverConfig) -> int:
     """Engines that sample, to which prompts are dealt out."""
     return config.launch.processes // config.engine.tensor_parallel
 
 
-def panel_rows(config: TrainConfig, dataset: Dataset) -> int:
+def panel_rows(config: SolverConfig, dataset: Dataset) -> int:
     """Responses that an engine has of the largest panel."""
     return math.ceil(max(size for _, size in panels(config, dataset)) / engines(config)) * config.n
 
 
-def batch_rows(config: TrainConfig, dataset: Dataset) -> int:
-    """Responses of the largest batch that an engine really has."""
+def batch_rows(config: SolverConfig, dataset: Dataset) -> int:
+    """Responses of the largest batch that an engine really has, if memory allows."""
     return min(panel_rows(config, dataset), max(1, config.engine.batch_size // config.n) * config.n)
+
+
+def rows_at_once(config: SolverConfig, dataset: Dataset, shape: Shape, width: int, asked: Longest, gpu: Machine) -> int:
+    """As `batch_rows`, of an engine that has the keys and values of all of them in memory."""
+    most = batch_rows(config, dataset)
+    if config.engine.name != "hf":
+        return most
+    behind = asked.question + config.verifier.max_new_tokens if asked.in_pass else 0
+    tokens = config.sampling.max_new_tokens + behind + asked.prompt / config.n
+    return rows_under_way(most, config.n, tokens, token_bytes(shape, width), gpu.keys_and_values)
 
 
 def from_runs(config: TrainConfig, dataset: Dataset, texts: Texts, hardware: Mapping[str, Any]) -> (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sivgap.engines.hf import TURN
 from sivgap.models.shape import Shape
@@ -53,8 +54,16 @@ class Sampler:
         return max(work, started) if self.device.ahead else work + started
 
 
+class Reads(Protocol):
+    """What knows the seconds of an engine's work."""
+
+    def read(self, tokens: float, context: float, passes: float) -> float: ...
+
+    def write(self, tokens: float, context: float, passes: float) -> float: ...
+
+
 def roofline(
-    solver: Sampler, judge: Sampler, lengths: Lengths, about: Asked, rows: float, n: int, passes: Passes, in_pass: bool
+    solver: Reads, judge: Reads, lengths: Lengths, about: Asked, rows: float, n: int, passes: Passes, in_pass: bool
 ) -> tuple[float, float]:
     """Seconds a response token, and a verdict on a response.
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
+from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import asking
-from sivgap.config.schema import TrainConfig
+from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.errors import RunError
 from sivgap.models.source import find_source
 from sivgap.plan.work import Asked, Lengths, asked
 from sivgap.prompts import PromptWriter, fill, is_follow_up
+from sivgap.runs.read import read_parquet, read_yaml
 from sivgap.tasks.load import Dataset
 
 CHARACTERS = 4
@@ -37,6 +40,7 @@ class Texts:
     Attributes:
         prompt, longest: Of the solver's prompts.
         questions: What each verifier's prompt adds to what it is shown; an ensemble has several.
+        shared: What stands in each verifier's prompt before the response, of those that show one.
         counted: By the tokenizer.
     """
 
@@ -44,9 +48,10 @@ class Texts:
     longest: int
     questions: dict[str, float]
     counted: bool
+    shared: dict[str, float] = field(default_factory=dict)
 
 
-def texts(config: TrainConfig, dataset: Dataset) -> Texts:
+def texts(config: SolverConfig, dataset: Dataset) -> Texts:
     asked_in: dict[str, str] = {v.name: read_prompt(v.prompt) for v in asking(config.verifier, config.dataset.name)}
     problems = dataset.train[:_ENOUGH]
     template = read_prompt(config.dataset.prompt)
@@ -59,38 +64,72 @@ def texts(config: TrainConfig, dataset: Dataset) -> Texts:
         return Texts(float(np.mean(lengths)), round(max(lengths)), added, counted=False)
     tokens = [len(writer.solve(problem).tokens) for problem in problems]
     questions: dict[str, float] = {}
+    shared: dict[str, float] = {}
     for name, question in asked_in.items():
         empty = fill(question, {"response": "", "response_a": "", "response_b": ""})
         alone = 0 if is_follow_up(question) else len(writer.judgement(problems[0], empty + "{response}", [""]))
         questions[name] = max(0, alone - tokens[0]) if alone else len(writer.follow_up(question))
-    return Texts(float(np.mean(tokens)), max(tokens), questions, counted=True)
+        if alone:
+            before = writer.judgement(problems[0], question.partition("{response")[0] + "{response}", [""])
+            shared[name] = min(alone, len(before))
+    return Texts(float(np.mean(tokens)), max(tokens), questions, counted=True, shared=shared)
 
 
-def assumed(config: TrainConfig, found: Texts) -> Lengths:
+def assumed(config: SolverConfig, found: Texts) -> Lengths:
     """Lengths of what is written, where nothing has been written yet: all up to the longest are alike likely."""
     longest = config.sampling.max_new_tokens
     each = np.random.default_rng(0).integers(1, longest, _MANY, endpoint=True)
-    share = config.selection.quantile or 1.0
-    examples = float(math.ceil(share * config.n)) if config.selection.keep == "all" else 1.0
     source = "assumed: half of sampling.max_new_tokens"
-    return Lengths(found.prompt, max(1.0, WRITTEN * longest), 0, 0, examples, source, tuple(map(int, each)))
+    response = max(1.0, WRITTEN * longest)
+    return Lengths(found.prompt, response, 0, 0, _examples(config), source, tuple(map(int, each)))
 
 
-def about_responses(config: TrainConfig, found: Texts, lengths: Lengths) -> Asked:
+def _examples(config: SolverConfig) -> float:
+    """Training examples of a prompt."""
+    if not isinstance(config, TrainConfig) or config.selection.keep != "all":
+        return 1.0
+    return float(math.ceil((config.selection.quantile or 1.0) * config.n))
+
+
+def seen(config: SolverConfig, found: Texts) -> Lengths | None:
+    """Lengths of the responses of the newest evaluation in ``runs_dir`` of the same model, problems and sampling."""
+    parts = ("model", "dataset", "sampling")
+    for path in sorted(Path(config.runs_dir).glob("evaluate-*/scores.parquet"), key=_age):
+        try:
+            earlier = EvaluateConfig.model_validate(read_yaml(path.parent / "config.yaml", path.parent))
+            each = read_parquet(path, path.parent)["length"].to_numpy()[:_MANY]
+        except (OSError, ValueError, KeyError, RunError):
+            continue  # damaged, or of another version; there may be another
+        if len(each) and all(getattr(earlier, part) == getattr(config, part) for part in parts):
+            source = f"evaluation {path.parent.name}"
+            return Lengths(found.prompt, float(each.mean()), 0, 0, _examples(config), source, tuple(map(int, each)))
+    return None
+
+
+def _age(path: Path) -> float:
+    return -path.stat().st_mtime
+
+
+def about_responses(config: SolverConfig, found: Texts, lengths: Lengths) -> Asked:
     """What all verifiers do about a response."""
     read = written = 0.0
     for verifier in asking(config.verifier, config.dataset.name):
         sampled = verifier.readout == "sampled" or verifier.heading is not None
         likely = WRITTEN * verifier.max_new_tokens if verifier.heading else min(SHORT, verifier.max_new_tokens)
         verdict = (lengths.verdict or likely) if sampled else 0
-        its = Lengths(lengths.prompt, lengths.response, found.questions.get(verifier.name, 0), verdict, 0, "")
+        its = replace(
+            lengths,
+            question=found.questions.get(verifier.name, 0),
+            verdict=verdict,
+            shared=found.shared.get(verifier.name, 0),
+        )
         follows = is_follow_up(read_prompt(verifier.prompt)) and not config.verifier.members
         does = asked(verifier, its, config.n, follows)
         read, written = read + does.read, written + does.written
     return Asked(read, written)
 
 
-def _writer(config: TrainConfig, dataset: Dataset, template: str) -> PromptWriter | None:
+def _writer(config: SolverConfig, dataset: Dataset, template: str) -> PromptWriter | None:
     from transformers import AutoTokenizer
 
     model = config.model

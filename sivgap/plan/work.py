@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sivgap.config.schema import TrainConfig
+from sivgap.config.evaluation import EvaluateConfig
+from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.external import make_timetable
 from sivgap.models.shape import Shape
@@ -21,6 +22,7 @@ class Lengths:
         prompt: The solver's.
         response: Those that end it included.
         question: What a verifier's prompt adds.
+        shared: Of a verifier's prompt what stands before the response, and is the same for all of a problem.
         verdict: One sampled answer of a verifier; 0 where likelihoods are read.
         examples: Training examples a labelled prompt, replayed ones left out.
         source: Where response, verdict and examples are from.
@@ -34,6 +36,7 @@ class Lengths:
     examples: float
     source: str
     each: tuple[int, ...] = ()
+    shared: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,30 @@ def asked(verifier: VerifierConfig, lengths: Lengths, n: int, follows_up: bool) 
     """What one member of an ensemble, or a verifier alone, reads and writes about one of `n` responses.
 
     A follow-up asked once continues from the response's cache, and reads its question alone. Otherwise question and
-    response are read again, by a tournament two at once, for each pair and (`both_orders`) each way round.
+    response are read again, by a tournament two at once, for each pair and (`both_orders`) each way round; what stands
+    before the responses is read once for all of a problem.
     """
     answers = verifier.repetitions if verifier.readout == "sampled" or verifier.heading else 1
     written = answers * lengths.verdict
+    once_for_all = lengths.shared * (1 - 1 / n)
     if verifier.name != "tournament":
         in_pass = follows_up and verifier.repetitions == 1 and verifier.model.path is None
-        return Asked(lengths.question + (0 if in_pass else lengths.prompt + lengths.response), written)
+        if in_pass:
+            return Asked(lengths.question, written)
+        return Asked(lengths.question + lengths.prompt + lengths.response - once_for_all, written)
     most = math.ceil(math.log2(max(n, 2)))
     rounds = verifier.rounds or most
     pairs = rounds / 2 if verifier.pairing == "swiss" else 1 - 0.5 ** min(rounds, most)
     questions = pairs * (2 if verifier.both_orders else 1)
-    return Asked(questions * (lengths.prompt + lengths.question + 2 * lengths.response), questions * written)
+    read = questions * (lengths.prompt + lengths.question + 2 * lengths.response - lengths.shared) + lengths.shared / n
+    return Asked(read, questions * written)
 
 
-def phases(config: TrainConfig, dataset: Dataset, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
+def phases(config: SolverConfig, dataset: Dataset, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
     """The work of `config` on `dataset`, in Algorithm 1's order; `about` is what all verifiers do about a response."""
+    if not isinstance(config, TrainConfig):
+        return [phase for split, size in panels(config, dataset)
+                for phase in _sampled(f"{split} panel", size, config.n, shape, lengths, about)]  # fmt: skip
     labelled, taken, reused = _labelled(config, dataset)
     samples = config.measure.samples or config.n
     measured = {split: panel * samples * measurements(config, dataset) for split, panel in panels(config, dataset)}
@@ -86,14 +97,21 @@ def phases(config: TrainConfig, dataset: Dataset, shape: Shape, lengths: Lengths
     return found
 
 
-def panels(config: TrainConfig, dataset: Dataset) -> list[tuple[str, int]]:
+def panels(config: SolverConfig, dataset: Dataset) -> list[tuple[str, int]]:
     """Prompts of each panel."""
-    asked_for = {"train": config.measure.train_prompts, "test": config.measure.test_prompts}
     sizes = {"train": len(dataset.train), "test": len(dataset.test)}
+    asked_for: dict[str, int | None] = {}
+    if isinstance(config, TrainConfig):
+        asked_for = {"train": config.measure.train_prompts, "test": config.measure.test_prompts}
+    elif isinstance(config, EvaluateConfig):
+        asked_for = {config.panel.split: config.panel.prompts}
+        sizes = {config.panel.split: sizes[config.panel.split]}
     return [(split, min(asked_for[split] or size, size)) for split, size in sizes.items()]
 
 
-def measurements(config: TrainConfig, dataset: Dataset) -> int:
+def measurements(config: SolverConfig, dataset: Dataset) -> int:
+    if not isinstance(config, TrainConfig):
+        return 1
     schedule = make_schedule(config, len(dataset.train))
     return sum(schedule.measures(half) for half in range(schedule.halves + 1))
 

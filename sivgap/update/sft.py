@@ -50,7 +50,7 @@ class Sft:
     """The model in training and its optimiser.
 
     Args:
-        model: Initial weights; they are copied, not changed.
+        model: Initial weights; they are copied, not changed, those without an adapter of their own shared.
         model_config: Names the modules that get adapters.
         config: Learning rate, rank, batch size and so on.
         seed: Of the adapters' initial weights and of dropout.
@@ -69,11 +69,14 @@ class Sft:
     ) -> None:
         self._config, self._seed, self._group = config, seed, group
         self.sharded = sharded
-        own = without_weights(model) if sharded else copy.deepcopy(model)
+        lora = config.parameters == "lora"
+        own = without_weights(model) if sharded or lora else copy.deepcopy(model)
         read_packed(own)
         torch.manual_seed(key_of(seed, "adapter") % 2**63)
-        if config.parameters == "lora":
+        if lora:
             own = get_peft_model(own, _lora(model_config, config))  # type: ignore[assignment]
+            if not sharded:
+                _leave_shared(own)
         elif not sharded:
             own = own.float().requires_grad_(True)
         if sharded:
@@ -292,6 +295,15 @@ class Sft:
         for full_name, value in optimizer.items():
             key, _, name = full_name.partition("/")
             state[own[name]][key] = value.clone() if key == "step" else part_of(value, own[name])
+
+
+def _leave_shared(model: torch.nn.Module) -> None:
+    """Copy the weights that adapters belong to, which the initial model will have merged; all others, embeddings for
+    one, never change and stay the same tensors."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            base = module.get_base_layer()
+            base.weight = torch.nn.Parameter(base.weight.detach().clone(), requires_grad=False)
 
 
 def _lora(model: ModelConfig, config: UpdateConfig) -> LoraConfig:
