@@ -90,7 +90,7 @@ from sivgap.grading.equal import comparer
 if __name__ == "__main__":
     try:
         with comparer(1) as answers, Background(answers.cancel) as background:
-            background.later(answers.equal, [(str(n), f"{n}.5") for n in range(20_000)])
+            background.later(answers.equal, [(f"\\\\sum_{{k=1}}^{{{n}}} k", "x") for n in range(4_000)])
             while not answers._asked:
                 pass
             raise KeyboardInterrupt
