@@ -337,7 +337,10 @@ def test_the_form_asked_for_is_read_off_the_prompt(dataset, template, solutions,
 
 STRICT = {
     "hashes": (["#### 18", "9 + 9\n#### 18"], ["18", "\\boxed{18}", "#### 18\nThat is all.", "#### 42 apples and 18"]),
-    "boxed": (["\\boxed{18}", "So $\\boxed{18}$."], ["18", "#### 18", "The answer is 18."]),
+    "boxed": (
+        ["\\boxed{18}", "So $\\boxed{18}$.", "\\boxed{x = 18\\text{ m}}"],
+        ["18", "#### 18", "The answer is 18."],
+    ),
     "answer_line": (["Answer: 18", "9+9=18, Answer: 18"], ["18", "The answer is 18", "Answer: 18, I think: 18 it is"]),
     "answer_sentence": (
         ["The answer is 18.", "9 + 9 = 18. The answer is 18."],

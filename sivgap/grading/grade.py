@@ -78,6 +78,7 @@ def _number(response: str, gold: Number | None, forms: Sequence[Form]) -> Grade:
     right = gold is not None and same_number(gold, number)
     said = [read_number(text) for form in forms if (text := in_form(response, form)) is not None] if right else []
     strictly = any(value is not None and gold is not None and same_number(gold, value) for value in said)
+    strictly = strictly or (right and how.rule == "box" and "boxed" in forms)
     return Grade(how.text, right, strictly, how.rule, f"=n{number.value}")
 
 
