@@ -21,6 +21,8 @@ PROCESS = 5.0e8
 """Bytes of a process that has loaded torch, transformers and sivgap; on a GPU's memory they do not count."""
 A_TOKEN_OF_THE_VOCABULARY = 1400
 """Bytes that the tokenizer takes for each token it knows (152 and 262 thousand of them: 227 and 354 MB)."""
+PAGE = 2.5e8
+"""Bytes that tables, figures and page take in the end, when nothing is sampled any more."""
 _TRAINED = 4
 """Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""
 _AROUND_LOGITS = 14
@@ -112,8 +114,9 @@ class Memory:
     @property
     def peak(self) -> float:
         always = self.process + self.engine + self.learner + self.trained
-        loading = self.process + 2 * self.engine if self.process else 0.0  # the file, and what is copied out of it
-        return max(loading, always + max(self.sampling - self.engine, self.merged, self.checkpoint, self.activations))
+        ends = self.engine + max(self.engine, PAGE)  # loading is reading a file and copying it
+        ends = self.process + ends if self.process else 0.0
+        return max(ends, always + max(self.sampling - self.engine, self.merged, self.checkpoint, self.activations))
 
 
 def memory(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Longest, machine: Machine) -> Memory:
