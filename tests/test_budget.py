@@ -53,7 +53,8 @@ def test_responses_and_verdicts_do_not_depend_on_the_memory_there_is(engine, mon
         assert bounded.answer_logprobs == pytest.approx(free.answer_logprobs, abs=1e-4)
     else:
         assert all(map(np.array_equal, bounded.verdicts, free.verdicts))
-    assert caches and all(0 < cache.texts.nbytes <= room for cache in caches)
+    assert caches
+    assert all(0 < cache.texts.nbytes <= room for cache in caches)
 
 
 def test_likelihoods_of_answers_do_not_depend_on_the_memory_there_is(engine, monkeypatch):

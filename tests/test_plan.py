@@ -13,7 +13,6 @@ from small_runs import SMALL, composed, lines
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
-
 from sivgap.config.members import asking
 from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
