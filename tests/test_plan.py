@@ -19,6 +19,7 @@ from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model
 from sivgap.models.shape import of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
+from sivgap.plan.texts import Texts, seen
 from sivgap.plan.work import Lengths, asked, measurements, phases
 from sivgap.runs.identity import evaluation_directory
 from sivgap.tasks.load import load_dataset
@@ -78,8 +79,14 @@ def test_an_evaluation_is_planned_with_the_tokens_it_takes_and_leaves_nothing_be
     folder = Path(done.stdout.splitlines()[-1])
     status = json.loads((tmp_path / folder / "status.json").read_text())
     assert plan["tokens"] == pytest.approx(status["tokens_generated"], rel=0.2)
-    (again,) = plans(command("evaluate", "panel.prompts=48", "n=2", "engine.threads=1", "verifier=tf", "plan=h100"))
-    assert again["tokens"] < plan["tokens"]
+    found = Texts(10, 12, {}, counted=True)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        other = validate(compose("evaluate", ["seed=7", "n=2", f"runs_dir={tmp_path / 'runs'}"]), EvaluateConfig)
+    lengths = seen(other, found)
+    assert lengths is not None
+    assert lengths.source == f"evaluation {folder.name}"
+    assert len(lengths.each) == 48 * 4
+    assert seen(other.model_copy(update={"sampling": other.sampling.model_copy(update={"top_p": 0.5})}), found) is None
 
 
 def test_a_plan_changes_no_evaluations_place():
