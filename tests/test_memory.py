@@ -9,12 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from small_runs import SMALL, composed
 
+from sivgap.config.app import validate
+from sivgap.config.evaluation import EvaluateConfig
+from sivgap.config.locate import conf_dir
+from sivgap.models.shape import shape_of
 from sivgap.opening import open_improvement
+from sivgap.plan.estimate import needed_memory
+from sivgap.plan.texts import texts
 from sivgap.progress import Display
 from sivgap.runs.run import Run
 from sivgap.signals import listening
+from sivgap.tasks.load import load_dataset
 
 MIB = 2**20
 
@@ -57,6 +65,17 @@ def test_an_evaluation_needs_what_it_judges_at_once_and_gives_that_back(tmp_path
     )
     assert bounded["VmHWM"] - few["VmHWM"] < (unbounded["VmHWM"] - few["VmHWM"]) / 2
     assert unbounded["VmRSS"] - few["VmRSS"] < (unbounded["VmHWM"] - few["VmRSS"]) / 2
+
+
+def test_an_evaluation_needs_the_memory_that_is_planned(tmp_path):
+    settings = ["n=16", "engine.batch_size=256", "panel.prompts=64"]
+    (measured,) = evaluated(tmp_path, f"4096 {' '.join(settings)}")
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = validate(compose("evaluate", ["model=tiny", "engine.threads=1", *settings]), EvaluateConfig)
+    dataset = load_dataset(config.dataset)
+    planned = needed_memory(config, dataset, shape_of(config.model), texts(config, dataset), None)
+    if not torch.cuda.is_available():
+        assert planned.peak == pytest.approx(measured["VmHWM"], rel=0.25)
 
 
 def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):

@@ -2,18 +2,26 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from local_models import save_model
 from small_runs import SMALL, composed, lines
 
+from sivgap.config.app import validate
+from sivgap.config.evaluation import EvaluateConfig
+from sivgap.config.locate import conf_dir
 from sivgap.config.members import asking
 from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model
 from sivgap.models.shape import of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
+from sivgap.plan.texts import Texts, seen
 from sivgap.plan.work import Lengths, asked, measurements, phases
+from sivgap.runs.identity import evaluation_directory
 from sivgap.tasks.load import load_dataset
 from sivgap.update.sft import Sft
 
@@ -57,6 +65,54 @@ def test_a_plan_by_a_measurement_has_the_tokens_of_the_run_and_leaves_nothing_be
     run = undisturbed.parent / json.loads((undisturbed / "sweep.json").read_text())["jobs"][0]["run"]
     assert plan["tokens"] == pytest.approx(sum(line["tokens"] for line in lines(run)), rel=0.15)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_evaluation_is_planned_with_the_tokens_it_takes_and_leaves_nothing_behind(command, tmp_path):
+    few = ("panel.prompts=48", "n=4", "engine.threads=1", "verifier=tf")
+    (plan,) = plans(command("evaluate", *few, "plan=true"))
+    assert not list(tmp_path.iterdir())
+    work = {phase["name"]: phase for phase in plan["phases"]}
+    assert set(work) == {"test panel: sampling", "test panel: verifying"}
+    assert work["test panel: sampling"]["items"] == 48 * 4
+    done = command("evaluate", *few)
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    status = json.loads((tmp_path / folder / "status.json").read_text())
+    assert plan["tokens"] == pytest.approx(status["tokens_generated"], rel=0.2)
+    found = Texts(10, 12, {}, counted=True)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        other = validate(compose("evaluate", ["seed=7", "n=2", f"runs_dir={tmp_path / 'runs'}"]), EvaluateConfig)
+    lengths = seen(other, found)
+    assert lengths is not None
+    assert lengths.source == f"evaluation {folder.name}"
+    assert len(lengths.each) == 48 * 4
+    assert seen(other.model_copy(update={"sampling": other.sampling.model_copy(update={"top_p": 0.5})}), found) is None
+
+
+def test_a_plan_changes_no_evaluations_place():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        one, other = (validate(compose("evaluate", [f"plan={p}"]), EvaluateConfig) for p in ("false", "true"))
+    assert evaluation_directory(one) == evaluation_directory(other)
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_a_model_too_large_to_be_tried_is_planned_by_layers_of_its_size_and_not_loaded(command, tmp_path, name):
+    folder = save_model(tmp_path / "model", "llama")
+    (folder / "model.safetensors").unlink()  # nothing could be loaded
+    settings = json.loads((folder / "config.json").read_text())
+    wide = {"hidden_size": 640, "intermediate_size": 1280, "num_hidden_layers": 24, "num_attention_heads": 10}
+    wide |= {"num_key_value_heads": 5, "head_dim": 64, "max_position_embeddings": 2048}
+    (folder / "config.json").write_text(json.dumps(settings | wide))
+    own = ("model=custom", "model.path=model", "sampling.max_new_tokens=400")
+    few = ("n=4", "engine.threads=1", "engine.batch_size=64", "plan=true", "dataset.train_size=64", "update.replay=0")
+    done = command(name, *own, *(few if name == "train" else few[:-1]))
+    (plan,) = plans(done)
+    assert "timing a few layers of the model's size" in done.stderr
+    taken = {phase["name"]: phase["seconds"] for phase in plan["phases"]}
+    assert all(seconds > 0 for seconds in taken.values())
+    assert ("training" in taken) == (name == "train")
+    weights = 24 * (2 * 640 * 640 + 2 * 640 * 320 + 3 * 640 * 1280) * 4
+    assert plan["memory_gib"] > weights / 2**30
 
 
 def test_a_sweep_is_planned_job_by_job_and_in_all(command, tmp_path):
@@ -111,6 +167,12 @@ def test_a_question_behind_the_response_reads_itself_alone_and_repetitions_share
     assert asked(verifier, LENGTHS, 8, True).read == 5
     several = asked(verifier.model_copy(update={"repetitions": 4}), LENGTHS, 8, True)
     assert (several.read, several.written) == (5 + 10 + 20, 4 * 3)
+
+
+def test_what_stands_before_responses_is_read_once_for_all_of_a_problem():
+    verifier: VerifierConfig = composed("verifier=mc").verifier
+    shared = replace(LENGTHS, shared=12)
+    assert asked(verifier, shared, 8, False).read == 10 + 5 - 12 + 12 / 8 + 20
 
 
 def test_ground_truth_asks_nobody_and_an_ensemble_asks_through_its_members():

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from sivgap.errors import RunError
 from sivgap.lab import open_lab
-from sivgap.models.head import output_head, token_nll
+from sivgap.models.head import MOST_LOGITS, output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.tasks.load import load_dataset
 from sivgap.tiny import WEIGHTS
@@ -106,7 +106,7 @@ def test_a_step_that_does_not_fit_is_done_in_parts_to_the_same_end(pairs, update
 def test_logits_of_responses_alone_give_the_likelihoods_and_gradients_of_all(
     architecture, at_once, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("sivgap.models.head.MOST_LOGITS", at_once)
+    monkeypatch.setitem(MOST_LOGITS, "cpu", at_once)
     model = AutoModelForCausalLM.from_pretrained(save_model(tmp_path, architecture)).float()
     head = output_head(model)
     assert head.last == (architecture == "llama")  # Gemma 2 caps its logits

@@ -18,8 +18,10 @@ from transformers import PreTrainedModel
 
 from sivgap.models.packing import Packed
 
-MOST_LOGITS = 2**24
-"""Logits in memory at once: 64 MiB in float32, and with all that is made of them and their gradients 256."""
+MOST_LOGITS = {"cpu": 2**23}
+MOST_LOGITS_ELSEWHERE = 2**26
+"""Logits in memory at once: on a processor 32 MiB in float32, and with all that is made of them and their gradients
+160; a GPU pays for each part."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ def token_nll(model: nn.Module, head: OutputHead, texts: Packed) -> Tensor:
     """
     before, targets = texts.wanted[:, 1:], texts.ids[texts.wanted]
     inputs = texts.inputs()
-    if head.last and len(targets) * head.vocabulary > MOST_LOGITS:
-        rows = max(1, MOST_LOGITS // head.vocabulary)
+    most = MOST_LOGITS.get(targets.device.type, MOST_LOGITS_ELSEWHERE)
+    if head.last and len(targets) * head.vocabulary > most:
+        rows = max(1, most // head.vocabulary)
 
         def by_parts(forward: Callable[[Tensor], Tensor], hidden: Tensor) -> Tensor:
             parts = zip(torch.split(hidden[:, :-1][before], rows), torch.split(targets, rows), strict=True)

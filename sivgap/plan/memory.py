@@ -11,7 +11,7 @@ from sivgap.engines.budget import KEYS_AND_VALUES, OF_A_GPU, SCORES, SCORES_ELSE
 from sivgap.engines.draw import AT_ONCE, AT_ONCE_ELSEWHERE
 from sivgap.engines.hf import KEPT
 from sivgap.engines.prefill import IN_A_PASS, IN_A_PASS_ELSEWHERE
-from sivgap.models.head import MOST_LOGITS
+from sivgap.models.head import MOST_LOGITS, MOST_LOGITS_ELSEWHERE
 from sivgap.models.product import MOST_COPIED, copies_here
 from sivgap.models.shape import Shape
 from sivgap.plan.team import part
@@ -21,8 +21,12 @@ PROCESS = 5.0e8
 """Bytes of a process that has loaded torch, transformers and sivgap; on a GPU's memory they do not count."""
 A_TOKEN_OF_THE_VOCABULARY = 1400
 """Bytes that the tokenizer takes for each token it knows (152 and 262 thousand of them: 227 and 354 MB)."""
+PAGE = 2.5e8
+"""Bytes that tables, figures and page take in the end, when nothing is sampled any more."""
 _TRAINED = 4
 """Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""
+_SCATTERED = 1.2
+"""What activations take on a processor, beside what they are: freed pieces between them that none fits into."""
 _AROUND_LOGITS = 14
 """Bytes of a logit that a token is drawn by, and of an attention score: itself, in float32, and functions of these."""
 
@@ -112,8 +116,9 @@ class Memory:
     @property
     def peak(self) -> float:
         always = self.process + self.engine + self.learner + self.trained
-        loading = self.process + 2 * self.engine if self.process else 0.0  # the file, and what is copied out of it
-        return max(loading, always + max(self.sampling - self.engine, self.merged, self.checkpoint, self.activations))
+        ends = self.engine + max(self.engine, PAGE)  # loading is reading a file and copying it
+        ends = self.process + ends if self.process else 0.0
+        return max(ends, always + max(self.sampling - self.engine, self.merged, self.checkpoint, self.activations))
 
 
 def memory(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Longest, machine: Machine) -> Memory:
@@ -211,8 +216,9 @@ def _activations(config: TrainConfig, shape: Shape, width: int, longest: float, 
         most = on_a_processor(again, longest) if free is None else OF_FREE * free / again
         kept = again + layer
     tokens = min(texts * longest, max(most, longest))
-    logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, MOST_LOGITS) * (2 * width + 3 * 4)
-    return tokens * kept + logits
+    at_once = MOST_LOGITS["cpu"] if free is None else MOST_LOGITS_ELSEWHERE
+    logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, at_once) * (2 * width + 4 * 4)
+    return tokens * kept * (_SCATTERED if free is None else 1) + logits
 
 
 def activation_bytes(update: UpdateConfig, shape: Shape, targets: list[str], width: int) -> float:

@@ -93,14 +93,14 @@ def _examples(config: SolverConfig) -> float:
 
 def seen(config: SolverConfig, found: Texts) -> Lengths | None:
     """Lengths of the responses of the newest evaluation in ``runs_dir`` of the same model, problems and sampling."""
-    parts = ("model", "dataset", "sampling")
+    parts = {"model", "dataset", "sampling"}
     for path in sorted(Path(config.runs_dir).glob("evaluate-*/scores.parquet"), key=_age):
         try:
             earlier = EvaluateConfig.model_validate(read_yaml(path.parent / "config.yaml", path.parent))
             each = read_parquet(path, path.parent)["length"].to_numpy()[:_MANY]
         except (OSError, ValueError, KeyError, RunError):
             continue  # damaged, or of another version; there may be another
-        if len(each) and all(getattr(earlier, part) == getattr(config, part) for part in parts):
+        if len(each) and earlier.model_dump(include=parts) == config.model_dump(include=parts):
             source = f"evaluation {path.parent.name}"
             return Lengths(found.prompt, float(each.mean()), 0, 0, _examples(config), source, tuple(map(int, each)))
     return None
