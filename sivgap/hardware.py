@@ -6,6 +6,8 @@ import ctypes
 import gc
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ _MUCH = 2**28
 """Bytes of freed memory that are too many to keep from one kind of work to the next."""
 _LARGEST = 2**25
 """Bytes from which on a block is given back at once: the most that glibc allows to be kept."""
+_LARGEST_IN_TRAINING = 2**20
 
 
 def keep_freed_memory() -> None:
@@ -29,6 +32,24 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def large_blocks_given_back() -> Iterator[None]:
+    """Within, every block of a MiB and more is given back as it is freed.
+
+    What a training pass keeps for its backward pass is of many sizes and as many lives, and leaves holes: after three
+    texts of 620 tokens a model of half a billion parameters held 6.9 GB for 4.8. Beside its products page faults take
+    no time.
+    """
+    usual = platform.libc_ver()[0] == "glibc" and not torch.cuda.is_available()
+    if usual:
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGEST_IN_TRAINING)
+    try:
+        yield
+    finally:
+        if usual:
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGEST)
 
 
 class _MallInfo(ctypes.Structure):

@@ -18,10 +18,10 @@ from transformers import PreTrainedModel
 
 from sivgap.models.packing import Packed
 
-MOST_LOGITS = {"cpu": 2**23}
+MOST_LOGITS = {"cpu": 2**24}
 MOST_LOGITS_ELSEWHERE = 2**26
-"""Logits in memory at once: on a processor 32 MiB in float32, and with all that is made of them and their gradients
-160; a GPU pays for each part."""
+"""Logits in memory at once: on a processor 64 MiB in float32, and with all that is made of them and their gradients
+320; a GPU pays for each part."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,6 @@ PAGE = 2.5e8
 """Bytes that tables, figures and page take in the end, when nothing is sampled any more."""
 _TRAINED = 4
 """Bytes of what is trained, of its gradient, and of each of AdamW's two moments: all in float32."""
-_SCATTERED = 1.2
-"""What activations take on a processor, beside what they are: freed pieces between them that none fits into."""
 _AROUND_LOGITS = 14
 """Bytes of a logit that a token is drawn by, and of an attention score: itself, in float32, and functions of these."""
 
@@ -218,7 +216,7 @@ def _activations(config: TrainConfig, shape: Shape, width: int, longest: float, 
     tokens = min(texts * longest, max(most, longest))
     at_once = MOST_LOGITS["cpu"] if free is None else MOST_LOGITS_ELSEWHERE
     logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, at_once) * (2 * width + 4 * 4)
-    return tokens * kept * (_SCATTERED if free is None else 1) + logits
+    return tokens * kept + logits
 
 
 def activation_bytes(update: UpdateConfig, shape: Shape, targets: list[str], width: int) -> float:

@@ -31,6 +31,7 @@ from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
 from sivgap.engines.noise import key_of
 from sivgap.errors import RunError, Stopped
+from sivgap.hardware import large_blocks_given_back
 from sivgap.models.head import output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.parallel.deal import deal
@@ -117,7 +118,9 @@ class Sft:
             self._most_tokens = self._fit(batch)
         total = self._count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
-        loss_sum = self._over_ranks(self._backward(batch, shares, total, seed, heard))
+        with large_blocks_given_back():
+            loss = self._backward(batch, shares, total, seed, heard)
+        loss_sum = self._over_ranks(loss)
         norm = whole(self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm))
         if not (torch.isfinite(torch.tensor(loss_sum)) and bool(torch.isfinite(torch.as_tensor(norm)))):
             self._optimizer.zero_grad(set_to_none=True)
