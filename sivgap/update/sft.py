@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,7 +119,8 @@ class Sft:
             self._most_tokens = self._fit(batch)
         total = self._count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
-        with large_blocks_given_back():
+        little = sum(example.tokens for example in batch) < self._most_tokens / 4
+        with nullcontext() if little else large_blocks_given_back():  # of a small model page faults would take time
             loss = self._backward(batch, shares, total, seed, heard)
         loss_sum = self._over_ranks(loss)
         norm = whole(self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm))
