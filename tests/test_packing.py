@@ -78,7 +78,8 @@ def test_a_text_that_does_not_fit_has_its_activations_computed_twice_and_teaches
     roomy, tight = learner(), learner()
     loss = roomy.step(examples, 0)
     a_token = roomy._bytes_a_token(examples)
-    monkeypatch.setattr(activations, "ON_A_PROCESSOR", 20 * a_token)
+    for room in ("ON_A_PROCESSOR", "OF_ONE_TEXT"):
+        monkeypatch.setattr(activations, room, 20 * a_token)
     assert tight.step(examples, 0) == pytest.approx(loss, rel=1e-5)
     assert (roomy._checkpointing, tight._checkpointing) == (False, True)
     assert tight._bytes_a_token(examples) < a_token / 3
