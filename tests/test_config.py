@@ -15,6 +15,7 @@ from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.members import member_config
+from sivgap.config.preflight import PreflightConfig
 from sivgap.config.schema import TrainConfig
 from sivgap.dashboard import DashboardConfig
 from sivgap.export import ExportConfig
@@ -30,6 +31,7 @@ SCHEMAS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "export": ExportConfig,
+    "preflight": PreflightConfig,
     "grade": GradeConfig,
     "fit": FitConfig,
     "allocate": AllocateConfig,
