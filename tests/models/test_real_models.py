@@ -5,7 +5,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -135,7 +134,7 @@ def test_an_evaluation_by_any_verifier_says_what_it_did_and_what_to_beware_of(na
     assert scores["score"].between(0, 1).all()
     assert np.isfinite(scores["nll"]).all()
     assert "beware" in done.stderr  # of 4 problems nothing is sure
-    assert re.search(r"tok/s|tokens/s", done.stderr)
+    assert "first prompt, " in done.stderr  # as the model gets it; a rate follows where sampling takes seconds
 
 
 def test_a_run_is_stopped_resumed_exported_and_read_by_other_libraries(gsm8k, tmp_path):
