@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from sivgap.engines.budget import SCORES, SCORES_ELSEWHERE
 from sivgap.engines.model_pass import ModelPass
-from sivgap.engines.prefix_cache import PrefixCache, States
+from sivgap.engines.prefix_cache import PrefixCache, States, longer
+from sivgap.models.packing import beginning
 
 Tokens = Sequence[int]
 
@@ -103,8 +104,7 @@ def beginnings(texts: Sequence[Tokens]) -> list[tuple[int, list[int]]]:
 
 
 def _shared(one: Tokens, other: Tokens) -> int:
-    most = min(len(one), len(other)) - 1
-    return next((i for i in range(most) if one[i] != other[i]), max(most, 0))
+    return beginning(one, other, min(len(one), len(other)) - 1)
 
 
 def in_order(prompts: Sequence[Tokens]) -> list[int]:
@@ -165,14 +165,9 @@ def _together(parts: list[tuple[list[int], Prefix]]) -> Prefix:
     states: States = []
     for layer in range(len(parts[0][1].states)):
         pairs = [part.states[layer] for _, part in parts]
-        keys, values = (torch.cat([_longer(pair[i], longest) for pair in pairs])[order] for i in (0, 1))
+        keys, values = (torch.cat([longer(pair[i], longest) for pair in pairs])[order] for i in (0, 1))
         states.append((keys, values))
         for _, part in parts:
             part.states[layer] = (keys[:0], values[:0])
     mask = torch.cat([functional.pad(part.mask, (longest - part.mask.shape[1], 0)) for _, part in parts])
     return Prefix(torch.cat([part.logits for _, part in parts])[order], states, mask[order])
-
-
-def _longer(states: Tensor, length: int) -> Tensor:
-    """(P, H, L, D) with empty places before, up to `length`."""
-    return functional.pad(states, (0, 0, length - states.shape[2], 0))

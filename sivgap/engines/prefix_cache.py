@@ -142,7 +142,7 @@ class PrefixCache:
         length = max(self.prefix_mask.shape[1], prefix_mask.shape[1])
 
         def joined(old: Tensor, new: Tensor) -> Tensor:
-            return torch.cat([_longer(old[mine], length), _longer(new, length)])
+            return torch.cat([longer(old[mine], length), longer(new, length)])
 
         for layer, (keys, values) in enumerate(prefix):  # layer by layer: the old one goes as the joined one comes
             self.prefix[layer] = joined(self.prefix[layer][0], keys), joined(self.prefix[layer][1], values)
@@ -275,7 +275,7 @@ class PrefixCache:
         return values.view(len(self._from), -1, last).index_select(0, self._place)
 
 
-def _longer(states: Tensor, length: int) -> Tensor:
+def longer(states: Tensor, length: int) -> Tensor:
     """(P, H, L, D) with empty places before, up to `length`."""
     return torch.nn.functional.pad(states, (0, 0, length - states.shape[2], 0))
 

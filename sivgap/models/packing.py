@@ -77,8 +77,12 @@ def _shared(before: tuple[Sequence[int], int], here: tuple[Sequence[int], int]) 
     """Tokens that stand at the beginning of both texts. The last one before those that are asked about is left to each:
     what it says is asked for right behind it."""
     (one, wanted), (other, asked) = before, here
-    most = max(0, min(len(one) - wanted, len(other) - asked) - 1)
-    return next((i for i in range(most) if one[i] != other[i]), most)
+    return beginning(one, other, min(len(one) - wanted, len(other) - asked) - 1)
+
+
+def beginning(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    """How many of their first tokens, at most `most`, two texts share."""
+    return next((i for i in range(most) if one[i] != other[i]), max(most, 0))
 
 
 def attention(

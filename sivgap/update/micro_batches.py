@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sivgap.models.packing import beginning
 from sivgap.update.example import Example
 
 
@@ -30,11 +31,7 @@ def _read(examples: Sequence[Example]) -> int:
     before: tuple[int, ...] = ()
     for example in examples:
         texts = 2 if example.rejected else 1
-        count += example.tokens - _shared(before, example.prompt) - (texts - 1) * len(example.prompt)
+        shared = beginning(before, example.prompt, min(len(before), len(example.prompt)))
+        count += example.tokens - shared - (texts - 1) * len(example.prompt)
         before = example.prompt
     return count
-
-
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    most = min(len(one), len(other))
-    return next((i for i in range(most) if one[i] != other[i]), most)
