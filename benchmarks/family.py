@@ -25,7 +25,7 @@ from sivgap.config.model import ModelConfig
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
-from sivgap.gap.calibration import auroc
+from sivgap.gap.auroc import auroc
 from sivgap.gap.pass_at_k import pass_at_k
 from sivgap.models.load import load_model, pad_token
 from sivgap.report.tables import markdown

@@ -100,7 +100,7 @@ def main() -> None:
         f"{asked.prompts:,} problems x {asked.samples} responses of the embedded model, verifier `qe`; killed "
         f"{asked.kills} times. {distinct:,} responses ({tokens:,} tokens) lie in the store, {rows - distinct} of them "
         f"twice; another threshold generated {other} tokens. Solver accuracy {said['solver_accuracy']['value']:.3f}, "
-        f"gap {said['gap']['value']:.3f}."
+        f"gap {said['gv_gap']['value']:.3f}."
     )
     header = ["attempt", "seconds", "largest resident size (GiB)", "responses stored after it"]
     cells = [[a["what"], f"{a['seconds']:.0f}", f"{a['GiB']:.2f}", f"{a['stored']:,}"] for a in attempts]

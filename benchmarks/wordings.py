@@ -32,7 +32,7 @@ from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Sampling
-from sivgap.gap.calibration import auroc
+from sivgap.gap.auroc import auroc
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.grade import grade_samples
 from sivgap.hardware import keep_freed_memory

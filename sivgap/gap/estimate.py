@@ -2,7 +2,7 @@
 
 The interval is of the population that the prompts were drawn from, not of these prompts, nor of training or its seed.
 
-    mean, ratio        of any numbers: Student's interval
+    mean, ratio        of any numbers: Student's interval, and Fieller's
     proportion, share  of numbers in [0, 1]: Wilson's interval with an effective number of responses, inside [0, 1]
     bootstrap          of what has no formula: percentiles over resampled prompts
 
@@ -96,6 +96,9 @@ def mean(by_prompt: Array, informative: Array | Mask | None = None) -> Estimate:
 def ratio(numerator: Array, denominator: Array, informative: Array | Mask | None = None) -> Estimate:
     """mean(numerator) / mean(denominator), both (P,), with the error of the linearised ratio (delta method).
 
+    The interval is Fieller's (1954): the ratios r for which numerator - r x denominator may have the mean 0. It is
+    lopsided where the denominator is uncertain, and does not exist where that may be 0.
+
     `informative` as of `mean`. A ratio that cannot leave [0, 1] is a `share`.
     """
     count = None if informative is None else int(np.sum(informative))
@@ -103,7 +106,21 @@ def ratio(numerator: Array, denominator: Array, informative: Array | Mask | None
     if below == 0:
         return Estimate(None, informative=count)
     value = float(numerator.mean()) / below
-    return _around(value, (numerator - value * denominator) / below, count)
+    if len(denominator) < 2:
+        return Estimate(value, informative=count)
+    error = float(((numerator - value * denominator) / below).std(ddof=1) / np.sqrt(len(denominator)))
+    ends = _unless_few(_fieller(numerator, denominator), count)
+    return Estimate(value, error, *ends, count)
+
+
+def _fieller(numerator: Array, denominator: Array) -> tuple[float | None, float | None]:
+    above, below, prompts = float(numerator.mean()), float(denominator.mean()), len(numerator)
+    spread = stdtrit(prompts - 1, (1 + LEVEL) / 2) ** 2 * np.cov(numerator, denominator) / prompts
+    square, product, rest = below**2 - spread[1, 1], above * below - spread[0, 1], above**2 - spread[0, 0]
+    if square <= 0:
+        return None, None
+    half = float(np.sqrt(max(product**2 - square * rest, 0.0)))
+    return float((product - half) / square), float((product + half) / square)
 
 
 def from_influence(value: float, influence: Array, informative: int | None = None) -> Estimate:
@@ -156,7 +173,7 @@ def wilson(value: float, stderr: float, prompts: int, trials: float) -> tuple[fl
     scale = 1 + z**2 / size
     middle = (value + z**2 / (2 * size)) / scale
     half = z * float(np.sqrt(value * (1 - value) / size + z**2 / (4 * size**2))) / scale
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return max(min(middle - half, value), 0.0), min(max(middle + half, value), 1.0)
 
 
 def _around(value: float, influence: Array, informative: int | None = None) -> Estimate:
@@ -169,7 +186,9 @@ def _around(value: float, influence: Array, informative: int | None = None) -> E
     return Estimate(value, error, *_unless_few((value - half, value + half), informative), informative)
 
 
-def _unless_few(interval: tuple[float, float], informative: int | None) -> tuple[float | None, float | None]:
+def _unless_few(
+    interval: tuple[float | None, float | None], informative: int | None
+) -> tuple[float | None, float | None]:
     return (None, None) if informative is not None and informative < FEWEST else interval
 
 

@@ -52,7 +52,7 @@ def error_covariance(settings: Array) -> Array | None:
     apart = settings - settings.mean(axis=0)
     if prompts < 2:
         return None
-    of_prompts = np.atleast_2d(np.cov(apart.mean(axis=1))) / prompts
+    of_prompts: Array = np.atleast_2d(np.cov(apart.mean(axis=1))) / prompts
     if seeds < 2:
         return of_prompts
     of_seeds = np.atleast_2d(np.cov(apart.mean(axis=2))) / seeds
