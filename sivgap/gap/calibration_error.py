@@ -11,10 +11,12 @@ where it is T's upper and lower 5 % point. Both are 0 where even c = 0 explains 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm, qmc
 
 from sivgap.dynamics.interval import LEVEL
 from sivgap.gap.estimate import Array, Estimate
@@ -43,7 +45,7 @@ def calibration_error(residuals: Array, responses: int, draws: int, seed: int = 
     Args:
         residuals: (P, B); the bins are taken as given.
         responses: P N.
-        draws: Of the noise.
+        draws: Of the noise, in pairs of opposite sign.
         seed: Of the draws.
     """
     prompts, bins = residuals.shape
@@ -56,7 +58,8 @@ def calibration_error(residuals: Array, responses: int, draws: int, seed: int = 
         return CalibrationError(Estimate(plain), plain, None)
     values, vectors = np.linalg.eigh(covariance)
     spread = vectors * np.sqrt(np.clip(values, 0, None))
-    noise = np.random.default_rng(seed).standard_normal((draws, bins)) @ spread.T
+    half = _normal(max(draws // 2, 1), bins, seed) @ spread.T
+    noise = np.concatenate([half, -half])
 
     def plain_at(scale: float) -> Array:
         return np.abs(scale * seen + noise).sum(axis=1)  # type: ignore[no-any-return]
@@ -69,6 +72,12 @@ def calibration_error(residuals: Array, responses: int, draws: int, seed: int = 
         plain,
         float(if_calibrated.mean()),
     )
+
+
+def _normal(draws: int, dimensions: int, seed: int) -> Array:
+    """Standard normal points (draws, dimensions) that cover the space evenly: quantiles need fewer of them."""
+    drawn: Array = norm.ppf(qmc.Sobol(dimensions, rng=seed).random_base2(math.ceil(math.log2(draws)))[:draws])
+    return drawn
 
 
 def _scale(plain_at: Callable[[float], Array], plain: float, level: float) -> float:
