@@ -197,11 +197,13 @@ _ROWS = (
     ("U_s, one response (nats)", "solver_uncertainty"),
     ("U_v, chosen response (nats)", "verifier_uncertainty"),
     ("gap U_s - U_v (nats)", "gap"),
-    ("solver accuracy, all N samples", "pass@1"),
+    ("solver accuracy, all N samples", "solver_accuracy_all"),
     ("solver accuracy, first response", "solver_accuracy"),
     ("best-of-N accuracy", "verifier_accuracy"),
     ("best-of-N without the score", "likeliest_accuracy"),
     ("what the score adds", "score_gain"),
+    ("generation-verification gap", "gv_gap"),
+    ("relative gap, aggregate", "gv_gap_aggregate_relative"),
     ("verifier AUROC within prompts", "score_auroc_within"),
     ("verifier AUROC, pooled", "score_auroc"),
     ("likelihood AUROC within prompts", "likelihood_auroc_within"),
@@ -214,9 +216,9 @@ def _table(split: str, first: Line, last: Line) -> Table:
     name = {"train": "training panel", "test": "held-out panel"}[split]
     table = Table(title=f"{name}: {first['n_prompts']} prompts x {first['n_samples']} samples", title_justify="left")
     table.add_column("")
-    for column in (f"epoch {first['epoch']:g}", f"epoch {last['epoch']:g}", "change"):
+    for column in (f"epoch {first['epoch']:g} [90 %]", f"epoch {last['epoch']:g} [90 %]", "change"):
         table.add_column(column, justify="right")
-    first, last = ({**line, "pass@1": line["pass_at_k"].get("1")} for line in (first, last))
+    first, last = (_with_all(line) for line in (first, last))
     for label, key in _ROWS:
         table.add_row(label, _value(first, key), _value(last, key), _change(first.get(key), last.get(key)))
     few = [words for line in (first, last) if (words := _auroc_rests_on(line))]
@@ -227,6 +229,12 @@ def _table(split: str, first: Line, last: Line) -> Table:
             after = last["pass_at_k"][k]
             table.add_row(f"pass@{k}", f"{before:.3f}", f"{after:.3f}", _change(before, after))
     return table
+
+
+def _with_all(line: Line) -> Line:
+    """With the accuracy of all N samples, which older runs have as pass@1 alone."""
+    over_all = line["pass_at_k"].get("1")
+    return {**line, "pass@1": over_all, "solver_accuracy_all": over_all}
 
 
 def _auroc_rests_on(line: Line) -> str:
