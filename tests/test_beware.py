@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from sivgap.beware import Asked, beware, measured
-from sivgap.report.over_n import beware_of
+from sivgap.report.beware import beware_of
 from sivgap.report.record import Record
 from sivgap.selection import Selection
 
@@ -63,7 +63,10 @@ CASES = {
     "unparsed": (panel(unparsed=share(0.2)), "of the verdicts could not be read", "verifier.max_new_tokens=8"),
     "cut": (panel(finished=1 - share(0.3)), "were cut off at sampling.max_new_tokens=512", "raise it to 704"),
     "hardly any ends": (panel(finished=1 - share(0.99)), "99.2% of 3200 responses were cut off", "model.stop"),
-    "chosen are cut": (panel(finished=1 - share(0.3)), "are learnt without an end", "sampling.max_new_tokens"),
+    "chosen are cut": (
+        panel(finished=1 - share(0.07), selection=Selection(0.5, finished="any")), "are learnt without an end",
+        "sampling.max_new_tokens",
+    ),
     "form": (panel(strict=np.zeros((PROMPTS, SAMPLES))), "0.0% in the form", "dataset.few_shot=4"),
     "hopeless": (panel(correct=share(0.01), strict=share(0.01)), "next to nothing to learn from", "dataset.prompt"),
     "solved": (panel(correct=share(0.99), strict=share(0.99)), "left to learn", "harder problems"),
@@ -131,3 +134,13 @@ def test_a_page_says_it_of_the_runs_first_measurement_and_nothing_where_its_file
     assert any("25.0% of 200 responses are right, 0.0% in the form" in sentence for sentence in said)
     for missing in whole:
         assert beware_of(recorded(**{name: value for name, value in whole.items() if name != missing})) == []
+
+
+def test_a_page_says_when_training_taught_the_model_not_to_end():
+    def sentences(*shares):
+        lines = [{"split": "test", "epoch": float(i), "chosen_cut_fraction": share} for i, share in enumerate(shares)]
+        return beware_of(replace(recorded(), lines=lines))
+
+    (said,) = sentences(0.01, 0.2, 0.12)
+    assert said.startswith("at epoch 1 20.0% of the chosen responses are cut off (1.0% at first)")
+    assert sentences(0.01, 0.04) == sentences(None, None) == sentences(0.2, 0.3) == []  # the last was said at first

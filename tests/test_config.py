@@ -185,7 +185,8 @@ def test_runs_from_before_a_setting_was_added_keep_their_identity(tmp_path):
         for name in (dataset, verifier):
             (tmp_path / f"{name}.txt").write_text(words[name])
         prompts = (f"dataset.prompt={tmp_path / dataset}.txt", f"verifier.prompt={tmp_path / verifier}.txt")
-        chosen = (f"model={model}", f"dataset={dataset}", f"verifier={verifier}", f"verifier.max_new_tokens={tokens}")
+        chosen = (f"model={model}", f"dataset={dataset}", f"verifier={verifier}", f"verifier.max_new_tokens={tokens}",
+                  "selection.finished=any")  # fmt: skip
         return identity(composed(*chosen, *prompts))
 
     assert before("llama32_3b", "gsm8k", "qe", 8) == "62b0faa191dde114"

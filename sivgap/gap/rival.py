@@ -13,7 +13,7 @@ import pandas as pd
 
 from sivgap.gap.calibration import auroc_over
 from sivgap.gap.estimate import DRAWS, Array, Estimate, bootstrap, mean
-from sivgap.selection import Selection, best_of_n, likeliest
+from sivgap.selection import Selection
 
 _SAME = 1e-9
 """Scores nearer than this are one: they differ by rounding."""
@@ -46,12 +46,13 @@ def rival(
     scores: Array,
     nll: Array,
     length: Array,
+    finished: Array,
     correct: Array,
     selection: Selection,
     unparsed: Array | None = None,
     draws: int = DRAWS,
 ) -> Rival:
-    """The score against the likelihood, from arrays (P, N); `correct` is 0 or 1."""
+    """The score against the likelihood, from arrays (P, N); `correct` and `finished` are 0 or 1."""
     likelihood = -nll / length
     over = [auroc_over(values, correct) for values in (scores, likelihood)]
 
@@ -63,8 +64,8 @@ def rival(
     mixed = np.isfinite(within[0])
     by_score, by_likelihood = (values[mixed] for values in within)
     at = np.arange(len(correct))
-    chosen = correct[at, best_of_n(selection.passes(scores, unparsed), nll, length).chosen]
-    alone = correct[at, likeliest(nll, length)]
+    chosen = correct[at, selection.choose(scores, nll, length, finished, unparsed).chosen]
+    alone = correct[at, selection.without_scores.choose(scores, nll, length, finished).chosen]
     return Rival(
         *bootstrap(pooled, len(correct), draws),
         *(mean(values) for values in (by_score, by_likelihood, by_score - by_likelihood)),

@@ -18,11 +18,11 @@ from sivgap.dynamics.analysis import Analysis
 from sivgap.plain import visible
 from sivgap.progress import accuracy_of_all
 from sivgap.report import charts
+from sivgap.report.beware import beware_of
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import Examples, examples
-from sivgap.report.over_n import beware_of
 from sivgap.report.record import Record
 from sivgap.report.rounds import Rounds
 from sivgap.report.sweep_record import SweepRecord
