@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sivgap.gap.estimate import Array, Estimate, mean
+from sivgap.beware_ranking import of_ranking
+from sivgap.gap.estimate import FEWEST, Array, Estimate, proportion
 from sivgap.gap.gap import gap
 from sivgap.gap.rival import Rival, rival, varied
 from sivgap.selection import Selection
@@ -148,7 +149,7 @@ def measured(
         prompts=correct.shape[0],
         samples=correct.shape[1],
         right=int(correct.sum()),
-        accuracy=mean(correct.mean(axis=1)),
+        accuracy=proportion(correct.mean(axis=1), correct.shape[1]),
         strict=float(strict.mean()),
         gap=gap(correct, selection.weights(scores, unparsed)).estimate,
         rival=rival(scores, nll, length, finished, correct, selection, unparsed),
@@ -217,7 +218,7 @@ def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
         yield f"{seen.unparsed:.1%} of the verdicts could not be read, and never pass; {_readable(asked)}"
     if seen.score is not None and seen.spread is not None:
         yield from _of_scores(seen, seen.score, seen.spread, asked)
-    yield from _of_rival(seen, asked)
+    yield from of_ranking(seen.rival, seen.samples, _another(asked))
     if seen.second is not None and abs(seen.second - 0.5) > PLACE:
         yield (
             f"the judge prefers the second of two responses in {seen.second:.1%} of the comparisons, whatever they "
@@ -237,24 +238,6 @@ def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Ite
             f"of {share:.0%} of the prompts {what} of the responses pass at {asked.selection.name} (scores "
             f"{score:.2f} ± {spread:.2f}), and choosing is by likelihood alone; set {asked.quantile}, or "
             f"{_another(asked)}"
-        )
-
-
-def _of_rival(seen: Measured, asked: Asked) -> Iterator[str]:
-    """The verifier against the likelihood, where the difference is beyond its error."""
-    found = seen.rival
-    if found.score_gain.high is not None and found.score_gain.high < 0:
-        yield (
-            f"best of {seen.samples} by the verifier is right in {found.verifier_accuracy.value:.1%}, the likeliest of "
-            f"{seen.samples} in {found.likeliest_accuracy.value:.1%}: the verifier harms; {_another(asked)}"
-        )
-        return
-    gain = found.auroc_gain_within
-    if gain.high is not None and gain.high < 0 and (found.score_gain.value or 0) <= 0:
-        score, likelihood = found.score_auroc_within.value, found.likelihood_auroc_within.value
-        yield (
-            "the verifier ranks a prompt's responses worse than the likelihood (AUROC within prompts "
-            f"{score:.2f} against {likelihood:.2f}), and adds nothing to it; {_another(asked)}"
         )
 
 
@@ -287,12 +270,18 @@ def _of_numbers(seen: Measured, asked: Asked) -> Iterator[str]:
             f"the AUROC of the score rests on {right} right and {wrong} wrong responses, {FEW} of each are the least; "
             + (f"raise {asked.panel} or n" if few else f"believe that of the run, on {asked.prompts} prompts")
         )
+    elif tells and 0 < (seen.gap.informative or 0) < FEWEST:
+        yield (
+            f"the generation-verification gap rests on {seen.gap.informative} prompts that have right and wrong, and "
+            f"kept and dropped responses, {FEWEST} are the least; raise {asked.panel} or n"
+        )
     elif tells and seen.gap.value is not None and seen.gap.low is not None:
         half = (seen.gap.value - seen.gap.low) * wide
         if abs(seen.gap.value) <= half and max(seen.all_pass, seen.none_pass) <= ALIKE:
             yield (
-                f"the generation-verification gap, {seen.gap.value:.3f} (90 %: {seen.gap.value - half:.3f} to "
-                f"{seen.gap.value + half:.3f}), may be 0; raise {asked.panel}={asked.prompts}, or {_another(asked)}"
+                f"the generation-verification gap, {seen.gap.value:.3f}, is not told apart from 0 (90 %: at least "
+                f"{seen.gap.value - half:.3f}, at most {seen.gap.value + half:.3f}); raise "
+                f"{asked.panel}={asked.prompts}, or {_another(asked)}"
             )
     if seen.accuracy.stderr is not None and seen.accuracy.stderr * wide > COARSE:
         error = seen.accuracy.stderr * wide

@@ -39,14 +39,19 @@ _SECTIONS: dict[str, dict[str, list[str]]] = {
         "solver": ["test/solver_accuracy"],
         "best of N by the verifier, and the likeliest of N": ["test/verifier_accuracy", "test/likeliest_accuracy"],
         "pass@k": [f"test/pass_at_k/{k}" for k in (1, 2, 4, 8, 16)],
-        "GV-gap (MG Def. 2.1)": ["test/gv_gap", "test/gv_gap_relative"],
+        "GV-gap (MG Def. 2.1), and as a share of the missing accuracy": [
+            "test/gv_gap",
+            "test/gv_gap_aggregate_relative",
+            "test/saturated_fraction",
+        ],
     },
     "External data (SV Sec. 5)": {
         "share of prompts given": ["train/external_total"],
         "U_v, training panel, and as data arrive": ["train/verifier_uncertainty", "train/verifier_uncertainty_given"],
     },
     "Health": {
-        "AUROC of the score, and of the likelihood": ["test/score_auroc", "test/likelihood_auroc"],
+        "AUROC within prompts, of score and likelihood": ["test/score_auroc_within", "test/likelihood_auroc_within"],
+        "AUROC pooled, of score and likelihood": ["test/score_auroc", "test/likelihood_auroc"],
         "false and true positives": ["test/false_positive_rate", "test/true_positive_rate"],
         "prompts without an accepted response": ["test/fallback_fraction"],
         "unparsed verdicts": ["test/unparsed_fraction"],

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from sivgap.beware import Measured, measured
 from sivgap.engines.rollout import Rollouts
-from sivgap.gap.calibration import auroc
-from sivgap.gap.gap import gv_gap_by_prompt, relative_by_prompt
+from sivgap.gap.auroc import auroc, auroc_within
+from sivgap.gap.estimate import Estimate
+from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap, saturated_fraction
 from sivgap.gap.pass_at_k import mean_pass_at_k
-from sivgap.gap.rival import auroc_within, varied
+from sivgap.gap.rival import varied
 from sivgap.grading.grade import Grade
 from sivgap.selection import Choice, Selection
 from sivgap.verifiers.question import Scores
@@ -121,6 +122,11 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
     ``solver_accuracy_all`` all N; ``verifier_*`` the chosen one (SV Eq. 5, 6). Uncertainties are nats a response.
     Standard errors are over prompts. What the verifier must beat is the likelihood (`sivgap.gap.rival`):
     ``likeliest_accuracy`` is best-of-N without the score, ``score_gain`` what the score adds to it, paired by prompt.
+
+    ``gv_gap_aggregate_relative`` is the share of all missing utility that the filter wins, a ratio of means;
+    ``gv_gap_relative`` the mean of prompts' ratios without the ``saturated_fraction`` of the prompts, all of whose
+    responses are right (MG Def. 2.2). Lines without ``gv_gap_relative_se`` are older: there saturated prompts count 0.
+    ``*_informative`` are the prompts that a number rests on.
     """
     rollouts, solver, verifier = panel.rollouts, panel.solver(), panel.verifier()
     nll, length = rollouts.nll, rollouts.length
@@ -138,7 +144,7 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
             f"{who}_accuracy_strict": float(answers.correct_strict.mean()),
         }
     kept = selection.weights(scores.values, scores.unparsed)
-    gap_by_prompt = gv_gap_by_prompt(correct, kept)
+    gv_gap, within = gap(correct, kept).estimate, auroc_within(scores.values, correct)
     columns |= {
         **_mean("solver_uncertainty_all", nll.mean(axis=1)),
         **_mean("gap", solver.nll - verifier.nll),
@@ -149,15 +155,19 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
         **_mean("likeliest_accuracy", alone),
         **_mean("score_gain", chosen - alone),
         "pass_at_k": {str(k): mean_pass_at_k(correct, k).value for k in pass_at},
-        **_mean("gv_gap", gap_by_prompt),
-        "gv_gap_relative": float(relative_by_prompt(gap_by_prompt, correct).mean()),
+        **_with_error("gv_gap", gv_gap),
+        "gv_gap_informative": gv_gap.informative,
+        **_with_error("gv_gap_aggregate_relative", aggregate_relative_gap(correct, kept)),
+        **_with_error("gv_gap_relative", relative_gap(correct, kept).estimate),
+        "saturated_fraction": saturated_fraction(correct).value,
         "score_mean": float(scores.values.mean()),
         "score_std": _std(scores.values[scores.unparsed < 1]),
         "score_varied_fraction": float(varied(scores.values, scores.unparsed).mean()),
         "score_auroc": auroc(scores.values, correct),
-        "score_auroc_within": auroc_within(scores.values, correct),
+        **_with_error("score_auroc_within", within),
+        "score_auroc_within_informative": within.informative,
         "likelihood_auroc": auroc(-nll / length, correct),
-        "likelihood_auroc_within": auroc_within(-nll / length, correct),
+        "likelihood_auroc_within": auroc_within(-nll / length, correct).value,
         "true_positive_rate": _rate(kept, correct == 1),
         "false_positive_rate": _rate(kept, correct == 0),
         "fallback_fraction": float(1 - panel.choice.passed.mean()),
@@ -211,6 +221,10 @@ def _mean(name: str, values: NDArray[np.float64]) -> dict[str, Number]:
     """Mean over prompts and its standard error (null for a single prompt)."""
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return {name: float(values.mean()), f"{name}_se": error}
+
+
+def _with_error(name: str, estimate: Estimate) -> dict[str, Number]:
+    return {name: estimate.value, f"{name}_se": estimate.stderr}
 
 
 def _std(values: NDArray[np.float64]) -> float | None:

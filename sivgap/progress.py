@@ -202,8 +202,10 @@ _ROWS = (
     ("best-of-N accuracy", "verifier_accuracy"),
     ("best-of-N without the score", "likeliest_accuracy"),
     ("what the score adds", "score_gain"),
-    ("verifier AUROC", "score_auroc"),
-    ("AUROC of the likelihood", "likelihood_auroc"),
+    ("verifier AUROC within prompts", "score_auroc_within"),
+    ("verifier AUROC, pooled", "score_auroc"),
+    ("likelihood AUROC within prompts", "likelihood_auroc_within"),
+    ("likelihood AUROC, pooled", "likelihood_auroc"),
     ("response length (tokens)", "solver_length"),
 )
 
@@ -241,8 +243,14 @@ def _auroc_rests_on(line: Line) -> str:
 def _value(line: Line, key: str) -> str:
     if line.get(key) is None:
         return "-"
-    error = line.get(f"{key}_se")
-    return f"{line[key]:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+    from sivgap.gap.estimate import FEWEST, count_column, too_few  # as above
+    from sivgap.report.trajectory_figure import interval
+
+    count = line.get(count_column(key))
+    if count is not None and count < FEWEST:
+        return too_few(count)
+    _, (low,), (high,) = interval([line], key)
+    return f"{line[key]:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "")
 
 
 def _change(before: float | None, after: float | None) -> str:

@@ -47,7 +47,21 @@ def test_nothing_is_said_of_a_panel_that_is_well():
     assert beware(panel(), ASKED) == []
 
 
-WELL = panel()
+def few_mixed(count: int) -> np.ndarray:
+    """Half of the prompts' responses all right, the others' all wrong, but for `count` prompts with both."""
+    correct = np.zeros((PROMPTS, SAMPLES))
+    correct[: PROMPTS // 2] = 1
+    correct[:count, : SAMPLES // 2] = 0
+    return correct
+
+
+def easy_half() -> np.ndarray:
+    """Of the first half of the prompts most responses are right, of the others most wrong."""
+    of_prompt = np.repeat([0.9, 0.1], PROMPTS // 2)[:, None]
+    return (np.random.default_rng(7).random((PROMPTS, SAMPLES)) < of_prompt).astype(float)
+
+
+WELL, SPREAD = panel(), 0.3 * share(0.5, seed=6)
 CASES = {
     "constant": (panel(scores=np.ones((PROMPTS, SAMPLES))), "every response scores 1.00", "readout=expected"),
     "constant but for what was not read": (
@@ -73,7 +87,15 @@ CASES = {
     "few right": (
         panel(correct=share(0.002), strict=share(0.002)), "rests on 2 right and 3198 wrong", "measure.test_prompts",
     ),
-    "no gap": (panel(scores=share(0.5, seed=5)), "may be 0", "measure.test_prompts=400"),
+    "no gap": (panel(scores=share(0.5, seed=5)), "is not told apart from 0", "measure.test_prompts=400"),
+    "few informative": (
+        panel(correct=few_mixed(5), strict=few_mixed(5)), "rests on 5 prompts that have right and wrong",
+        "measure.test_prompts",
+    ),
+    "knows which prompts are easy": (
+        panel(correct=easy_half(), strict=easy_half(), scores=np.repeat([0.6, 0], PROMPTS // 2)[:, None] + SPREAD),
+        "within prompts it is", "readout=expected",
+    ),
     "second": (replace(WELL, second=0.7), "prefers the second of two responses in 70.0%", "both_orders"),
 }  # fmt: skip
 

@@ -68,7 +68,7 @@ def test_the_numbers_are_those_of_the_responses(by_qe):
     assert said["solver_uncertainty"]["value"] == pytest.approx(found.nll.mean())
     kept = found.scores >= 0.5
     filtered = [u[k].mean() if k.any() else u.mean() for u, k in zip(found.correct, kept, strict=True)]
-    assert said["gap"]["value"] == pytest.approx(np.mean(filtered) - found.correct.mean())
+    assert said["gv_gap"]["value"] == pytest.approx(np.mean(filtered) - found.correct.mean())
     assert said["empty_prompts"] == int((~kept.any(axis=1)).sum())
     right = found.correct.sum(axis=1)
     assert said["pass_at_k"]["2"]["value"] == pytest.approx(np.mean(1 - comb(4 - right, 2) / comb(4, 2)))
@@ -84,7 +84,7 @@ def test_everything_a_reader_needs_is_there(by_qe):
     assert "NaN" not in (by_qe / "evaluation.json").read_text()
     sweep = pd.read_csv(by_qe / "tables" / "gap_by_weight.csv")
     everything = sweep[(sweep["weight"] == "quantile") & (sweep["parameter"] == 1)]
-    assert everything["gap"].item() == pytest.approx(0, abs=1e-12)  # w constant: no gap
+    assert everything["gv_gap"].item() == pytest.approx(0, abs=1e-12)  # w constant: no gap
 
 
 def test_its_page_shows_responses_and_can_be_made_again_without_the_store(by_qe, tmp_path):
@@ -136,7 +136,7 @@ def test_gold_is_the_perfect_verifier(folder):
     assert generated(by_gold) == 0
     filtered = said["pass_at_k"]["4"]["value"]  # some response is right, or none is: all are kept, and none counts
     assert said["filtered_accuracy"]["value"] == pytest.approx(filtered)
-    assert said["gap"]["value"] == pytest.approx(filtered - said["solver_accuracy"]["value"])
+    assert said["gv_gap"]["value"] == pytest.approx(filtered - said["solver_accuracy"]["value"])
 
 
 def test_repeated_verdicts_have_a_variance(folder):

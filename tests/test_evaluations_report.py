@@ -70,7 +70,7 @@ def test_a_gap_that_rises_with_size_has_a_slope_above_zero(tmp_path):
     assert line["slope_low"] < line["slope"] < line["slope_high"]
     points = found["relative_gap_of_each_model"]
     assert points["flops"].tolist() == pytest.approx([6 * 10.0**k * 1e9 for k in range(1, 5)])
-    assert points["relative_gap"].is_monotonic_increasing
+    assert points["gv_gap_relative"].is_monotonic_increasing
     assert (tmp_path / "report" / "figures" / "scaling.png").stat().st_size > 0
     assert "<script>alert" not in report.read_text()
 
@@ -125,8 +125,9 @@ def test_what_matters_stands_left_and_evaluations_are_told_apart_by_what_differs
     assert sorted(numbers["max_new_tokens"]) == [100, 200, 200]
     assert set(numbers["name"]) == {"small, mc (sampled)", "large, qe", "large, tf"}
     assert re.search(r"<td>0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]</td>", page)  # the gap of the first, with its interval
-    header = re.findall(r"<th>(.*?)</th>", page[page.index("<h2>Evaluations</h2>") :])[:7]
-    assert header == ["", "accuracy, all N", "gap [90 %]", "relative gap", "AUROC", "unparsed", "kept"]
+    header = re.findall(r"<th>(.*?)</th>", page[page.index("<h2>Evaluations</h2>") :])[:9]
+    assert header == ["", "accuracy, all N [90 %]", "gap", "relative gap, aggregate", "relative gap, mean over prompts",
+                      "AUROC within prompts", "AUROC, pooled", "unparsed", "kept"]  # fmt: skip
     assert CONSTANT in page
     assert NOTHING_KEPT in page
 
@@ -160,7 +161,7 @@ def test_verifiers_of_the_same_responses_are_correlated_and_joined_and_others_ar
     (correlation,) = (t for n, t in found.items() if n.startswith("correlation_of_scores"))
     assert correlation["pearson"].tolist() == pytest.approx([1.0])
     (ensembles,) = (t for n, t in found.items() if n.startswith("ensembles"))
-    assert ensembles["gap"].nunique() == 1  # demanding both of two verifiers that agree is demanding one
+    assert ensembles["gv_gap"].nunique() == 1  # demanding both of two verifiers that agree is demanding one
     other = write(tmp_path, "one", 1e6, scores, correct, verifier="cot_binary", nll=nll + 1)
     found = tables(report_evaluations([same[0], other], tmp_path / "apart"))
     assert not [n for n in found if n.startswith("correlation")]

@@ -13,7 +13,7 @@ from sivgap.config.locate import read_prompt
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import FollowUp, Prompt, Sampling
-from sivgap.measure import auroc
+from sivgap.gap.auroc import auroc
 from sivgap.models.load import load_model, pad_token
 from sivgap.runs.identity import identity
 from sivgap.tasks.arithmetic import Expression, Step, expressions, part_of

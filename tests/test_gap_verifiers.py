@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import linregress, pearsonr, rankdata, spearmanr
 
 from sivgap.errors import ConfigError
-from sivgap.gap.calibration import auroc, calibration, equal_count_bins, reliability_curve
+from sivgap.gap.auroc import auroc
+from sivgap.gap.calibration import calibration, equal_count_bins, reliability_curve
 from sivgap.gap.correlation import gap_correlations, score_correlations, weighted_pearson, weighted_ranks
 from sivgap.gap.cross import cross_table, own_against_others, pivot
 from sivgap.gap.distribution import gap_quantiles, gap_signs, score_histogram, score_quantiles
@@ -111,8 +112,8 @@ def test_more_verifications_bring_the_rates_that_the_binomial_says():
         assert table[rate][1] == pytest.approx(chance, abs=0.02)
         assert table[rate][2] == pytest.approx(1 - (1 - chance) ** 2, abs=0.03)  # one of two is enough
     exact = gap(utility, weigh(said.mean(axis=2), Threshold(0.5)))
-    assert table["gap"][8] == pytest.approx(exact.estimate.value)
-    assert table["gap_se"][8] == pytest.approx(exact.estimate.stderr)
+    assert table["gv_gap"][8] == pytest.approx(exact.estimate.value)
+    assert table["gv_gap_se"][8] == pytest.approx(exact.estimate.stderr)
     response = 0.15**2  # of a fair coin between .7 and .4
     repetition = (0.21 + 0.24) / 2
     assert table["noise_share"][8] == pytest.approx(repetition / 8 / (repetition / 8 + response), abs=0.05)
@@ -128,10 +129,10 @@ def test_the_parts_of_the_brier_score_by_hand():
     found = calibration(scores, correct, draws=20)
     expected = {
         "brier": 0.19, "reliability": 0.065, "resolution": 0.0625, "uncertainty": 0.1875, "within": 0,
-        "calibration_error": 0.25, "auroc": 5 / 6,
+        "calibration_error_plain": 0.25, "auroc": 5 / 6,
     }  # fmt: skip
-    assert {name: estimate.value for name, estimate in found.items()} == pytest.approx(expected)
-    curve = reliability_curve(scores, correct, draws=20)
+    assert {name: found[name].value for name in expected} == pytest.approx(expected)
+    curve = reliability_curve(scores, correct)
     assert curve[["responses", "score", "accuracy"]].to_numpy().tolist() == [[2, 0.2, 0.5], [2, 0.8, 1]]
 
 
@@ -143,7 +144,7 @@ def test_the_brier_score_is_the_sum_of_its_parts_whatever_the_bins(seed, bins):
     assert found["brier"] == pytest.approx(((scores - utility) ** 2).mean())
     parts = found["reliability"] - found["resolution"] + found["uncertainty"] + found["within"]
     assert found["brier"] == pytest.approx(parts)
-    assert found["reliability"] <= found["calibration_error"] <= np.sqrt(found["reliability"]) + 1e-12
+    assert found["reliability"] <= found["calibration_error_plain"] <= np.sqrt(found["reliability"]) + 1e-12
 
 
 @given(seeds, st.integers(1, 12))
@@ -162,9 +163,11 @@ def test_scores_that_are_the_chance_of_being_right_are_calibrated_and_its_square
     correct = (rng.random(chance.shape) < chance).astype(float)
     honest, squared = (calibration(s, correct, draws=50) for s in (chance, chance**2))
     assert honest["reliability"].value < 0.002
-    assert squared["reliability"].low > 0.02
+    assert squared["calibration_error"].low > 0.02
+    assert honest["calibration_error"].low == 0
+    assert honest["calibration_error_plain"].value > 0
     assert squared["auroc"].value == honest["auroc"].value  # the order is the same
-    assert len(reliability_curve(chance, correct, draws=20)) == 10
+    assert len(reliability_curve(chance, correct)) == 10
 
 
 @given(seeds)
@@ -214,7 +217,7 @@ def test_independent_verifiers_gain_by_agreeing():
     table = subset_table(utility, scores, dict.fromkeys(scores, Threshold(0.5))).set_index("verifiers")
     assert table["accuracy"]["a"] == pytest.approx(0.7, abs=0.02)
     assert table["accuracy"]["a & b"] == pytest.approx(0.49 / (0.49 + 0.09), abs=0.02)
-    assert table["gap"]["a & b"] == pytest.approx(table["accuracy"]["a & b"] - utility.mean(), abs=1e-9)
+    assert table["gv_gap"]["a & b"] == pytest.approx(table["accuracy"]["a & b"] - utility.mean(), abs=1e-9)
     with pytest.raises(ConfigError, match="at most"):
         subset_table(utility, {str(i): utility for i in range(13)}, {})
 
@@ -227,7 +230,7 @@ def test_learned_weights_find_who_knows_and_never_see_the_prompts_they_score():
     table = combination_table(utility, scores, Quantile(0.25)).set_index("score")
     assert table["auroc"]["learned"] == pytest.approx(table["auroc"]["knows"], abs=0.01)
     assert table["auroc"]["average"] < table["auroc"]["knows"] - 0.05
-    assert table["gap"]["learned"] > table["gap"]["average"]
+    assert table["gv_gap"]["learned"] > table["gv_gap"]["average"]
     changed = utility.copy()
     changed[0] = 1 - changed[0]
     before, after = (learned_scores(u, scores) for u in (utility, changed))
@@ -255,7 +258,7 @@ def test_histograms_count_every_response_once():
     assert score_quantiles(scores, utility, [0.5])["right"][0] == np.median(scores[utility == 1])
     gaps = np.array([0.2, 0.0, 0.0, -0.1])
     assert gap_signs(gaps)["share"].tolist() == [0.25, 0.5, 0.25]
-    assert gap_quantiles(gaps, [0.5])["gap"][0] == 0
+    assert gap_quantiles(gaps, [0.5])["gv_gap"][0] == 0
     assert score_quantiles(scores, np.ones_like(utility))["wrong"].isna().all()
 
 

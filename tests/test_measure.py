@@ -3,8 +3,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sivgap.gap.calibration import auroc
-from sivgap.gap.gap import gv_gap_by_prompt
+from sivgap.gap.auroc import auroc
+from sivgap.gap.gap import gap
 from sivgap.gap.pass_at_k import pass_at_k
 
 
@@ -27,13 +27,13 @@ def test_pass_at_1_is_the_mean_and_pass_at_n_is_any():
 
 def test_a_constant_filter_has_no_gap_and_a_perfect_one_reaches_pass_at_n():
     correct = (np.random.default_rng(1).random((200, 8)) < 0.4).astype(float)
-    assert gv_gap_by_prompt(correct, np.ones_like(correct, dtype=bool)) == pytest.approx(0)
-    perfect = gv_gap_by_prompt(correct, correct == 1)
+    assert gap(correct, np.ones_like(correct)).by_prompt == pytest.approx(0)
+    perfect = gap(correct, correct).by_prompt
     assert correct.mean() + perfect.mean() == pytest.approx(correct.any(1).mean())
 
 
 def test_a_prompt_that_keeps_nothing_has_no_gap():
-    assert gv_gap_by_prompt(np.array([[1.0, 0.0]]), np.array([[False, False]])) == pytest.approx(0)
+    assert gap(np.array([[1.0, 0.0]]), np.zeros((1, 2))).by_prompt == pytest.approx(0)
 
 
 def test_auroc_counts_pairs_and_ties_half():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sivgap.gap.calibration import auroc
-from sivgap.gap.rival import auroc_by_prompt, auroc_within, rival, rival_table, varied
+from sivgap.gap.auroc import auroc, auroc_by_prompt, auroc_within
+from sivgap.gap.rival import rival, rival_table, varied
 from sivgap.selection import Selection
 
 ALL = Selection(0.5)
@@ -46,7 +46,7 @@ def test_a_score_that_only_knows_which_prompts_are_easy_ranks_pooled_responses_a
     correct, *_ = panel(2)
     easy = np.broadcast_to(correct.mean(axis=1, keepdims=True), correct.shape)
     assert auroc(easy, correct) > 0.75
-    assert auroc_within(easy, correct) == 0.5
+    assert auroc_within(easy, correct).value == 0.5
     assert varied(easy).sum() == 0
 
 
@@ -54,7 +54,7 @@ def test_within_prompts_by_hand_and_none_where_no_prompt_has_both():
     correct = np.array([[1.0, 0, 0], [1, 1, 0], [1, 1, 1], [0, 0, 0]])
     scores = np.array([[0.5, 0.5, 0.1], [0.2, 0.9, 0.4], [1, 0, 0], [0, 1, 1]])
     np.testing.assert_allclose(auroc_by_prompt(scores, correct), [0.75, 0.5, np.nan, np.nan])
-    assert auroc_within(scores, correct) == pytest.approx(0.625)
-    assert auroc_within(scores[2:], correct[2:]) is None
+    assert auroc_within(scores, correct).value == pytest.approx(0.625)
+    assert auroc_within(scores[2:], correct[2:]).value is None
     none = rival(scores[3:], scores[3:] + 1, np.ones((1, 3)), np.ones((1, 3)), correct[3:], ALL)
     assert none.score_auroc.value is none.score_auroc_within.value is none.auroc_gain_within.value is None

@@ -23,11 +23,13 @@ def samples(correct: np.ndarray) -> pd.DataFrame:
     )
 
 
-def run(gaps: list[float], first: np.ndarray, last: np.ndarray, error: float = 0.01) -> Record:
+def run(gaps: list[float], first: np.ndarray, last: np.ndarray, error: float = 0.01, informative: int = 40) -> Record:
     lines = [
         {
             "epoch": float(t), "split": "test", "n_prompts": PROMPTS, "gv_gap": gap, "gv_gap_se": error,
-            "gv_gap_relative": 2 * gap, "solver_accuracy": 0.5, "verifier_accuracy": 0.5 + gap,
+            "gv_gap_aggregate_relative": 2 * gap, "gv_gap_relative": 3 * gap, "gv_gap_relative_se": error,
+            "gv_gap_informative": informative, "saturated_fraction": 0.1,
+            "solver_accuracy": 0.5, "verifier_accuracy": 0.5 + gap,
             "pass_at_k": {"1": 0.5},
         }
         for t, gap in enumerate(gaps)
@@ -43,22 +45,46 @@ def grids():
     return spread, narrow
 
 
-def test_the_gap_is_gone_from_the_round_after_the_last_one_that_was_open(grids):
+def test_the_gap_is_gone_from_the_round_from_which_on_it_is_shown_to_be_near_0(grids):
     spread, _ = grids
     found = read_rounds(
         {
             "closes": [run([0.1, 0.05, 0.01, 0.03, 0.005], spread, spread)],
             "stays": [run([0.1, 0.1], spread, spread)],
-            "none": [run([0.0, -0.01], spread, spread)],
+            "none": [run([0.0, -0.002], spread, spread)],
         }
     )
-    assert [each.saturated for each in found.values()] == [4, None, 0]
-    said = sentences(found)
-    assert said[0].startswith("closes: the gap is gone from round 4 on; it was 0.100 and ends at 0.005")
+    assert [each.gone_from(0.022) for each in found.values()] == [4, None, 0]
+    said = sentences(found, 0.022)
+    assert said[0].startswith(
+        "closes: the gap is gone from round 4 on, within 0.022 of 0 (equivalence test, 5 %); it was 0.100 and ends at "
+        "0.005"
+    )
     assert any(line.startswith("stays: the gap is still open after round 1") for line in said)
+    assert any(line.startswith("none: there is no gap to begin with: within 0.022 of 0") for line in said)
     table = rounds_table(found)
     assert len(table) == 9
-    assert table["gap_low"].iloc[0] == pytest.approx(0.1 - 0.01 * 1.6766, abs=1e-4)  # Student's t, 49 degrees
+    assert table["gv_gap_low"].iloc[0] == pytest.approx(0.1 - 0.01 * 1.6766, abs=1e-4)  # Student's t, 49 degrees
+
+
+def test_an_interval_that_holds_0_shows_no_end_of_the_gap(grids):
+    spread, _ = grids
+    wide = {"wide": [run([0.1, 0.02], spread, spread, error=0.03)]}
+    (first, *_) = sentences(read_rounds(wide), 0.02)
+    assert first == "wide: the gap after round 1, 0.020, is not told apart from 0 (at most 0.070)"
+    few = {"few": [run([0.1, 0.0], spread, spread, error=0.001, informative=3)]}
+    found = read_rounds(few)
+    assert sentences(found, 0.02)[0].endswith("nothing is shown, too few informative prompts: 3")
+    assert found["few"].gone_from(0.02) is None
+    assert rounds_table(found)["gv_gap_low"].isna().all()
+
+
+def test_a_gap_at_the_margin_is_called_gone_in_one_run_of_twenty(grids):
+    spread, _ = grids
+    rng = np.random.default_rng(6)
+    gaps = 0.02 + 0.006 * rng.standard_normal(600)
+    gone = [read_rounds({"one": [run([gap], spread, spread, error=0.006)]})["one"].gone_from(0.02) for gap in gaps]
+    assert np.mean([end is not None for end in gone]) == pytest.approx(0.05, abs=0.025)
 
 
 def test_errors_of_seeds_add_to_those_of_the_prompts_that_they_share(grids):
@@ -75,8 +101,8 @@ def test_a_distribution_that_narrows_keeps_pass_at_1_and_loses_pass_at_k(grids, 
     table = pass_at_k_table(found).set_index("k")
     assert table.loc[1, ["before", "after"]].tolist() == pytest.approx([0.5, 0.5])
     assert table.loc[8, ["before", "after"]].tolist() == pytest.approx([1.0, 0.5])
-    assert table.loc[8, "high"] < 0 < table.loc[1, "high"]
-    assert "narrows: pass@8 fell" in sentences(found)[-1]
+    assert table.loc[8, "change_high"] < 0 < table.loc[1, "change_high"]
+    assert "narrows: pass@8 fell" in sentences(found, 0.02)[-1]
     draw_rounds(found, "$ and text", tmp_path / "figures" / "rounds.png")
     assert (tmp_path / "figures" / "rounds.pdf").stat().st_size > 5_000
 
@@ -86,4 +112,4 @@ def test_without_samples_there_is_no_pass_at_k_and_the_gap_stands(grids):
     bare = run([0.1, 0.0], spread, spread)
     found = read_rounds({"bare": [Record(bare.path, bare.lines, {}, {"seed": 0}, {})]})
     assert pass_at_k_table(found).empty
-    assert len(sentences(found)) == 1
+    assert len(sentences(found, 0.02)) == 1

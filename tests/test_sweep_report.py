@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sivgap.report.paired import difference, spread_interval
+from sivgap.report.paired import difference, holm
+from sivgap.report.spread import spread
 
 
 def accuracies(rng, seeds: int, prompts: int, effect: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +47,29 @@ def test_equal_settings_differ_by_nothing_and_swapping_changes_the_sign():
     assert difference(a, a).p_value == pytest.approx(1)
     there, back = difference(a, b), difference(b, a)
     assert (there.value, there.low, there.p_value) == pytest.approx((-back.value, -back.high, back.p_value))
-    low, high = spread_interval(np.stack([a, a, a]))
-    assert low == high == 0
+    same = spread(np.stack([a, a, a]))
+    assert same.value == same.if_equal == 0
+
+
+def test_equal_settings_lie_as_far_apart_as_is_said_and_no_nearer():
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(150):
+        difficulty = rng.uniform(size=100)
+        trained, taste = rng.normal(0, 0.02, (3, 3, 1)), rng.normal(0, 0.1, (3, 1, 100))
+        found.append(spread(rng.binomial(8, np.clip(difficulty + trained + taste, 0, 1)) / 8, draws=400))
+    assert np.mean([one.if_equal for one in found]) == pytest.approx(np.mean([one.value for one in found]), rel=0.15)
+    assert np.mean([one.p_value <= 0.1 for one in found]) < 0.18
+    single = spread(rng.binomial(8, 0.5, (3, 1, 200)) / 8)
+    assert 0 < single.if_equal < 0.05
+    assert spread(np.array([[[0.1]], [[0.4]]])).if_equal is None
+
+
+def test_three_tests_together_are_wrong_as_seldom_as_one():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])  # Holm's steps, in the order given
+    assert holm([0.9, 0.5]) == [1.0, 1.0]
+    p_values = np.random.default_rng(5).uniform(size=(2000, 3))
+    assert np.mean([min(holm(three)) <= 0.1 for three in p_values]) == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_papers_sweep_goes_by_its_name(command):

@@ -2,9 +2,9 @@
 
 Arrays are (P, N): P prompts, N responses of each. A utility lies in [0, 1] (mostly 0 or 1), a score in [0, 1] and is
 never NaN (an evaluation that cannot be parsed is neutral upstream). Standard errors and intervals are over prompts, the
-intervals of 90 %. What does not exist is None in an estimate and missing in a table.
+intervals of 90 %: of the population of prompts. What does not exist is None in an estimate and missing in a table.
 
-    estimate      a number with its standard error and interval: means, ratios of means, bootstrap over prompts
+    estimate      a number with its standard error and interval: means, ratios, shares, bootstrap over prompts
     weights       w(score): threshold, quantile, exponential
     gap           MG Def. 2.1 and 2.2, and the relative gap of the whole set
     pass_at_k     the unbiased estimator
@@ -13,7 +13,8 @@ intervals of 90 %. What does not exist is None in an estimate and missing in a t
     rival         what a score adds to the likelihood
     correlation   of verifiers' scores and of their gaps
     variance      where the variance of a verdict lies, and what more verifications of a response bring
-    calibration   AUROC, reliability curve, Brier score and its parts, expected calibration error
+    auroc         over all pairs of responses, and within prompts
+    calibration   reliability curve, Brier score and its parts; `calibration_error` without its bias
     distribution  histograms and quantiles of scores, quantiles of gaps
     ensemble      verifiers together: all must agree, or their scores are combined
     cross         generators against verifiers

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sivgap.gap.estimate import Array, Mask, mean
+from sivgap.gap.estimate import Array, Mask, mean, proportion
+from sivgap.gap.rival import mixed
 from sivgap.grading.votes import vote_key
 
 Answers = NDArray[np.object_]
@@ -78,7 +79,11 @@ def best_of_table(
         methods["likeliest"] = best_by_score(utility, np.zeros_like(scores), nll_per_token, eligible)
     return pd.DataFrame(
         [
-            {"method": name, **mean(values).columns("accuracy"), **mean(values - best).columns("difference")}
+            {
+                "method": name,
+                **proportion(values, utility.shape[1] if name == "one_response" else 1).columns("accuracy"),
+                **mean(values - best, mixed(utility) & (name != "best_of_n")).columns("difference"),
+            }
             for name, values in methods.items()
         ]
     )

@@ -16,8 +16,8 @@ Grid = Mapping[tuple[str, str], Gap]
 
 
 def cross_table(grid: Grid) -> pd.DataFrame:
-    """One row a cell: columns generator, verifier, gap with _se, _low, _high, and the rest of `Gap.columns`."""
-    return pd.DataFrame([{"generator": g, "verifier": v, **cell.columns("gap")} for (g, v), cell in grid.items()])
+    """One row a cell: columns generator, verifier, gv_gap with _se, _low, _high, and the rest of `Gap.columns`."""
+    return pd.DataFrame([{"generator": g, "verifier": v, **cell.columns("gv_gap")} for (g, v), cell in grid.items()])
 
 
 def pivot(grid: Grid) -> pd.DataFrame:

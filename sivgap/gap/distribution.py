@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from sivgap.gap.estimate import Array, mean
+from sivgap.gap.estimate import Array, proportion
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -35,8 +35,8 @@ def score_quantiles(scores: Array, correct: Array, quantiles: Sequence[float] = 
 
 
 def gap_quantiles(gaps: Array, quantiles: Sequence[float] = QUANTILES) -> pd.DataFrame:
-    """Columns quantile, gap: of the gaps by prompt, (P,)."""
-    return pd.DataFrame({"quantile": list(quantiles), "gap": np.quantile(gaps, quantiles)})
+    """Columns quantile, gv_gap: of the gaps by prompt, (P,)."""
+    return pd.DataFrame({"quantile": list(quantiles), "gv_gap": np.quantile(gaps, quantiles)})
 
 
 def gap_signs(gaps: Array) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def gap_signs(gaps: Array) -> pd.DataFrame:
     kinds = {"positive": gaps > 0, "zero": gaps == 0, "negative": gaps < 0}
     return pd.DataFrame(
         [
-            {"sign": name, "prompts": int(of.sum()), **mean(of.astype(np.float64)).columns("share")}
+            {"sign": name, "prompts": int(of.sum()), **proportion(of.astype(np.float64)).columns("share")}
             for name, of in kinds.items()
         ]
     )

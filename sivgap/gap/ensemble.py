@@ -11,9 +11,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from sivgap.errors import ConfigError
-from sivgap.gap.calibration import auroc
-from sivgap.gap.estimate import Array, mean
-from sivgap.gap.gap import Fallback, gap, relative_gap
+from sivgap.gap.auroc import auroc_estimate, auroc_within
+from sivgap.gap.estimate import Array, Estimate, Mask, proportion, share
+from sivgap.gap.gap import Fallback, aggregate_relative_gap, gap, relative_gap
 from sivgap.gap.weights import Weight, weigh
 
 MOST_VERIFIERS = 12
@@ -45,8 +45,8 @@ def subset_table(
         unparsed: Share of each score's verdicts that could not be read, (P, N) of each verifier.
 
     Returns:
-        Columns verifiers ("a & b"), size, true_positive_rate, false_positive_rate, kept (mean weight), gap, accuracy,
-        relative_gap, these four with _se, _low, _high, and the counts of `Gap.columns`.
+        Columns verifiers ("a & b"), size, true_positive_rate, false_positive_rate, kept (mean weight), accuracy,
+        gv_gap, gv_gap_aggregate_relative, gv_gap_relative, all with _se, _low, _high; the counts of `Gap.columns`.
     """
     if len(scores) > MOST_VERIFIERS:
         raise ConfigError(f"All subsets of {len(scores)} verifiers are too many; name at most {MOST_VERIFIERS}.")
@@ -66,13 +66,19 @@ def combination_table(
     """Each verifier alone, the average of their scores, and their scores combined by `learned_scores`.
 
     All are filtered by `weight`. Learned scores are chances of being right: a threshold means another thing for them
-    than for a verifier's scores, a `Quantile` the same. Columns as `subset_table`, with score for verifiers, and auroc.
+    than for a verifier's scores, a `Quantile` the same. Columns as `subset_table`, with score for
+    verifiers, auroc and auroc_within.
     """
     tried = {**scores, "average": np.mean(np.stack(list(scores.values())), axis=0)}
     tried["learned"] = learned_scores(utility, scores, seed)
     return pd.DataFrame(
         [
-            {"score": name, **_columns(utility, weigh(values, weight), fallback), "auroc": auroc(values, utility)}
+            {
+                "score": name,
+                **_columns(utility, weigh(values, weight), fallback),
+                **auroc_estimate(values, utility).columns("auroc"),
+                **auroc_within(values, utility).columns("auroc_within"),
+            }
             for name, values in tried.items()
         ]
     )
@@ -109,12 +115,17 @@ def fit_logistic(features: Array, correct: Array) -> Array:
     return found
 
 
+def keeping_rate(kept: Array, among: Mask) -> Estimate:
+    """Share that is kept of the responses `among`, both (P, N): the true or the false positive rate."""
+    return share((kept * among).sum(axis=1), among.sum(axis=1).astype(np.float64))
+
+
 def _columns(utility: Array, kept: Array, fallback: Fallback) -> dict[str, float | int | None]:
-    right, wrong = kept[utility == 1], kept[utility == 0]
     return {
-        **gap(utility, kept, fallback).columns("gap"),
-        **relative_gap(utility, kept, fallback).estimate.columns("relative_gap"),
-        **mean(kept.mean(axis=1)).columns("kept"),
-        "true_positive_rate": float(right.mean()) if len(right) else None,
-        "false_positive_rate": float(wrong.mean()) if len(wrong) else None,
+        **gap(utility, kept, fallback).columns("gv_gap"),
+        **aggregate_relative_gap(utility, kept, fallback).columns("gv_gap_aggregate_relative"),
+        **relative_gap(utility, kept, fallback).estimate.columns("gv_gap_relative"),
+        **proportion(kept.mean(axis=1), utility.shape[1]).columns("kept"),
+        **keeping_rate(kept, utility == 1).columns("true_positive_rate"),
+        **keeping_rate(kept, utility == 0).columns("false_positive_rate"),
     }

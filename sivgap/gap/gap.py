@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from sivgap.gap.estimate import Array, Estimate, Mask, mean, ratio
+from sivgap.gap.estimate import Array, Estimate, Mask, mean, proportion, ratio
 
 U_MAX = 1.0
 """The highest utility of a response."""
@@ -34,7 +34,7 @@ class Gap:
     """A gap, and how many prompts each convention touched.
 
     Attributes:
-        estimate: Mean over the prompts that count.
+        estimate: Mean over the prompts that count; informative are those whose weights and utilities both vary.
         accuracy: J of the filtered responses, over the same prompts.
         prompts: P.
         empty: Prompts whose filter kept nothing, whatever was done with them.
@@ -66,7 +66,8 @@ class Gap:
 def gap(utility: Array, weights: Array, fallback: Fallback = "all") -> Gap:
     """MG Def. 2.1. `utility` and `weights` (P, N)."""
     used, filtered = _filtered(utility, weights, fallback)
-    return _gap(utility, weights, used, filtered, np.where(used, filtered - utility.mean(axis=1), 0.0))
+    by_prompt = np.where(used, filtered - utility.mean(axis=1), 0.0)
+    return _gap(utility, weights, used, filtered, by_prompt, fallback)
 
 
 def relative_gap(utility: Array, weights: Array, fallback: Fallback = "all", saturated: Saturated = "drop") -> Gap:
@@ -74,8 +75,9 @@ def relative_gap(utility: Array, weights: Array, fallback: Fallback = "all", sat
     used, filtered = _filtered(utility, weights, fallback)
     if saturated == "drop":
         used = used & ~_at_maximum(utility)
-    relative = relative_by_prompt(filtered - utility.mean(axis=1), utility)
-    return _gap(utility, weights, used, filtered, np.where(used, relative, 0.0))
+    headroom = U_MAX - utility.mean(axis=1)
+    relative = np.divide(filtered - utility.mean(axis=1), headroom, out=np.zeros_like(headroom), where=headroom > 0)
+    return _gap(utility, weights, used, filtered, np.where(used, relative, 0.0), fallback)
 
 
 def aggregate_relative_gap(utility: Array, weights: Array, fallback: Fallback = "all") -> Estimate:
@@ -88,22 +90,23 @@ def aggregate_relative_gap(utility: Array, weights: Array, fallback: Fallback = 
     """
     used, filtered = _filtered(utility, weights, fallback)
     before = utility.mean(axis=1)
-    return ratio((filtered - before)[used], (U_MAX - before)[used])
+    return ratio((filtered - before)[used], (U_MAX - before)[used], informative(utility, weights, fallback)[used])
 
 
-def gv_gap_by_prompt(utility: Array, weights: Array | Mask) -> Array:
-    """MG Def. 2.1 by prompt, (P,): mean utility of the weighted responses minus that of all, both arrays (P, N).
+def informative(utility: Array, weights: Array, fallback: Fallback = "all") -> Mask:
+    """Which prompts can have a gap other than 0, (P,): weights and utilities, (P, N), both vary among the responses.
 
-    A prompt whose filter keeps nothing falls back to all its responses, as the verifier does: its gap is 0.
+    With fallback "zero" also those whose filter keeps nothing, if one of their responses has a utility.
     """
-    return _filtered(utility, weights, "all")[1] - utility.mean(axis=1)  # type: ignore[no-any-return]
+    varied = (np.ptp(utility, axis=1) > 0) & (np.ptp(weights, axis=1) > 0)
+    if fallback == "zero":
+        varied |= (weights.sum(axis=1) == 0) & utility.any(axis=1)
+    return np.asarray(varied)
 
 
-def relative_by_prompt(gap_by_prompt: Array, utility: Array) -> Array:
-    """Each prompt's gap, (P,), as a share of the utility that its responses (P, N) miss; 0 where they miss none."""
-    headroom = U_MAX - utility.mean(axis=1)
-    relative: Array = np.divide(gap_by_prompt, headroom, out=np.zeros_like(headroom), where=headroom > 0)
-    return relative
+def saturated_fraction(utility: Array) -> Estimate:
+    """Share of the prompts all of whose responses, (P, N), have U_max: the relative gap of these is 0/0."""
+    return proportion(_at_maximum(utility).astype(np.float64))
 
 
 def _filtered(utility: Array, weights: Array | Mask, fallback: Fallback) -> tuple[Mask, Array]:
@@ -120,10 +123,10 @@ def _at_maximum(utility: Array) -> Mask:
     return np.asarray(utility.mean(axis=1) >= U_MAX)
 
 
-def _gap(utility: Array, weights: Array, used: Mask, filtered: Array, by_prompt: Array) -> Gap:
+def _gap(utility: Array, weights: Array, used: Mask, filtered: Array, by_prompt: Array, fallback: Fallback) -> Gap:
     return Gap(
-        estimate=mean(by_prompt[used]),
-        accuracy=mean(filtered[used]),
+        estimate=mean(by_prompt[used], informative(utility, weights, fallback)[used]),
+        accuracy=proportion(filtered[used], utility.shape[1]),
         prompts=len(utility),
         empty=int((weights.sum(axis=1) == 0).sum()),
         saturated=int(_at_maximum(utility).sum()),

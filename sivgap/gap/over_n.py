@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import gammaln
 
-from sivgap.gap.estimate import Array, Mask, mean
+from sivgap.gap.estimate import Array, Mask, mean, proportion
+from sivgap.gap.gap import informative
 from sivgap.gap.over_n_quantile import choice_by_share, gap_by_share
 from sivgap.gap.pass_at_k import pass_at_k
+from sivgap.gap.rival import mixed, varied
 from sivgap.selection import Selection
 
 
@@ -77,7 +79,8 @@ def over_n(
     unparsed: Array | None = None,
 ) -> pd.DataFrame:
     """One row a power of two: n, best_of_n (accuracy), likeliest_of_n (the same without the score), score_gain (the
-    first less the second, paired by prompt), gap and pass_at_n, each with _se, _low, _high.
+    first less the second, paired by prompt), gv_gap and pass_at_n, each with _se, _low, _high; score_gain and gv_gap
+    with _informative, which is 0 at n = 1, where both are 0 by construction.
 
     Args:
         utility: 0 or 1, (P, N).
@@ -88,19 +91,22 @@ def over_n(
         selection: Which responses pass.
         unparsed: Share of each score's verdicts that could not be read, (P, N).
     """
-    rows = []
-    for n in powers_of_two(scores.shape[1]):
+    rows, size = [], scores.shape[1]
+    tells = mixed(utility) & (varied(scores, unparsed) > 0)
+    filters = informative(utility, selection.weights(scores, unparsed))
+    for n in powers_of_two(size):
         by = scores, nll, length, finished
         chosen = (choice_probability(*by, selection, n, unparsed) * utility).sum(axis=1)
         likeliest = (choice_probability(*by, selection.without_scores, n) * utility).sum(axis=1)
+        gaps = gap_over_subsets(utility, scores, selection, n, unparsed)
         rows.append(
             {
                 "n": n,
-                **mean(chosen).columns("best_of_n"),
-                **mean(likeliest).columns("likeliest_of_n"),
-                **mean(chosen - likeliest).columns("score_gain"),
-                **mean(gap_over_subsets(utility, scores, selection, n, unparsed)).columns("gap"),
-                **mean(pass_at_k(utility.sum(axis=1), utility.shape[1], n)).columns("pass_at_n"),
+                **proportion(chosen, size // n).columns("best_of_n"),
+                **proportion(likeliest, size // n).columns("likeliest_of_n"),
+                **mean(chosen - likeliest, tells & (n > 1)).columns("score_gain"),
+                **mean(gaps, filters & (n > 1)).columns("gv_gap"),
+                **proportion(pass_at_k(utility.sum(axis=1), size, n), size // n).columns("pass_at_n"),
             }
         )
     return pd.DataFrame(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
-from sivgap.gap.estimate import UNDEFINED, Array, Estimate, mean
+from sivgap.gap.estimate import UNDEFINED, Array, Estimate, proportion
 
 
 def pass_at_k(successes: Array, n: int, k: int) -> Array:
@@ -21,4 +21,4 @@ def pass_at_k(successes: Array, n: int, k: int) -> Array:
 def mean_pass_at_k(correct: Array, k: int) -> Estimate:
     """pass@k over the prompts of `correct` (P, N), 0 or 1; undefined for k > N."""
     n = correct.shape[1]
-    return mean(pass_at_k(correct.sum(axis=1), n, k)) if k <= n else UNDEFINED
+    return proportion(pass_at_k(correct.sum(axis=1), n, k), n // k) if k <= n else UNDEFINED

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sivgap.gap.calibration import auroc_over
-from sivgap.gap.estimate import DRAWS, Array, Estimate, bootstrap, mean
+from sivgap.gap.auroc import auroc, auroc_by_prompt, auroc_estimate, auroc_influence, auroc_within
+from sivgap.gap.estimate import UNDEFINED, Array, Estimate, Mask, from_influence, mean, proportion
 from sivgap.selection import Selection
 
 _SAME = 1e-9
@@ -50,27 +50,37 @@ def rival(
     correct: Array,
     selection: Selection,
     unparsed: Array | None = None,
-    draws: int = DRAWS,
 ) -> Rival:
     """The score against the likelihood, from arrays (P, N); `correct` and `finished` are 0 or 1."""
     likelihood = -nll / length
-    over = [auroc_over(values, correct) for values in (scores, likelihood)]
-
-    def pooled(counts: Array) -> Array:
-        score, other = (np.nan if found is None else found for found in (each(counts) for each in over))
-        return np.array([score, other, score - other])
-
-    within = [auroc_by_prompt(values, correct) for values in (scores, likelihood)]
-    mixed = np.isfinite(within[0])
-    by_score, by_likelihood = (values[mixed] for values in within)
     at = np.arange(len(correct))
     chosen = correct[at, selection.choose(scores, nll, length, finished, unparsed).chosen]
     alone = correct[at, selection.without_scores.choose(scores, nll, length, finished).chosen]
     return Rival(
-        *bootstrap(pooled, len(correct), draws),
-        *(mean(values) for values in (by_score, by_likelihood, by_score - by_likelihood)),
-        *(mean(values) for values in (chosen, alone, chosen - alone)),
+        auroc_estimate(scores, correct),
+        auroc_estimate(likelihood, correct),
+        _auroc_gain(scores, likelihood, correct),
+        auroc_within(scores, correct),
+        auroc_within(likelihood, correct),
+        _auroc_gain_within(scores, likelihood, correct),
+        proportion(chosen),
+        proportion(alone),
+        mean(chosen - alone, mixed(correct) & (varied(scores, unparsed) > 0)),
     )
+
+
+def _auroc_gain(scores: Array, likelihood: Array, correct: Array) -> Estimate:
+    by = [auroc_influence(values, correct) for values in (scores, likelihood)]
+    values = [auroc(values, correct) for values in (scores, likelihood)]
+    if by[0] is None or by[1] is None or values[0] is None or values[1] is None:
+        return UNDEFINED
+    return from_influence(values[0] - values[1], by[0] - by[1])
+
+
+def _auroc_gain_within(scores: Array, likelihood: Array, correct: Array) -> Estimate:
+    both = mixed(correct)
+    by_score, by_likelihood = (auroc_by_prompt(values, correct)[both] for values in (scores, likelihood))
+    return mean(by_score - by_likelihood, np.ones(int(both.sum())))
 
 
 def rival_table(found: Rival) -> pd.DataFrame:
@@ -88,21 +98,9 @@ def rival_table(found: Rival) -> pd.DataFrame:
     )
 
 
-def auroc_by_prompt(scores: Array, correct: Array) -> Array:
-    """Each prompt's AUROC, (P,): chance that a right response of it scores above a wrong one of it, ties counting half;
-    NaN for a prompt without both. Arrays (P, N)."""
-    right = correct == 1
-    found = np.full(len(correct), np.nan)
-    for p in np.flatnonzero(right.any(axis=1) & ~right.all(axis=1)):
-        rights, wrongs = scores[p, right[p]][:, None], scores[p, ~right[p]][None, :]
-        found[p] = np.mean((rights > wrongs) + (rights == wrongs) / 2)
-    return found
-
-
-def auroc_within(scores: Array, correct: Array) -> float | None:
-    """The mean of `auroc_by_prompt` over prompts that have one; None if there is none."""
-    found = auroc_by_prompt(scores, correct)
-    return float(np.nanmean(found)) if np.isfinite(found).any() else None
+def mixed(correct: Array) -> Mask:
+    """Which prompts have right and wrong responses, (P,), from (P, N): choosing can matter in these alone."""
+    return np.asarray(np.ptp(correct, axis=1) > 0)
 
 
 def varied(scores: Array, unparsed: Array | None = None) -> Array:

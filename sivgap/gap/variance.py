@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sivgap.errors import ConfigError
+from sivgap.gap.ensemble import keeping_rate
 from sivgap.gap.estimate import DRAWS, Array, bootstrap, mean
-from sivgap.gap.gap import Fallback, gap
+from sivgap.gap.gap import Fallback, gap, informative
 from sivgap.gap.over_n import powers_of_two
 from sivgap.gap.weights import Weight, weigh
 
@@ -87,9 +88,10 @@ def over_repetitions(
         seed: Of the subsamples.
 
     Returns:
-        Columns m, gap with _se, _low, _high, true_positive_rate, false_positive_rate, empty (share of prompts that keep
-        nothing), noise_share (of the repetitions, in the variance between a prompt's scores of m verifications; beyond
-        1 where the estimated variance between responses is negative); one row a power of two up to M, and M.
+        Columns m, gv_gap, true_positive_rate, false_positive_rate, these three with _se, _low, _high, empty (share of
+        prompts that keep nothing), noise_share (of the repetitions, in the variance between a prompt's scores of m
+        verifications; beyond 1 where the estimated variance between responses is negative); one row a power of two up
+        to M, and M.
     """
     _need_two_of_each(verdicts)
     rng = np.random.default_rng(seed)
@@ -104,19 +106,16 @@ def over_repetitions(
         used = times > 0
         by_prompt = np.sum([g.by_prompt for g in gaps], axis=0)[used] / times[used]
         rates = np.mean(kept, axis=0)
+        informs = np.any([informative(utility, weights, fallback) for weights in kept], axis=0)
         between = response + repetition / m
         rows.append(
             {
                 "m": m,
-                **mean(by_prompt).columns("gap"),
-                "true_positive_rate": _mean_of(rates[utility == 1]),
-                "false_positive_rate": _mean_of(rates[utility == 0]),
+                **mean(by_prompt, informs[used]).columns("gv_gap"),
+                **keeping_rate(rates, utility == 1).columns("true_positive_rate"),
+                **keeping_rate(rates, utility == 0).columns("false_positive_rate"),
                 "empty": float(np.mean([g.empty / g.prompts for g in gaps])),
                 "noise_share": float(repetition / m / between) if between > 0 else None,
             }
         )
     return pd.DataFrame(rows)
-
-
-def _mean_of(values: Array) -> float | None:
-    return float(values.mean()) if len(values) else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 from rich.table import Table
 
-from sivgap.gap.estimate import Estimate
+from sivgap.gap.estimate import Estimate, too_few
 from sivgap.plain import visible
 from sivgap.preflight.conversation import Conversation
 from sivgap.preflight.findings import Findings
@@ -72,7 +72,7 @@ def _numbers(found: Findings) -> Iterator[tuple[str, str]]:
     seen, cost, rival = found.measured, found.cost, found.measured.rival
     fewer = "" if seen.prompts == found.wanted else f" (of {found.wanted}: no time for more on this machine)"
     yield "tried", f"{seen.prompts} problems{fewer} x {seen.samples} responses, in {duration(found.seconds)}"
-    yield "accuracy", f"{_with_error(seen.accuracy)}; in the form asked for {seen.strict:.3f}"
+    yield "accuracy", f"{_with_interval(seen.accuracy)}; in the form asked for {seen.strict:.3f}"
     yield "problems with a right response", f"{found.solved:.0%}"
     yield "length", f"{seen.length:.0f} tokens in the mean, 90 % below {found.length90:.0f}; the most {found.longest}"
     yield "cut off", f"{seen.cut:.1%}, of the chosen ones {seen.chosen_cut:.1%}"
@@ -81,12 +81,14 @@ def _numbers(found: Findings) -> Iterator[tuple[str, str]]:
         yield "scores", f"{seen.score:.3f} ± {seen.spread:.3f}; different within {seen.varied:.0%} of the problems"
         yield "", "\n".join(_bars(found))
     wrong = seen.prompts * seen.samples - seen.right
-    yield "AUROC of the score", f"{_with_interval(rival.score_auroc)} (of {seen.right} right, {wrong} wrong)"
-    yield "AUROC of the likelihood", _with_interval(rival.likelihood_auroc)
+    yield "AUROC of the score, within prompts", _with_interval(rival.score_auroc_within)
+    yield "AUROC of the score, pooled", f"{_with_interval(rival.score_auroc)} (of {seen.right} right, {wrong} wrong)"
+    yield "AUROC of the likelihood, within prompts", _with_interval(rival.likelihood_auroc_within)
+    yield "AUROC of the likelihood, pooled", _with_interval(rival.likelihood_auroc)
     yield (
         f"best of {seen.samples}",
-        f"by the verifier {_with_error(rival.verifier_accuracy)}, by likelihood alone "
-        f"{_with_error(rival.likeliest_accuracy)}",
+        f"by the verifier {_with_interval(rival.verifier_accuracy)}, by likelihood alone "
+        f"{_with_interval(rival.likeliest_accuracy)}",
     )
     yield (
         f"selection, {found.selection}",
@@ -113,15 +115,11 @@ def _bars(found: Findings) -> Iterator[str]:
         yield f"{each['low']:.1f}-{each['high']:.1f} {bar:<{_BAR}} {counts}"
 
 
-def _with_error(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    return f"{estimate.value:.3f}" + ("" if estimate.stderr is None else f" ± {estimate.stderr:.3f}")
-
-
 def _with_interval(estimate: Estimate) -> str:
     if estimate.value is None:
         return "undefined: all are right, or all wrong"
+    if estimate.informative is not None and estimate.hidden:
+        return too_few(estimate.informative)
     ends = "" if estimate.low is None else f" (90 %: {estimate.low:.2f} to {estimate.high:.2f})"
     return f"{estimate.value:.2f}{ends}"
 

@@ -31,7 +31,7 @@ class ReportConfig(Settings):
     evaluations: str | None = None
     """Directories of `sivgap.evaluate`, a pattern in quotes: models, verifiers and judges beside each other."""
     margin: float = Field(default=0.02, gt=0, lt=1)
-    """Of a sweep: accuracies that differ by less are called equivalent."""
+    """Of a sweep: where tests show them to differ by less, accuracies are called equivalent, and a gap from 0 gone."""
     out: str = "reports"
     """Where the report of several runs goes: ``out``/NAME."""
 

@@ -10,11 +10,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from sivgap.dynamics.analysis import Analysis
+from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross import curves
 from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
-from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, column, pass_at_1
+from sivgap.report.tables import shown
+from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, Line, column, interval, pass_at_1
 
 if TYPE_CHECKING:
     from sivgap.report.evaluations import Scaling
@@ -28,13 +30,13 @@ _CURVES = (
 
 
 def uncertainties(record: Record, found: Analysis | None) -> go.Figure:
-    """Measured U_s, U_v and gap with error bars, the fitted law, and the forecast with its interval."""
+    """Measured U_s, U_v and gap (90 % intervals over prompts), the fitted law, and the forecast with its interval."""
     figure, lines = _figure("epoch", "uncertainty (nats a response)"), record.of("test")
     for name, curve, colour, label in _CURVES:
-        error = column(lines, f"{name}_se")
+        value, low, high = interval(lines, name)
         figure.add_scatter(
-            x=column(lines, "epoch"), y=column(lines, name), mode="markers", name=label, marker={"color": colour},
-            error_y=None if np.isnan(error).all() else {"array": error, "thickness": 1, "width": 2},
+            x=column(lines, "epoch"), y=value, mode="markers", name=label, marker={"color": colour},
+            error_y=_bars(value, low, high),
         )  # fmt: skip
         if found is None:
             continue
@@ -59,30 +61,43 @@ def _band(figure: go.Figure, found: Analysis, curve: str, colour: str, label: st
 
 
 def accuracies(record: Record) -> go.Figure:
-    """Solver, best-of-N and best-of-N without the score."""
+    """Solver, best-of-N and best-of-N without the score, with 90 % intervals."""
     figure, lines = _figure("epoch", "accuracy"), record.of("test")
     for name, colour, label, dash in (
         ("solver_accuracy", SOLVER, "one response", "solid"),
         ("verifier_accuracy", VERIFIER, "best of N by the verifier", "solid"),
         ("likeliest_accuracy", NEUTRAL, "likeliest of N, no score", "dash"),
     ):
-        figure.add_scatter(
-            x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=label,
-            line={"color": colour, "dash": dash}, marker={"size": 4},
-        )  # fmt: skip
+        _measured(figure, lines, name, colour, label, dash)
     return figure
 
 
 def gv_gap(record: Record) -> go.Figure:
-    """The generation-verification gap and its relative form by epoch: at 0 self-improvement has saturated."""
+    """The generation-verification gap and its two relative forms by epoch, with 90 % intervals.
+
+    What rests on fewer than ten informative prompts is left out, and what an older run's lines mean otherwise.
+    """
     figure, lines = _figure("epoch", "generation-verification gap"), record.of("test")
-    for name, colour, label in (("gv_gap", GAP, "gap"), ("gv_gap_relative", VERIFIER, "relative gap")):
-        error = column(lines, f"{name}_se")
-        figure.add_scatter(
-            x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=label, line={"color": colour},
-            error_y=None if np.isnan(error).all() else {"array": error, "thickness": 1, "width": 2},
-        )  # fmt: skip
+    for name, colour, label in (
+        ("gv_gap", GAP, "gap"),
+        ("gv_gap_aggregate_relative", VERIFIER, "relative gap, aggregate"),
+        ("gv_gap_relative", SOLVER, "relative gap, mean over prompts"),
+    ):
+        _measured(figure, lines, name, colour, label)
     return figure
+
+
+def _measured(
+    figure: go.Figure, lines: Sequence[Line], name: str, colour: str, label: str, dash: str = "solid"
+) -> None:
+    """One column by epoch with its 90 % intervals over prompts; nothing where no line has it."""
+    value, low, high = interval(lines, name)
+    if np.isnan(value).all():
+        return
+    figure.add_scatter(
+        x=column(lines, "epoch"), y=_known(value), mode="lines+markers", name=label,
+        line={"color": colour, "dash": dash}, marker={"size": 4}, error_y=_bars(value, low, high),
+    )  # fmt: skip
 
 
 def pass_at_k(record: Record) -> go.Figure:
@@ -201,8 +216,9 @@ def evaluation_over_n(table: pd.DataFrame) -> go.Figure:
 def gap_over_threshold(table: pd.DataFrame) -> go.Figure:
     """Gap and relative gap over the threshold."""
     figure, swept = _figure("threshold", "generation-verification gap"), table[table["weight"] == "threshold"]
-    _estimates(figure, swept, "parameter", "gap", GAP, "gap")
-    _estimates(figure, swept, "parameter", "relative_gap", VERIFIER, "relative gap")
+    _estimates(figure, swept, "parameter", "gv_gap", GAP, "gap")
+    _estimates(figure, swept, "parameter", "gv_gap_aggregate_relative", VERIFIER, "relative gap, aggregate")
+    _estimates(figure, swept, "parameter", "gv_gap_relative", SOLVER, "relative gap, mean over prompts")
     return figure
 
 
@@ -217,7 +233,7 @@ def reliability(table: pd.DataFrame) -> go.Figure:
 def scaling(found: Scaling) -> go.Figure:
     """Relative gaps over FLOPs, and the line with its prediction band."""
     figure = _figure("pre-training FLOPs (6ND)", "relative gap")
-    points = found.points.dropna(subset=["relative_gap"])
+    points = found.points.dropna(subset=["gv_gap_relative"])
     if found.line is not None:
         x = np.geomspace(points["flops"].min(), points["flops"].max(), 50)
         band = found.line.band(x)
@@ -226,16 +242,28 @@ def scaling(found: Scaling) -> go.Figure:
             x=np.concatenate([x, x[::-1]]), y=np.concatenate([band["high"], band["low"][::-1]]), fill="toself",
             fillcolor=NEUTRAL, opacity=0.15, line={"width": 0}, mode="lines", hoverinfo="skip", showlegend=False,
         )  # fmt: skip
-    _estimates(figure, points, "flops", "relative_gap", VERIFIER, "models")
+    _estimates(figure, points, "flops", "gv_gap_relative", VERIFIER, "models")
     figure.data[-1].update(mode="markers", text=list(points["model"]))
     figure.update_xaxes(type="log")
     return figure
 
 
 def _estimates(figure: go.Figure, table: pd.DataFrame, x: str, name: str, colour: str, label: str) -> None:
-    """A curve with error bars from its interval's ends; none where an end does not exist."""
-    value, low, high = (table[column].astype(float) for column in (name, f"{name}_low", f"{name}_high"))
-    known = low.notna().all() and high.notna().all()
-    bars = {"array": high - value, "arrayminus": value - low, "thickness": 1, "width": 2} if known else None
-    shown = [None if np.isnan(v) else float(v) for v in value]
-    figure.add_scatter(x=table[x], y=shown, mode="lines+markers", name=label, line={"color": colour}, error_y=bars)
+    """A curve with error bars from its interval's ends, without points that rest on too few prompts."""
+    known = shown(table, name)
+    value, low, high = (known[end].to_numpy(np.float64) for end in (name, f"{name}_low", f"{name}_high"))
+    figure.add_scatter(
+        x=table[x], y=_known(value), mode="lines+markers", name=label, line={"color": colour},
+        error_y=_bars(value, low, high),
+    )  # fmt: skip
+
+
+def _known(values: Array) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _bars(value: Array, low: Array, high: Array) -> dict[str, object] | None:
+    """Error bars to the ends of intervals; where there is no interval there is no bar."""
+    if np.isnan(low).all():
+        return None
+    return {"array": _known(high - value), "arrayminus": _known(value - low), "thickness": 1, "width": 2}

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sivgap.report.paired import difference, spread_interval
+from sivgap.dynamics.interval import LEVEL
+from sivgap.report.paired import difference, holm
 from sivgap.report.record import Record
+from sivgap.report.spread import spread
 from sivgap.report.sweep_record import Setting, SweepRecord, cube, label
 
 STRATEGY = "cross.strategy"
@@ -78,11 +80,12 @@ def _column(group: CrossGroup, split: str, who: str) -> dict[str, str]:
     by_seed = {name: 100 * ends[i].mean(axis=1) for i, name in enumerate(group.runs)}
     external = np.stack([by_seed[name] for name in group.external])
     average, initial = external.mean(axis=0), 100 * first.mean(axis=1)
-    spread = float(np.ptp(external.mean(axis=1)))
+    apart = spread(ends[1:])
     rows = {"Initial": _cell(initial), "Baseline (no external data)": _cell(by_seed[_BASELINE])}
     rows |= {name.capitalize(): _cell(by_seed[name]) for name in group.external}
     rows |= {
-        "Max-Min": f"{spread:.2f}",
+        "Max-Min": f"{100 * apart.value:.2f}",
+        "Max-Min expected if equal": "" if apart.if_equal is None else f"{100 * apart.if_equal:.2f}",
         "Avg": _cell(average),
         "Avg vs Initial": f"{float((average - initial).mean()):+.2f}",
         "Avg vs Baseline": f"{float((average - by_seed[_BASELINE]).mean()):+.2f}",
@@ -115,18 +118,22 @@ def pairs_table(group: CrossGroup, ends: Mapping[str, Array], margin: float) -> 
     """Every strategy against the baseline and against every other, on the solver's accuracy, held out (points).
 
     Columns: the difference with its 90 % interval; the chance of it were there none; the chance of it were the two not
-    within `margin` (a share) of each other; and the smallest margin within which they are equivalent at 5 %.
+    within `margin` (a share) of each other; and the smallest margin within which they are equivalent at 5 %. The second
+    is also shown after Holm's adjustment: over all strategies against the baseline, and over all pairs of strategies.
     """
-    pairs = [(name, _BASELINE) for name in group.external] + list(combinations(group.external, 2))
+    against, between = [(name, _BASELINE) for name in group.external], list(combinations(group.external, 2))
+    pairs = [(a, b, difference(ends[a], ends[b])) for a, b in (*against, *between)]
+    p_values = [found.p_value for _, _, found in pairs]
+    adjusted = [*holm(p_values[: len(against)]), *holm(p_values[len(against) :])]
     rows = []
-    for a, b in pairs:
-        found = difference(ends[a], ends[b])
+    for (a, b, found), together in zip(pairs, adjusted, strict=True):
         rows.append(
             {
                 "strategies": f"{a} - {b}",
                 "points": f"{100 * found.value:+.2f}",
                 "90 %": f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
                 "p, no difference": f"{found.p_value:.3f}",
+                "p, Holm": f"{together:.3f}",
                 f"p, not within {100 * margin:g}": f"{found.equivalent(margin):.3f}",
                 "within": f"{100 * found.margin:.2f}",
             }
@@ -135,30 +142,45 @@ def pairs_table(group: CrossGroup, ends: Mapping[str, Array], margin: float) -> 
 
 
 def sentences(group: CrossGroup, ends: Mapping[str, Array], margin: float) -> list[str]:
-    """What the tests say, in plain words."""
+    """What the tests say, in plain words.
+
+    "Above" and "below" are said at 5 % over all strategies together (Holm): of strategies that change nothing, one or
+    more is called above in at most one sweep of twenty. The chance of either, two-sided, is 10 %, as of the intervals.
+    """
     seeds = len(next(iter(ends.values())))
     where = f"{group.name}: " if group.name else ""
+    differences = [difference(ends[name], ends[_BASELINE]) for name in group.external]
+    adjusted = holm([found.p_value for found in differences])
     said = []
-    for name in group.external:
-        found = difference(ends[name], ends[_BASELINE])
-        verdict = "above" if found.low > 0 else "below" if found.high < 0 else "not told apart from"
+    for name, found, p in zip(group.external, differences, adjusted, strict=True):
+        verdict = "not told apart from" if p > 1 - LEVEL else "above" if found.value > 0 else "below"
         said.append(
             f"{where}{name} is {verdict} the baseline: {100 * found.value:+.1f} points (90 %: {100 * found.low:+.1f} "
-            f"to {100 * found.high:+.1f})."
+            f"to {100 * found.high:+.1f}; p {p:.3f} by Holm over {len(differences)})."
         )
     if len(group.external) > 1:
-        together = np.stack([ends[name] for name in group.external])
-        low, high = spread_interval(together)
-        widest = max(difference(ends[a], ends[b]).margin for a, b in combinations(group.external, 2))
-        equal = "the strategies are equivalent" if widest <= margin else "equivalence of the strategies is not shown"
-        said.append(
-            f"{where}Timing: the means lie {100 * float(np.ptp(together.mean(axis=(1, 2)))):.1f} points apart (90 %: "
-            f"{100 * low:.1f} to {100 * high:.1f}); within {100 * margin:g} points {equal} (they are within "
-            f"{100 * widest:.1f})."
-        )
+        said.append(where + _timing([ends[name] for name in group.external], margin))
     if seeds == 1:
-        said.append(f"{where}One seed: intervals know the panel's noise, not that of training.")
+        said.append(
+            f"{where}One seed: intervals and tests compare these single runs on the population of prompts; how another "
+            "seed would turn out, they do not know."
+        )
     return said
+
+
+def _timing(ends: Sequence[Array], margin: float) -> str:
+    """Whether it matters when external data come; `ends` (S, P) of each strategy."""
+    apart = spread(np.stack(ends))
+    widest = max(difference(a, b).margin for a, b in combinations(ends, 2))
+    equal = "the strategies are equivalent" if widest <= margin else "equivalence of the strategies is not shown"
+    expected = (
+        "" if apart.if_equal is None or apart.p_value is None
+        else f" ({100 * apart.if_equal:.1f} expected if equal, p {apart.p_value:.2f})"
+    )  # fmt: skip
+    return (
+        f"Timing: the means lie {100 * apart.value:.1f} points apart{expected}; within {100 * margin:g} points {equal} "
+        f"(they are within {100 * widest:.1f})."
+    )
 
 
 def by_setting(settings: Mapping[str, Sequence[Record]]) -> pd.DataFrame:

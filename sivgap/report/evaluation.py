@@ -21,15 +21,20 @@ from sivgap.runs.files import write_json, write_text
 _SHOWN = (
     ("solver accuracy, all N samples", "solver_accuracy"),
     ("filtered accuracy", "filtered_accuracy"),
-    ("gap", "gap"),
-    ("relative gap", "relative_gap"),
+    ("gap", "gv_gap"),
+    ("relative gap, aggregate", "gv_gap_aggregate_relative"),
+    ("relative gap, mean over prompts", "gv_gap_relative"),
+    ("prompts with every response right", "saturated_fraction"),
     ("best of N by the verifier", "verifier_accuracy"),
     ("likeliest of N, no score", "likeliest_accuracy"),
     ("what the score adds", "score_gain"),
-    ("AUROC of the score", "auroc"),
-    ("AUROC of the likelihood", "likelihood_auroc"),
+    ("AUROC of the score, within prompts", "score_auroc_within"),
+    ("AUROC of the score, pooled", "auroc"),
+    ("AUROC of the likelihood, within prompts", "likelihood_auroc_within"),
+    ("AUROC of the likelihood, pooled", "likelihood_auroc"),
     ("unparsed verdicts", "unparsed_fraction"),
     ("Brier score", "brier"),
+    ("calibration error", "calibration_error"),
     ("U_s (nats)", "solver_uncertainty"),
 )
 
@@ -52,7 +57,7 @@ def report_evaluation(folder: Path, display: Display) -> Path:
     write_json(folder / "evaluation.json", said, folder)
     lines = Lines(title=f"{title}: {size}", title_justify="left")
     lines.add_column("")
-    lines.add_column("± standard error over prompts", justify="right")
+    lines.add_column("[90 % interval, population of prompts]", justify="right")
     for label, value in cards:
         lines.add_row(label, value)
     for k, estimate in said["pass_at_k"].items():
@@ -66,10 +71,19 @@ def report_evaluation(folder: Path, display: Display) -> Path:
 def _card(key: str, said: dict[str, Any], found: Evaluation) -> str:
     """A number as a card shows it: in words where it alone would mislead."""
     words = about_scores(found)
-    if words and key in ("gap", "relative_gap"):
-        return words if key == "gap" else "-"
+    if words and key.startswith("gv_gap"):
+        return words if key == "gv_gap" else "-"
+    if key == "calibration_error":
+        return calibration_words(said)
     few = rests_on(found.correct) if key == "auroc" and said[key]["value"] is not None else ""
     return number(said[key]) + (f" ({few})" if few else "")
+
+
+def calibration_words(said: dict[str, Any]) -> str:
+    """The calibration error beside what the plain estimate is, and would be of a calibrated verifier."""
+    plain, calibrated = (said[f"calibration_error_{kind}"]["value"] for kind in ("plain", "if_calibrated"))
+    expected = "" if calibrated is None else f"; {calibrated:.3f} expected if calibrated"
+    return f"{number(said['calibration_error'])} (plain {plain:.3f}{expected})"
 
 
 def sentences(found: Evaluation) -> list[str]:

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sivgap.report.figures import plain, save
+from sivgap.report.tables import shown
 from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER
 
 
@@ -31,9 +32,9 @@ def draw_evaluation(tables: Mapping[str, pd.DataFrame], title: str, path: Path) 
 
 
 def band(axis: Axes, x: pd.Series, table: pd.DataFrame, name: str, colour: str, label: str) -> None:
-    """A curve with its 90 % interval."""
-    axis.plot(x, table[name], "o-", color=colour, label=label, markersize=4)
-    low, high = (table[f"{name}_{end}"].astype(float) for end in ("low", "high"))
+    """A curve with its 90 % interval; without points that rest on too few prompts."""
+    value, low, high = (shown(table, name)[column].astype(float) for column in (name, f"{name}_low", f"{name}_high"))
+    axis.plot(x, value, "o-", color=colour, label=label, markersize=4)
     axis.fill_between(x.astype(float), low, high, color=colour, alpha=0.15, linewidth=0)
 
 
@@ -51,8 +52,9 @@ def _over_n(axis: Axes, table: pd.DataFrame) -> None:
 
 def _thresholds(axis: Axes, table: pd.DataFrame) -> None:
     of_kind = table[table["weight"] == "threshold"]
-    band(axis, of_kind["parameter"], of_kind, "gap", GAP, "gap")
-    band(axis, of_kind["parameter"], of_kind, "relative_gap", VERIFIER, "relative gap")
+    band(axis, of_kind["parameter"], of_kind, "gv_gap", GAP, "gap")
+    band(axis, of_kind["parameter"], of_kind, "gv_gap_aggregate_relative", VERIFIER, "relative gap, aggregate")
+    band(axis, of_kind["parameter"], of_kind, "gv_gap_relative", SOLVER, "relative gap, mean over prompts")
     axis.axhline(0, color=NEUTRAL, linewidth=1)
     axis.set_xlabel(r"threshold $\tau$")
     axis.set_ylabel("generation-verification gap")

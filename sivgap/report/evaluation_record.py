@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sivgap.beware import Measured, measured
 from sivgap.config.model import name_of, shown_name
 from sivgap.errors import RunError
-from sivgap.gap.gap import Gap, gap, relative_gap
+from sivgap.gap.estimate import Estimate
+from sivgap.gap.gap import Gap, aggregate_relative_gap, gap, relative_gap
 from sivgap.gap.rival import Rival, rival
 from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
 from sivgap.runs.read import read_parquet, read_yaml
@@ -72,6 +73,11 @@ class Evaluation:
         """MG Def. 2.2, likewise."""
         asked = self.config["weight"]
         return relative_gap(self.correct, self.weights, asked["empty"], asked["saturated"])
+
+    @property
+    def aggregate_relative_gap(self) -> Estimate:
+        """gap / (U_max - J), likewise."""
+        return aggregate_relative_gap(self.correct, self.weights, self.config["weight"]["empty"])
 
     @cached_property
     def rival(self) -> Rival:

@@ -10,8 +10,8 @@ import pandas as pd
 from sivgap.gap.best_of import best_of_table
 from sivgap.gap.calibration import calibration, reliability_curve
 from sivgap.gap.distribution import gap_quantiles, gap_signs, score_histogram
-from sivgap.gap.estimate import Estimate, mean
-from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap
+from sivgap.gap.estimate import Estimate, mean, proportion, too_few
+from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap, saturated_fraction
 from sivgap.gap.over_n import over_n
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.rival import rival_table, varied
@@ -26,25 +26,27 @@ MOST_THRESHOLDS = 41
 
 
 def summary(found: Evaluation) -> dict[str, Any]:
-    """What ``evaluation.json`` says: who was measured, and each number as {value, stderr, low, high}, or a count."""
-    asked, weights = found.config["weight"], found.weights
-    plain, relative = found.gap, found.relative_gap
+    """What ``evaluation.json`` says: who was measured, and each number as {value, stderr, low, high}, or a count.
+
+    A gap, and an AUROC within prompts, also say how many `informative` prompts they rest on."""
+    plain, relative, size = found.gap, found.relative_gap, found.correct.shape[1]
     numbers = {
-        "solver_accuracy": mean(found.correct.mean(axis=1)),
-        "solver_accuracy_strict": mean(found.correct_strict.mean(axis=1)),
+        "solver_accuracy": proportion(found.correct.mean(axis=1), size),
+        "solver_accuracy_strict": proportion(found.correct_strict.mean(axis=1), size),
         "solver_uncertainty": mean(found.nll.mean(axis=1)),
         "solver_uncertainty_per_token": mean((found.nll / found.length).mean(axis=1)),
         "solver_length": mean(found.length.mean(axis=1)),
         "filtered_accuracy": plain.accuracy,
-        "gap": plain.estimate,
-        "relative_gap": relative.estimate,
-        "aggregate_relative_gap": aggregate_relative_gap(found.correct, weights, asked["empty"]),
+        "gv_gap": plain.estimate,
+        "gv_gap_aggregate_relative": found.aggregate_relative_gap,
+        "gv_gap_relative": relative.estimate,
+        "saturated_fraction": saturated_fraction(found.correct),
         **calibration(found.scores, found.correct),
         **{name: value for name, value in vars(found.rival).items() if name != "score_auroc"},  # "auroc" says it
         "score_mean": mean(found.scores.mean(axis=1)),
-        "score_varied_fraction": mean(varied(found.scores, found.unparsed)),
-        "unparsed_fraction": mean(found.unparsed.mean(axis=1)),
-        "finished_fraction": mean(found.finished.mean(axis=1)),
+        "score_varied_fraction": proportion(varied(found.scores, found.unparsed)),
+        "unparsed_fraction": proportion(found.unparsed.mean(axis=1), size),
+        "finished_fraction": proportion(found.finished.mean(axis=1), size),
     }
     return {
         "generator": found.generator,
@@ -52,16 +54,12 @@ def summary(found: Evaluation) -> dict[str, Any]:
         "verifier": found.verifier,
         "dataset": found.config["dataset"]["name"],
         "prompts": len(found.correct),
-        "samples": found.correct.shape[1],
+        "samples": size,
         "empty_prompts": plain.empty,
         "saturated_prompts": relative.saturated,
         "score_std": found.measured.spread,
-        **{name: vars(estimate) for name, estimate in numbers.items()},
-        "pass_at_k": {
-            str(k): vars(mean_pass_at_k(found.correct, k))
-            for k in found.config["pass_at"]
-            if k <= found.correct.shape[1]
-        },
+        **{name: estimate.record() for name, estimate in numbers.items()},
+        "pass_at_k": {str(k): mean_pass_at_k(found.correct, k).record() for k in found.config["pass_at"] if k <= size},
         "notes": found.status.get("notes", {}),
     }
 
@@ -73,7 +71,7 @@ def tables(found: Evaluation) -> dict[str, tuple[str, pd.DataFrame]]:
     shown = {
         "gap_by_weight": ("The gap by weight function (MG Def. 2.1, 2.2)", weight_sweep(found)),
         "over_n": (
-            f"Over N, {rule.name}",
+            f"Over N, {rule.name}; AUROC within prompts {number(found.rival.score_auroc_within)}",
             over_n(found.correct, found.scores, found.nll, found.length, found.finished, rule, found.unparsed),
         ),
         "best_of": (
@@ -118,17 +116,19 @@ def weight_sweep(found: Evaluation) -> pd.DataFrame:
                 "weight": kind,
                 "parameter": parameter,
                 "kept": float(kept.mean()),
-                **gap(found.correct, kept, asked["empty"]).columns("gap"),
-                **relative.estimate.columns("relative_gap"),
+                **gap(found.correct, kept, asked["empty"]).columns("gv_gap"),
+                **aggregate_relative_gap(found.correct, kept, asked["empty"]).columns("gv_gap_aggregate_relative"),
+                **relative.estimate.columns("gv_gap_relative"),
             }
         )
     return pd.DataFrame(rows)
 
 
-def number(estimate: dict[str, float | None] | Estimate, scale: float = 1.0) -> str:
-    """An estimate as a reader wants it: value ± standard error."""
-    parts = estimate if isinstance(estimate, dict) else vars(estimate)
-    if parts["value"] is None:
+def number(found: dict[str, Any] | Estimate) -> str:
+    """An estimate, or its record, as a reader wants it: value [low, high], or that it rests on too few prompts."""
+    estimate = Estimate(**found) if isinstance(found, dict) else found
+    if estimate.informative is not None and estimate.hidden:
+        return too_few(estimate.informative)
+    if estimate.value is None:
         return "-"
-    error = "" if parts["stderr"] is None else f" ± {parts['stderr'] * scale:.3f}"
-    return f"{parts['value'] * scale:.3f}{error}"
+    return f"{estimate.value:.3f}" + ("" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]")

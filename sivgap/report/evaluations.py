@@ -37,7 +37,7 @@ class Scaling:
     """Relative gaps of models of several sizes, one verifier on one panel, and the line through them.
 
     Attributes:
-        points: Columns model, flops, relative_gap with _se, _low, _high.
+        points: Columns model, flops, gv_gap_relative with _se, _low, _high.
     """
 
     name: str
@@ -90,15 +90,15 @@ def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
         gaps = [each.relative_gap for each in group]
         points = pd.DataFrame(
             [
-                {"model": e.generator, "flops": x, **g.estimate.columns("relative_gap")}
+                {"model": e.generator, "flops": x, **g.estimate.columns("gv_gap_relative")}
                 for e, x, g in zip(group, flops, gaps, strict=True)
             ]
         )
-        known = points["relative_gap"].notna()
+        known = points["gv_gap_relative"].notna()
         by_prompt = None
         if all(np.array_equal(e.problems, group[0].problems) for e in group):
             by_prompt = np.stack([np.where(g.used, g.by_prompt, np.nan) for g in gaps])[known]
-        line = fit_line(flops[known], points.loc[known, "relative_gap"].to_numpy(np.float64), by_prompt)
+        line = fit_line(flops[known], points.loc[known, "gv_gap_relative"].to_numpy(np.float64), by_prompt)
         made.append(Scaling(name, points, line))
     return made
 

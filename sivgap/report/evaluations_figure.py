@@ -27,12 +27,12 @@ def draw_scaling(scalings: Sequence[Scaling], path: Path) -> None:
         1, len(scalings), figsize=(4.6 * len(scalings), 4), layout="constrained", squeeze=False, sharey=True
     )
     for axis, each in zip(axes[0], scalings, strict=True):
-        points = each.points.dropna(subset=["relative_gap"])
-        value = points["relative_gap"].to_numpy(np.float64)
-        low, high = (points[f"relative_gap_{end}"].to_numpy(np.float64) for end in ("low", "high"))
+        points = each.points.dropna(subset=["gv_gap_relative"])
+        value = points["gv_gap_relative"].to_numpy(np.float64)
+        low, high = (points[f"gv_gap_relative_{end}"].to_numpy(np.float64) for end in ("low", "high"))
         axis.errorbar(points["flops"], value, yerr=[value - low, high - value], fmt="o", color=VERIFIER, capsize=2)
         for _, point in points.iterrows():
-            axis.annotate(point["model"], (point["flops"], point["relative_gap"]), xytext=(5, 5), fontsize=8,
+            axis.annotate(point["model"], (point["flops"], point["gv_gap_relative"]), xytext=(5, 5), fontsize=8,
                           textcoords="offset points")  # fmt: skip
         if each.line is not None:
             x = np.geomspace(points["flops"].min(), points["flops"].max(), 50)

@@ -13,8 +13,9 @@ from sivgap.report.evaluation_tables import number, summary
 from sivgap.report.words import about_scores, kept_share, rests_on
 
 _NUMBERS = (
-    "solver_accuracy", "gap", "relative_gap", "auroc", "unparsed_fraction", "aggregate_relative_gap",
-    "likelihood_auroc", "score_gain", "brier", "finished_fraction",
+    "solver_accuracy", "gv_gap", "gv_gap_aggregate_relative", "gv_gap_relative", "score_auroc_within", "auroc",
+    "unparsed_fraction", "likelihood_auroc_within", "likelihood_auroc", "score_gain", "brier", "calibration_error",
+    "finished_fraction", "saturated_fraction",
 )  # fmt: skip
 """Of ``evaluation.json``, in this order; those that an evaluation lacks have no column."""
 
@@ -53,14 +54,16 @@ def overview_shown(found: Sequence[Evaluation]) -> pd.DataFrame:
     for row in _overview(found).to_dict("records"):
         each = found[row["place"]]
         said, note = summary(each), about_scores(each)
-        gap, few = said["gap"], rests_on(each.correct)
-        interval = "" if gap["low"] is None else f" [{gap['low']:.3f}, {gap['high']:.3f}]"
+        few = rests_on(each.correct)
         shown = {
             "": row["name"],
-            "accuracy, all N": number(said["solver_accuracy"]),
-            "gap [90 %]": note or ("-" if gap["value"] is None else f"{gap['value']:.3f}{interval}"),
-            "relative gap": "-" if note else number(said["relative_gap"]),
-            "AUROC": number(said["auroc"]) + (f" ({few})" if few and said["auroc"]["value"] is not None else ""),
+            "accuracy, all N [90 %]": number(said["solver_accuracy"]),
+            "gap": note or number(said["gv_gap"]),
+            "relative gap, aggregate": "-" if note else number(said["gv_gap_aggregate_relative"]),
+            "relative gap, mean over prompts": "-" if note else number(said["gv_gap_relative"]),
+            "AUROC within prompts": number(said["score_auroc_within"]),
+            "AUROC, pooled": number(said["auroc"])
+            + (f" ({few})" if few and said["auroc"]["value"] is not None else ""),
             "unparsed": f"{said['unparsed_fraction']['value']:.1%}",
             "kept": f"{row['kept']:.1%}",
         }
@@ -95,8 +98,8 @@ def _estimates(said: dict[str, Any]) -> dict[str, float | None]:
     for name in _NUMBERS:
         if name in said:
             row |= {name: said[name]["value"], f"{name}_se": said[name]["stderr"]}
-        if name == "gap":
-            row |= {"gap_low": said[name]["low"], "gap_high": said[name]["high"]}
+        if name == "gv_gap":
+            row |= {f"gv_gap_{part}": said[name][part] for part in ("low", "high", "informative")}
     return row
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import yaml
@@ -23,10 +24,11 @@ from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import Examples, examples
-from sivgap.report.record import Record
+from sivgap.report.record import Line, Record
 from sivgap.report.rounds import Rounds
 from sivgap.report.sweep_record import SweepRecord
 from sivgap.report.tables import cells, estimates_table, runs_table, trajectory_table
+from sivgap.report.trajectory_figure import interval
 
 if TYPE_CHECKING:
     from sivgap.report.evaluations import Scaling
@@ -46,9 +48,16 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
     first, last = lines[0], lines[-1]
     shown = [
         Chart(charts.uncertainties(record, found), "Uncertainties on the held-out panel, fitted law and forecast"),
-        Chart(charts.accuracies(record), "Accuracy of one response, of the chosen one, and of the likeliest"),
+        Chart(
+            charts.accuracies(record),
+            "Accuracy of one response, of the chosen one, and of the likeliest (90 % intervals, population of prompts)",
+        ),
         Chart(charts.pass_at_k(record), "pass@k by epoch (unbiased)"),
-        Chart(charts.gv_gap(record), "Generation-verification gap by epoch (MG Def. 2.1, 2.2)"),
+        Chart(
+            charts.gv_gap(record),
+            "Generation-verification gap (MG Def. 2.1), as a share of all accuracy that is missing (aggregate), and as "
+            "the mean of prompts' shares (Def. 2.2, without prompts with every response right)",
+        ),
     ]
     tables = [("Trajectory, held out", trajectory_table(record))]
     if found is not None:
@@ -56,7 +65,7 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
         shown.append(Chart(charts.linearity(found), "Change of the gap against the gap"))
         tables.insert(0, ("Fitted law", estimates_table({**found.fit.parameters, **limits})))
     if by_n:
-        shown.append(Chart(charts.over_n(by_n), "Accuracy over N, first and last measurement"))
+        shown.append(Chart(charts.over_n(by_n), f"Accuracy over N, first and last measurement; {_within(first, last)}"))
         tables.append(("Over N, last measurement", by_n[max(by_n)]))
     cards = [
         (label, f"{before:.3f} → {after:.3f}")
@@ -86,6 +95,15 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
     )
 
 
+def _within(first: Line, last: Line) -> str:
+    """The AUROC that best of N depends on."""
+    said = []
+    for line in (first, last):
+        (value,), (low,), (high,) = interval([line], "score_auroc_within")
+        said.append("-" if np.isnan(value) else f"{value:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]"))
+    return f"AUROC of the score within prompts: {' → '.join(said)}"
+
+
 def page_of_runs(records: Sequence[Record], title: str) -> str:
     """The report of several runs: a table of them and their curves, one over the other."""
     shown = [
@@ -94,7 +112,8 @@ def page_of_runs(records: Sequence[Record], title: str) -> str:
         Chart(charts.overlay(records, "solver_uncertainty", "U_s (nats)"), "U_s, held out"),
         Chart(charts.overlay(records, "gap", "gap (nats)"), "Gap, held out"),
         Chart(
-            charts.overlay(records, "gv_gap_relative", "relative gap"), "Relative generation-verification gap, held out"
+            charts.overlay(records, "gv_gap_aggregate_relative", "relative gap, aggregate"),
+            "Relative generation-verification gap (gap / missing accuracy), held out; runs of older versions lack it",
         ),
     ]
     return _render(

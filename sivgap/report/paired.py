@@ -7,7 +7,8 @@ so.
 
 A difference that is not significant is no evidence of equality. That takes an equivalence test (two one-sided tests,
 Schuirmann 1987): at 5 % two settings are equivalent within a margin if the 90 % interval of their difference lies
-inside it.
+inside it. Several differences are tested together by `holm`; how far apart equal settings lie by chance is in
+`sivgap.report.spread`.
 """
 
 from __future__ import annotations
@@ -65,17 +66,10 @@ def from_parts(value: float, parts: Sequence[tuple[float, int]]) -> Difference:
     return Difference(value, error, freedom, value - half, value + half, p_value)
 
 
-def spread_interval(settings: Array, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """90 % interval of the highest minus the lowest mean of `settings` (K, S, P), over resampled seeds and prompts.
-
-    A spread is never negative, so the interval of K equal settings does not hold 0: it says how far apart they look.
-    """
-    rng = np.random.default_rng(seed)
-    kinds, seeds, prompts = settings.shape
-    found = np.empty(draws)
-    for i in range(draws):
-        picked = settings[:, rng.integers(seeds, size=seeds)][..., rng.integers(prompts, size=prompts)]
-        means = picked.reshape(kinds, -1).mean(axis=1)
-        found[i] = means.max() - means.min()
-    low, high = np.percentile(found, [5, 95])
-    return float(low), float(high)
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values of several tests, adjusted so that one false rejection or more among them has the level's chance
+    (Holm 1979), whatever their dependence; in the order given."""
+    order = np.argsort(p_values)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate((len(p_values) - np.arange(len(p_values))) * np.asarray(p_values)[order])
+    return [float(p) for p in np.minimum(adjusted, 1)]

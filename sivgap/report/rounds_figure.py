@@ -17,12 +17,16 @@ from sivgap.report.rounds import Rounds
 
 
 def draw_rounds(rounds: Mapping[str, Rounds], title: str, path: Path) -> None:
-    """Left: the gap with its 90 % intervals. Right: pass@k at the first measurement (dashed) and at the last; where the
-    two cross, self-improvement has given up what more samples would have found. As PNG and PDF."""
+    """Left: the gap with its 90 % intervals, without rounds that rest on too few prompts. Right: pass@k at the first
+    measurement (dashed) and at the last; where the two cross, self-improvement has given up what more samples would
+    have found. As PNG and PDF."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     for colour, (name, each) in zip(cycle(STRATEGY_COLOURS[1:]), rounds.items(), strict=False):
-        left.plot(each.epoch, [gap.value for gap in each.gap], "o-", color=colour, markersize=3.5, label=plain(name))
-        low, high = ([getattr(gap, end) for gap in each.gap] for end in ("low", "high"))
+        value, low, high = (
+            [float("nan") if each.hidden(t) else getattr(gap, part) for t, gap in enumerate(each.gap)]
+            for part in ("value", "low", "high")
+        )
+        left.plot(each.epoch, value, "o-", color=colour, markersize=3.5, label=plain(name))
         left.fill_between(each.epoch, low, high, color=colour, alpha=0.12, linewidth=0)
         if each.passed is not None:
             before, after = each.passed.mean(axis=(2, 3))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MARGIN = 0.02
-"""Accuracies within two points are called equivalent, unless told otherwise."""
+"""Accuracies within two points are called equivalent, and a gap within two points gone, unless told otherwise."""
 
 MOST_SAID = 12
 """Settings up to which each gets a sentence; the tables have all of them."""
@@ -75,7 +75,7 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
         tables["rounds"] = ("Round by round, held out", rounds_table(rounds))
         tables["pass_at_k"] = ("pass@k before and after, held out", pass_at_k_table(rounds))
         if len(rounds) <= MOST_SAID:
-            said += round_sentences(rounds)
+            said += round_sentences(rounds, margin)
         draw_rounds(rounds, sweep.name, path / "figures" / "rounds.png")
     tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.named()))
     tables["runs"] = ("Runs", runs_table(sweep.records))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from sivgap.dynamics.fit import Estimate
+from sivgap.gap.estimate import FEWEST, count_column, too_few
 from sivgap.plain import no_formula, visible
 from sivgap.report.record import Record
 from sivgap.report.summary import fit_if_possible
@@ -15,8 +16,9 @@ from sivgap.runs.files import write_text
 
 _SHOWN = (
     "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
-    "likeliest_accuracy", "score_gain", "gv_gap", "gv_gap_relative", "score_auroc", "likelihood_auroc",
-    "solver_length", "chosen_cut_fraction", "train_loss",
+    "likeliest_accuracy", "score_gain", "gv_gap", "gv_gap_informative", "gv_gap_aggregate_relative", "gv_gap_relative",
+    "saturated_fraction", "score_auroc_within", "score_auroc_within_informative", "score_auroc",
+    "likelihood_auroc_within", "likelihood_auroc", "solver_length", "chosen_cut_fraction", "train_loss",
 )  # fmt: skip
 
 
@@ -84,9 +86,27 @@ def _in_markdown(cell: str) -> str:
 
 
 def cells(frame: pd.DataFrame) -> list[list[str]]:
-    """Every value as text: numbers to four digits, nothing for what does not exist."""
-    return [["" if pd.isna(v) else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row]
+    """Every value as text: numbers to four digits, nothing for what does not exist, and in place of a number that rests
+    on too few prompts (its column has another, ``_informative``) that it does."""
+    text = [["" if pd.isna(v) else f"{v:.4g}" if isinstance(v, float) else str(v) for v in row]
             for row in frame.itertuples(index=False)]  # fmt: skip
+    for place, name in enumerate(map(str, frame.columns)):
+        if name.endswith(("_se", "_low", "_high", "_informative")):
+            continue
+        counts = f"{name}_informative" if f"{name}_informative" in frame else count_column(name)
+        if counts in frame:
+            for row, count in zip(text, frame[counts], strict=True):
+                if count < FEWEST:
+                    row[place] = too_few(int(count))
+    return text
+
+
+def shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Column `name` and its interval's ends, missing where it rests on too few prompts."""
+    columns = frame[[name, f"{name}_low", f"{name}_high"]].astype(float)
+    if f"{name}_informative" not in frame:
+        return columns
+    return columns.mask(frame[f"{name}_informative"] < FEWEST)
 
 
 def _disarmed(value: object) -> object:

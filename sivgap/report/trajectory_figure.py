@@ -12,18 +12,24 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from sivgap.dynamics.fit import CoupledFit
+from sivgap.dynamics.interval import LEVEL
+from sivgap.gap.estimate import FEWEST, count_column, wilson
 from sivgap.report.figures import save
 
 Line = dict[str, Any]
+Column = NDArray[np.float64]
 
 SOLVER, VERIFIER, GAP, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#666666"
 """Okabe and Ito's colours, told apart by colour-blind readers."""
 
 
 def draw_trajectory(lines: Sequence[Line], fit: CoupledFit | None, title: str, path: Path) -> None:
-    """Uncertainties with the fitted law, accuracies, and pass@k of one split's `lines`, as PNG."""
+    """Uncertainties with the fitted law, accuracies, and pass@k of one split's `lines`, as PNG; bars are 90 % intervals
+    of the population of prompts."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
     _uncertainties(axes[0], lines, fit)
     _accuracies(axes[1], lines)
@@ -36,23 +42,46 @@ def draw_trajectory(lines: Sequence[Line], fit: CoupledFit | None, title: str, p
     save(figure, path)
 
 
-def column(lines: Sequence[Line], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def column(lines: Sequence[Line], name: str) -> Column:
     """One column as floats, NaN where null."""
     return np.array([np.nan if line.get(name) is None else line[name] for line in lines], dtype=np.float64)
 
 
-def pass_at_1(lines: Sequence[Line]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def interval(lines: Sequence[Line], name: str) -> tuple[Column, Column, Column]:
+    """A column and the ends of its 90 % interval over prompts, (T,) each, from its logged standard error.
+
+    Accuracies, and AUROCs within prompts, have Wilson's, as `sivgap.gap.estimate.proportion`. NaN where a number was
+    not logged, rests on too few prompts (``_informative``), or has no error.
+    """
+    value, error = column(lines, name), column(lines, f"{name}_se")
+    value = np.where(column(lines, count_column(name)) < FEWEST, np.nan, value)
+    ends = np.full((len(lines), 2), np.nan)
+    for t, line in enumerate(lines):
+        prompts = int(line.get("n_prompts") or 0)
+        if prompts < 2 or np.isnan(value[t]) or np.isnan(error[t]):
+            continue
+        if name.endswith(("_accuracy", "_accuracy_all", "_auroc_within")):
+            one = name.endswith("_accuracy")
+            counted = line.get(count_column(name)) or prompts
+            ends[t] = wilson(value[t], error[t], int(counted), counted * (1 if one else int(line["n_samples"])))
+        else:
+            half = stdtrit(prompts - 1, (1 + LEVEL) / 2) * error[t]
+            ends[t] = value[t] - half, value[t] + half
+    return value, ends[:, 0], ends[:, 1]
+
+
+def pass_at_1(lines: Sequence[Line]) -> Column:
     """The solver's accuracy with the least noise: over all samples where pass@1 was measured, else over the first."""
     values = [line["pass_at_k"].get("1") for line in lines]
     return column(lines, "solver_accuracy") if None in values else np.array(values, dtype=np.float64)
 
 
 def _curve(axis: Axes, lines: Sequence[Line], name: str, colour: str, label: str, fmt: str = "o-") -> None:
-    error = column(lines, f"{name}_se")
+    value, low, high = interval(lines, name)
     axis.errorbar(
         column(lines, "epoch"),
-        column(lines, name),
-        yerr=None if np.isnan(error).all() else error,
+        value,
+        yerr=None if np.isnan(low).all() else np.nan_to_num([value - low, high - value]),
         fmt=fmt,
         color=colour,
         label=label,
