@@ -131,6 +131,18 @@ def fit_cross(
     )
 
 
+def prompt_draws(
+    runs: Sequence[Curves], prompts: Sequence[PromptCurves], fit: CrossFit, count: int, seed: int = 0
+) -> Array:
+    """Refits of the form of `fit` to `count` resampled panels, (count, 6); empty where prompts are not of one panel."""
+    sweep = sweep_of(runs, prompts) if prompts else None
+    if sweep is None:
+        return np.empty((0, len(NAMES)))
+    most = max(eta for run in runs for _, eta in run.arrivals)
+    values = np.array([fit.parameters[name].value for name in NAMES])
+    return refit(sweep, fit.form, values, sweep.drawn(count, seed), (-0.9 / most, highest_gamma(fit.form, most)))
+
+
 def highest_gamma(form: Form, most: float) -> float:
     """Beyond which the linear form would turn the verifier's uncertainty negative."""
     return 0.999 / most if form == "linear" else np.inf

@@ -28,4 +28,4 @@ def limit_over_prompts(epoch: Array, curves: Array, panel: Array, seed: int) -> 
     around = [percentile_interval(ends[:, i] + noise[:, i]) for i in range(3)]
     low, high = (np.array(side) for side in zip(*around, strict=True))
     low[:2] = np.maximum(low[:2], 0.0)
-    return np.stack([panel[:, 0], np.minimum(low, panel[:, 0]), np.maximum(high, panel[:, 0])], axis=1)
+    return np.stack([panel[:, 0], np.minimum(low, panel[:, 1]), np.maximum(high, panel[:, 2])], axis=1)

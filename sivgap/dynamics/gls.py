@@ -54,11 +54,11 @@ class PromptCovariance:
         if prompts < FEWEST_PROMPTS:
             return None
         most = max(int(_MOST_DIMENSIONS * prompts) // count, 1)
-        blocks = np.kron(np.eye(count), _averages(points, min(points, most)))
+        blocks: Array = np.kron(np.eye(count), _averages(points, min(points, most))).astype(np.float64)
         values = curves.reshape(prompts, -1) @ blocks.T
         covariance = np.asarray(np.atleast_2d(np.cov(values, rowvar=False)) / prompts, dtype=np.float64)
         try:
-            factor = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+            factor: Array = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
         except np.linalg.LinAlgError:
             return None
         return cls(prompts, blocks, factor)

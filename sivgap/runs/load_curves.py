@@ -153,8 +153,8 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
         verifier.append(rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first())
     if any(not column.index.equals(mine[0].index) for column in (*mine, *verifier)):
         return None
-    both = (np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier))
-    return PromptCurves(*both, tuple(map(str, mine[0].index)))
+    own, chosen = (np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier))
+    return PromptCurves(own, chosen, tuple(map(str, mine[0].index)))
 
 
 def arrivals_of(folder: Path, until: float | None = None) -> list[Arrival]:
