@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sivgap.dynamics.analysis import Analysis
     from sivgap.report.record import Record
+    from sivgap.runs.load_curves import SolverEstimate
 
 
 class ReportConfig(Settings):
@@ -115,13 +116,21 @@ def _analysis(where: Path) -> Analysis | None:
     """The fit of a run; None where it cannot be fitted."""
     from sivgap.dynamics.analysis import analyse
     from sivgap.errors import RunError
-    from sivgap.runs.load_curves import from_run
+    from sivgap.runs.load_curves import arrivals_of, best_weights, from_run, has_all_samples, prompt_curves
 
+    solver: SolverEstimate = "all" if has_all_samples(where) else "first"
     try:
-        curves = from_run(where, "test", "response", "first")
+        curves = from_run(where, "test", "response", solver)
     except RunError:
         return None
-    return analyse([curves], curves.epoch, draws=0)
+    prompts = prompt_curves(where, list(curves.epoch), "test", solver)
+    return analyse(
+        [curves],
+        curves.epoch,
+        weights=best_weights([curves]),
+        prompts=[] if prompts is None else [prompts],
+        arrivals=arrivals_of(where),
+    )
 
 
 def _draw(record: Record, found: Analysis | None, by_n: dict[float, pd.DataFrame], figures: Path) -> None:

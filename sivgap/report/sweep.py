@@ -22,6 +22,7 @@ from sivgap.report.cross_tables import (
     sentences,
     solver_ends,
 )
+from sivgap.report.fit_tables import arrivals_table
 from sivgap.report.page import page_of_sweep
 from sivgap.report.rounds import pass_at_k_table, read_rounds, rounds_table
 from sivgap.report.rounds import sentences as round_sentences
@@ -65,9 +66,15 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
         if model is not None:
             said += model_sentences(model)
             tables[f"cross_fit{mark}"] = (
-                f"Cross-improvement model, joint fit{name}",
+                f"Cross-improvement model, joint fit{name}: low and high for "
+                f"{'the population of prompts' if model.fit.by_prompts else 'this panel'}",
                 estimates_table(model.fit.parameters),
             )
+            if model.arrivals is not None:
+                tables[f"arrivals{mark}"] = (
+                    f"gamma from the verifier's jump at arrivals, training panel{name}",
+                    arrivals_table(model.arrivals),
+                )
             tables[f"predictions{mark}"] = (f"Each strategy predicted from the others{name} (nats)", model.predictions)
         draw_cross(group, model, f"{sweep.name}{name}: {_measured(group)}", path / "figures" / f"cross{mark}.png")
     rounds = {} if groups else read_rounds(sweep.named())

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from sivgap.dynamics.bootstrap import PromptCurves
+from sivgap.dynamics.arrivals import Arrival
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
+from sivgap.dynamics.population import PromptCurves
+from sivgap.dynamics.weights import Weights, have_errors
 from sivgap.errors import ConfigError, RunError
 from sivgap.runs.names import epoch_name
 from sivgap.runs.read import read_parquet
@@ -57,6 +60,27 @@ def common_name(folders: Sequence[Path]) -> str:
     """What the names of several runs have in common."""
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(folder.name for folder in folders), strict=False))
     return "".join(letters[0] for letters in alike).rstrip("-_.=") or "runs"
+
+
+def has_all_samples(folder: Path) -> bool:
+    """Whether the run logged U_s of all samples, which very old ones did not."""
+    lines = Trajectory(folder / "trajectory.jsonl").read()
+    return bool(lines) and all(line.get(f"{SOLVER}_all") is not None for line in lines)
+
+
+def best_weights(runs: Sequence[Curves]) -> Weights:
+    """Of run directories, unless others are asked for: smoothed standard errors, equal ones where there are none."""
+    return "smoothed" if have_errors(runs) else "equal"
+
+
+def from_lines(lines: Sequence[dict[str, Any]], name: str) -> Curves:
+    """The curves in `lines` of one split of a trajectory, U_s of all samples where it was logged.
+
+    Raises:
+        RunError: If they are too short to fit, or do not move.
+    """
+    every = bool(lines) and all(line.get(f"{SOLVER}_all") is not None for line in lines)
+    return read_curves(_renamed(pd.DataFrame(list(lines)), "response", "all" if every else "first"), name)
 
 
 def from_run(folder: Path, split: Split, unit: Unit, solver: SolverEstimate) -> Curves:
@@ -129,7 +153,48 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
         verifier.append(rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first())
     if any(not column.index.equals(mine[0].index) for column in (*mine, *verifier)):
         return None
-    return PromptCurves(*(np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier)))
+    own, chosen = (np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier))
+    return PromptCurves(own, chosen, tuple(map(str, mine[0].index)))
+
+
+def arrivals_of(folder: Path, until: float | None = None) -> list[Arrival]:
+    """The verifier of the training panel, whose prompts are given external data, at each of their arrivals.
+
+    Older trajectories do not have it: then there is none. Without samples, the panel's share of prompts is not known
+    and the timetable's takes its place.
+    """
+    lines = [line for line in Trajectory(folder / "trajectory.jsonl").read() if line.get("split") == "train"]
+    found = []
+    for line, later in pairwise(lines):
+        after, before, eta = line.get("verifier_uncertainty_given"), line.get(VERIFIER), later.get(EXTERNAL)
+        epoch = float(line[EPOCH])
+        if after is None or before is None or not eta or (until is not None and epoch >= until):
+            continue
+        known = _given(folder, epoch)
+        if known is None:
+            found.append(Arrival(folder.name, epoch, float(eta), float(before), float(after)))
+        else:
+            ids, values = known
+            means = values.mean(axis=0)
+            found.append(Arrival(folder.name, epoch, float(means[2]), float(means[0]), float(means[1]), values, ids))
+    return found
+
+
+def _given(folder: Path, epoch: float) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
+    """Names of the training panel's prompts, and their U_v before and after an arrival and whether they got data."""
+    path = folder / "samples" / f"{epoch_name(epoch)}.parquet"
+    if not path.is_file():
+        return None
+    rows = read_parquet(path, folder, ["split", "problem_id", "sample", "nll", "selected"])
+    rows = rows[rows["split"] == "train"]
+    before = rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first()
+    arriving = rows[(rows["sample"] < 0) & ~rows["selected"]].groupby("problem_id")["nll"].first()
+    if arriving.empty or not arriving.index.isin(before.index).all():
+        return None
+    after = before.copy()
+    after[arriving.index] = arriving
+    given = before.index.isin(arriving.index).astype(np.float64)
+    return tuple(map(str, before.index)), np.stack([before.to_numpy(), after.to_numpy(), given], axis=1)
 
 
 def _renamed(table: pd.DataFrame, unit: Unit, solver: SolverEstimate) -> pd.DataFrame:
