@@ -54,6 +54,10 @@ CASES = {
         panel(scores=np.where(share(0.04), 0.5, 1.0), unparsed=share(0.04)), "every response scores 1.00",
         "verifier=mc",
     ),
+    "constant of the few that were read": (
+        panel(scores=np.where(share(0.9), 0.5, 1.0), unparsed=share(0.9)), "every verdict that could be read scores",
+        "verifier=mc",
+    ),
     "by prompt": (
         panel(scores=np.broadcast_to(np.linspace(0, 1, PROMPTS)[:, None], (PROMPTS, SAMPLES))),
         "scores differ between prompts alone", "readout=expected",
@@ -131,3 +135,10 @@ def test_a_page_says_it_of_the_runs_first_measurement_and_nothing_where_its_file
     assert any("25.0% of 200 responses are right, 0.0% in the form" in sentence for sentence in said)
     for missing in whole:
         assert beware_of(recorded(**{name: value for name, value in whole.items() if name != missing})) == []
+
+
+def test_verdicts_of_an_ensemble_that_cannot_be_read_are_no_matter_of_a_length_that_it_has_not_got():
+    seen = panel(unparsed=share(0.2))
+    (said,) = [text for text in beware(seen, replace(ASKED, verifier="ensemble")) if "could not be read" in text]
+    assert "verifier.members" in said
+    assert "max_new_tokens" not in said
