@@ -229,7 +229,8 @@ def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
 def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Iterator[str]:
     """Scores that are all alike, or all on one side of the threshold: of the mean `score`, with deviation `spread`."""
     if seen.varied == 0:
-        same = f"every response scores {score:.2f}" if spread < _CONSTANT else "scores differ between prompts alone"
+        each = "every verdict that could be read" if seen.unparsed > UNPARSED else "every response"
+        same = f"{each} scores {score:.2f}" if spread < _CONSTANT else "scores differ between prompts alone"
         yield f"{same}: the verifier says nothing, and choosing is by likelihood alone; {_another(asked)}"
     elif seen.all_pass > ALIKE or seen.none_pass > ALIKE:
         what = "all" if seen.all_pass > ALIKE else "none"
@@ -242,6 +243,8 @@ def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Ite
 
 
 def _readable(asked: Asked) -> str:
+    if asked.verifier == "ensemble":  # its members have lengths of their own
+        return "see which member's verdicts these are (verifier=NAME for each), and leave it out (verifier.members)"
     if asked.readout == "sampled" and asked.verifier in ("qe", "tf", "mc"):
         return (
             f"set verifier.readout=expected, raise verifier.max_new_tokens={asked.verdict}, or reword verifier.prompt"

@@ -68,6 +68,10 @@ CASES = {
         panel(scores=np.where(share(0.04), 0.5, 1.0), unparsed=share(0.04)), "every response scores 1.00",
         "verifier=mc",
     ),
+    "constant of the few that were read": (
+        panel(scores=np.where(share(0.9), 0.5, 1.0), unparsed=share(0.9)), "every verdict that could be read scores",
+        "verifier=mc",
+    ),
     "by prompt": (
         panel(scores=np.broadcast_to(np.linspace(0, 1, PROMPTS)[:, None], (PROMPTS, SAMPLES))),
         "scores differ between prompts alone", "readout=expected",
@@ -166,3 +170,10 @@ def test_a_page_says_when_training_taught_the_model_not_to_end():
     (said,) = sentences(0.01, 0.2, 0.12)
     assert said.startswith("at epoch 1 20.0% of the chosen responses are cut off (1.0% at first)")
     assert sentences(0.01, 0.04) == sentences(None, None) == sentences(0.2, 0.3) == []  # the last was said at first
+
+
+def test_verdicts_of_an_ensemble_that_cannot_be_read_are_no_matter_of_a_length_that_it_has_not_got():
+    seen = panel(unparsed=share(0.2))
+    (said,) = [text for text in beware(seen, replace(ASKED, verifier="ensemble")) if "could not be read" in text]
+    assert "verifier.members" in said
+    assert "max_new_tokens" not in said

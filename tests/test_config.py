@@ -78,6 +78,14 @@ def test_a_verifier_asks_in_the_words_for_the_task_and_a_file_of_ones_own_is_tak
     assert asked == ["chat/mc_sudoku.txt", "chat/qe.txt"]
 
 
+def test_members_of_an_ensemble_are_read_as_they_are_alone_or_all_by_likelihoods():
+    readouts = {}
+    for readout in ("sampled", "expected"):
+        joined = composed("model=llama32_3b", "verifier=ensemble", f"verifier.readout={readout}").verifier
+        readouts[readout] = [member_config(joined, name, "gsm8k").readout for name in ("mc", "qe", "cot_score")]
+    assert readouts == {"sampled": ["expected", "sampled", "sampled"], "expected": ["expected"] * 3}
+
+
 def test_models_of_the_contract_are_there():
     names = set(shipped("model"))
     assert {"tiny", "llama32_3b", "llama31_8b", "phi4_mini", "phi35_mini", "phi3_mini", "phi4"} <= names
