@@ -1,5 +1,6 @@
 """Each sentence is said of what it is about, with its number and the setting to change, and of nothing else."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from sivgap.beware import Asked, beware, measured
 from sivgap.report.beware import beware_of
 from sivgap.report.record import Record
+from sivgap.runs.load_curves import from_run
 from sivgap.selection import Selection
 
 PROMPTS, SAMPLES = 400, 8
@@ -177,3 +179,19 @@ def test_verdicts_of_an_ensemble_that_cannot_be_read_are_no_matter_of_a_length_t
     (said,) = [text for text in beware(seen, replace(ASKED, verifier="ensemble")) if "could not be read" in text]
     assert "verifier.members" in said
     assert "max_new_tokens" not in said
+
+
+def test_a_fit_of_a_run_that_chose_cut_responses_says_so(tmp_path):
+    def written(name, *shares):
+        lines = [
+            {"split": "test", "epoch": t / 2, "solver_uncertainty": 2 * 0.7**t, "verifier_uncertainty": 0.8**t,
+             **({} if share is None else {"chosen_cut_fraction": share})}
+            for t, share in enumerate(shares)
+        ]  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trajectory.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return from_run(tmp_path / name, "test", "response", "first").notes
+
+    (said,) = written("loops", 0.0, 0.02, 0.3, 0.1)
+    assert said.startswith("loops: up to 30.0% of the chosen responses (epoch 1) are cut off")
+    assert written("well", 0.0, 0.02, 0.04, 0.05) == written("old", None, None, None, None) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sivgap.beware import CHOSEN_CUT
 from sivgap.dynamics.arrivals import Arrival
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
 from sivgap.dynamics.population import PromptCurves
@@ -92,7 +94,21 @@ def from_run(folder: Path, split: Split, unit: Unit, solver: SolverEstimate) -> 
     lines = [line for line in Trajectory(folder / "trajectory.jsonl").read() if line.get("split") == split]
     if not lines:
         raise RunError(f"{folder}: its trajectory has no measurement of the {split} split yet")
-    return read_curves(_renamed(pd.DataFrame(lines), unit, solver), folder.name)
+    curves = read_curves(_renamed(pd.DataFrame(lines), unit, solver), folder.name)
+    return replace(curves, notes=(*curves.notes, *_cut(lines, folder.name)))
+
+
+def _cut(lines: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """What cut responses do to the curves, if there are many; nothing of a run that is too old to tell."""
+    known = [(line["chosen_cut_fraction"], line[EPOCH]) for line in lines if line.get("chosen_cut_fraction")]
+    share, epoch = max(known, default=(0.0, 0.0))
+    if share <= CHOSEN_CUT:
+        return []
+    return [
+        f"{name}: up to {share:.1%} of the chosen responses (epoch {epoch:g}) are cut off at the most tokens allowed: "
+        "their uncertainty is a lower bound, so the fitted U_v and gap are not those of finished responses; raise "
+        "sampling.max_new_tokens"
+    ]
 
 
 def from_csv(path: Path, unit: Unit, solver: SolverEstimate) -> list[Curves]:
