@@ -1,7 +1,7 @@
 """``python -m sivgap.report runs=DIR_OR_GLOB``: what happened, as a page, tables and figures.
 
-One run: ``report.html``, ``tables/`` and ``figures/`` in its directory. Several: the same under ``out``. Imports
-neither torch nor transformers.
+One run: ``report.html``, ``tables/`` and ``figures/`` in its directory. Several, or models: the same under ``out``.
+Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ class ReportConfig(Settings):
     """A sweep's directory; while it is under way, its status is shown first."""
     evaluations: str | None = None
     """Directories of `sivgap.evaluate`, a pattern in quotes: models, verifiers and judges beside each other."""
+    models: str | None = None
+    """A CSV of models (columns model, parameters, tokens, accuracy, gap...), or a published table: mg_table_3 and
+    mg_table_4 of Mind the Gap."""
     margin: float = Field(default=0.02, gt=0, lt=1)
     """Of a sweep: where tests show them to differ by less, accuracies are called equivalent, and a gap from 0 gone."""
     out: str = "reports"
-    """Where the report of several runs goes: ``out``/NAME."""
+    """Where the report of several runs, evaluations or models goes: ``out``/NAME."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ReportConfig:
-        if [self.runs, self.sweep, self.evaluations].count(None) != 2:
-            raise ValueError("expected one of runs=DIR, sweep=DIR and evaluations=DIRS")
+        if [self.runs, self.sweep, self.evaluations, self.models].count(None) != 3:
+            raise ValueError("expected one of runs=DIR, sweep=DIR, evaluations=DIRS and models=FILE.csv")
         return self
 
 
@@ -66,6 +69,11 @@ def report(config: ReportConfig) -> None:
         return
     if config.evaluations is not None:
         _evaluations(config.evaluations, Path(config.out))
+        return
+    if config.models is not None:
+        from sivgap.report.models import report_models
+
+        print(report_models(config.models, Path(config.out)))
         return
     folders = run_folders(config.runs or "")
     records = [read_record(folder) for folder in folders]

@@ -232,6 +232,26 @@ def page_of_evaluations(title: str, scalings: Sequence[Scaling], tables: Sequenc
     )
 
 
+def page_of_models(
+    title: str, models: pd.DataFrame, tables: Sequence[tuple[str, pd.DataFrame]], findings: Sequence[str]
+) -> str:
+    """The report of a table of models."""
+    return _render(
+        title=title,
+        subtitle=f"{len(models)} models",
+        cards=[],
+        findings=findings,
+        warnings=[],
+        shown=[
+            Chart(charts.gaps_over(models, "flops", "pre-training FLOPs (6ND)"), "Gaps over pre-training FLOPs"),
+            Chart(charts.gaps_over(models, "accuracy", "accuracy of one response"), "Gaps over accuracy"),
+        ],
+        tables=tables,
+        examples=[],
+        details=[],
+    )
+
+
 def _render(
     shown: Sequence[Chart],
     tables: Sequence[tuple[str, pd.DataFrame]],
