@@ -18,11 +18,11 @@ VARIANTS = {
     "full fine-tuning (1e-4)": ("update.parameters=full", "update.learning_rate=1e-4"),
     "labels of the initial model": ("refresh=never",),
     "plain form of the paper": (
-        "update.replay=0",
         "selection.fallback=likeliest",
+        "selection.finished=any",
         "verifier.readout=sampled",
     ),
-    "no replay": ("update.replay=0",),
+    "an eighth of replayed verification examples": ("update.replay=0.125",),
     "QE, sampled score, threshold 0.8": ("verifier.readout=sampled", "selection.threshold=0.8"),
     "labels refreshed every epoch": ("refresh=epoch",),
     "a third of the learning rate, 10 epochs": ("update.learning_rate=1e-4", "epochs=10", "dataset.train_size=5120"),

@@ -154,7 +154,7 @@ def composed(a: argparse.Namespace, model: Path, verifier: str = "mc") -> Evalua
             "evaluate",
             [
                 "model=custom", f"model.path={model}", f"model.dtype={a.dtype}", f"model.chat_template={not a.base}",
-                "model.stop=" + ('["\\n\\nQuestion:"]' if a.base else "[]"), f"dataset={a.task}", *given,
+                "model.stop=" + ('["\n\nQuestion:"]' if a.base else "[]"), f"dataset={a.task}", *given,
                 f"dataset.few_shot={a.few_shot}", f"engine.batch_size={a.batch}", f"verifier={verifier}", "n=4",
             ],
         )  # fmt: skip

@@ -16,12 +16,14 @@ from sivgap.beware_ranking import of_ranking
 from sivgap.gap.estimate import FEWEST, Array, Estimate, proportion
 from sivgap.gap.gap import gap
 from sivgap.gap.rival import Rival, rival, varied
-from sivgap.selection import Selection, best_of_n
+from sivgap.selection import Selection
 
 NOTHING_TO_LEARN = 0.05
 """Accuracy this near to 0 or 1: of 8 responses to a prompt two in three times not one differs from the others."""
 CUT = 0.10
 """Share of responses cut off: their answers count as wrong, and a model that learns them learns not to end."""
+CHOSEN_CUT = 0.05
+"""Share of chosen responses cut off: their U is a lower bound, so U_v and the gap mix two quantities."""
 UNPARSED = 0.05
 """Share of verdicts that could not be read: a response without one is never chosen."""
 FORM = 0.05
@@ -141,7 +143,7 @@ def measured(
 ) -> Measured:
     """From arrays (P, N); `unparsed` is the share of each score's verdicts that could not be read."""
     passes = selection.passes(scores, unparsed)
-    chosen = best_of_n(passes, nll, length).chosen
+    chosen = selection.choose(scores, nll, length, finished, unparsed).chosen
     read = unparsed < 1
     return Measured(
         prompts=correct.shape[0],
@@ -150,7 +152,7 @@ def measured(
         accuracy=proportion(correct.mean(axis=1), correct.shape[1]),
         strict=float(strict.mean()),
         gap=gap(correct, selection.weights(scores, unparsed)).estimate,
-        rival=rival(scores, nll, length, correct, selection, unparsed),
+        rival=rival(scores, nll, length, finished, correct, selection, unparsed),
         score=float(scores[read].mean()) if read.any() else None,
         spread=float(scores[read].std()) if read.any() else None,
         varied=float(varied(scores, unparsed).mean()),
@@ -174,10 +176,11 @@ def _of_responses(seen: Measured, asked: Asked) -> Iterator[str]:
     if seen.cut > CUT:
         where = f"sampling.max_new_tokens={asked.longest}"
         yield f"{seen.cut:.1%} of {them} were cut off at {where}; {_longer(seen, asked)}"
-    if asked.learns and seen.chosen_cut > CUT:
+    if seen.chosen_cut > CHOSEN_CUT:
+        learnt = ", and they are learnt without an end" if asked.learns else ""
         yield (
-            f"{seen.chosen_cut:.1%} of the chosen responses are cut off, and are learnt without an end; raise "
-            "sampling.max_new_tokens"
+            f"{seen.chosen_cut:.1%} of the chosen responses are cut off: their uncertainty is a lower bound{learnt}; "
+            "raise sampling.max_new_tokens"
         )
     if value < NOTHING_TO_LEARN:
         first = "first let responses end, then " if seen.cut > CUT else ""
@@ -226,7 +229,8 @@ def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
 def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Iterator[str]:
     """Scores that are all alike, or all on one side of the threshold: of the mean `score`, with deviation `spread`."""
     if seen.varied == 0:
-        same = f"every response scores {score:.2f}" if spread < _CONSTANT else "scores differ between prompts alone"
+        each = "every verdict that could be read" if seen.unparsed > UNPARSED else "every response"
+        same = f"{each} scores {score:.2f}" if spread < _CONSTANT else "scores differ between prompts alone"
         yield f"{same}: the verifier says nothing, and choosing is by likelihood alone; {_another(asked)}"
     elif seen.all_pass > ALIKE or seen.none_pass > ALIKE:
         what = "all" if seen.all_pass > ALIKE else "none"
@@ -239,6 +243,8 @@ def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Ite
 
 
 def _readable(asked: Asked) -> str:
+    if asked.verifier == "ensemble":  # its members have lengths of their own
+        return "see which member's verdicts these are (verifier=NAME for each), and leave it out (verifier.members)"
     if asked.readout == "sampled" and asked.verifier in ("qe", "tf", "mc"):
         return (
             f"set verifier.readout=expected, raise verifier.max_new_tokens={asked.verdict}, or reword verifier.prompt"

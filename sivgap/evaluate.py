@@ -131,7 +131,6 @@ def measure(
         from sivgap.tasks.load import load_dataset
         from sivgap.tasks.panel import draw_panel
         from sivgap.threads import settle_threads
-        from sivgap.to_come import PROBLEMS
         from sivgap.versions import versions
 
     started = time.monotonic()
@@ -153,7 +152,6 @@ def measure(
         with tidied(folder), ExitStack() as opened:
             with display.phase(f"loading {config.model.label}", None):
                 store, verifier, comparer = opened.enter_context(_opened(config, dataset, problems, display, group))
-            display.left.plan({PROBLEMS: len(problems)})
             opened.enter_context(stop.deferred())  # from here on what was sampled is worth storing
             notes = score_all(
                 config, problems, store, verifier, comparer, folder / "scores.parquet", display, stop, dataset.examples

@@ -16,9 +16,12 @@ from sivgap.config.app import run_app
 from sivgap.config.settings import Settings
 
 if TYPE_CHECKING:
-    from sivgap.dynamics.bootstrap import PromptCurves
+    from sivgap.dynamics.arrivals import Arrival
     from sivgap.dynamics.curves import Curves
+    from sivgap.dynamics.population import PromptCurves
+    from sivgap.dynamics.weights import Weights
 
+Solver = Literal["first", "all"]
 Parameter = Literal["solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha"]
 
 
@@ -41,14 +44,18 @@ class FitConfig(Settings):
     """Which panel of a run."""
     unit: Literal["response", "token"] = "response"
     """Nats a response, as the paper, or nats a token, which a change of length does not move."""
-    solver: Literal["first", "all"] = "first"
-    """U_s from the first response of each prompt, as the paper, or from all: the same quantity with less noise."""
+    solver: Literal["first", "all"] | None = None
+    """U_s from the first response of each prompt, as the paper, or from all: the same quantity with less noise. null is
+    ``all`` for a run directory, where it was measured, and ``first`` for a table or W&B, or nats a token."""
     shared: tuple[Parameter, ...] = ("solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha")
     """Parameters that several runs share; the others are fitted for each run (and reported for the first)."""
-    weights: Literal["equal", "stderr", "huber"] = "equal"
-    """Equal weights, as the paper; by the logged standard errors; or with bounded influence of outliers."""
+    weights: Literal["equal", "stderr", "smoothed", "huber"] | None = None
+    """Equal weights, as the paper; by the logged standard errors; by these smoothed, the variance proportional to the
+    fitted level; or with bounded influence of outliers. null is ``smoothed`` for run directories with standard errors,
+    and ``equal`` otherwise."""
     bootstrap: int = Field(default=1000, ge=0, le=100_000)
-    """Refits; 0 leaves the bootstrap out."""
+    """Refits to resampled prompts (to resampled residuals where prompts are not known); 0 leaves the bootstrap out, and
+    with it intervals for the population of prompts."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the bootstrap."""
 
@@ -75,13 +82,14 @@ def fit(config: FitConfig) -> None:
         ConfigError: If the source does not exist.
         RunError: If it cannot be fitted, with the reason.
     """
-    from sivgap.dynamics.analysis import analyse, as_json, average
+    from sivgap.dynamics.analysis import analyse, average
+    from sivgap.dynamics.fit_json import as_json
     from sivgap.progress import Display
     from sivgap.report.fit_figure import draw_fit
     from sivgap.report.fit_tables import print_fit
     from sivgap.runs.files import write_json
 
-    whole, sources, folder = _read(config)
+    whole, sources, folder, solver = _read(config)
     runs = [run if config.until is None else run.until(config.until) for run in whole]
     known = average(whole)
     display = Display()
@@ -91,45 +99,76 @@ def fit(config: FitConfig) -> None:
             known.epoch,
             config.horizon,
             config.shared,
-            config.weights,
+            _weights(config, sources, runs),
             config.bootstrap,
             config.seed,
-            _prompts(config, sources, list(average(runs).epoch)),
+            _prompts(config, sources, list(average(runs).epoch), solver),
+            _arrivals(config, sources),
         )
         advance(1, 0)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "fit.json", as_json(found), folder)
+    write_json(folder / "fit.json", {**as_json(found), "solver_estimate": solver}, folder)
     picture = folder / "figures" / "fit.png"
     draw_fit(found, known, picture)
     print_fit(found, display)
+    display.say(f"U_s of {_SOLVER[solver]}, weights {found.weights}: {_chosen(config)}")
     display.say(f"picture: {picture}")
     print(folder / "fit.json")
 
 
-def _prompts(config: FitConfig, folders: list[Path], epochs: list[float]) -> list[PromptCurves]:
+_SOLVER = {"first": "the first response of each prompt", "all": "all samples of each prompt"}
+
+
+def _chosen(config: FitConfig) -> str:
+    """Who chose solver and weights."""
+    if config.solver and config.weights:
+        return "as asked"
+    source = "run directories" if config.runs else "curves without prompts, as the paper"
+    return f"the default for {source} (solver=, weights= choose others)"
+
+
+def _weights(config: FitConfig, folders: list[Path], runs: list[Curves]) -> Weights:
+    """As asked; by default smoothed standard errors for run directories that have them, equal weights otherwise."""
+    from sivgap.runs.load_curves import best_weights
+
+    if config.weights is not None:
+        return config.weights
+    return best_weights(runs) if folders else "equal"
+
+
+def _prompts(config: FitConfig, folders: list[Path], epochs: list[float], solver: Solver) -> list[PromptCurves]:
     """Curves of every prompt of `folders`; none where a bootstrap does not read them, or some are not stored."""
     from sivgap.runs.load_curves import prompt_curves
 
     if config.unit == "token" or config.bootstrap == 0:
         return []
-    found = [prompt_curves(folder, epochs, config.split, config.solver) for folder in folders]
+    found = [prompt_curves(folder, epochs, config.split, solver) for folder in folders]
     return [curves for curves in found if curves is not None] if all(found) else []
 
 
-def _read(config: FitConfig) -> tuple[list[Curves], list[Path], Path]:
-    """The curves, the run directories they come from (none of a file), and where results go."""
-    from sivgap.runs.load_curves import common_name, from_csv, from_run, from_wandb, run_folders
+def _arrivals(config: FitConfig, folders: list[Path]) -> list[Arrival]:
+    from sivgap.runs.load_curves import arrivals_of
 
+    return [] if config.unit == "token" else [a for folder in folders for a in arrivals_of(folder, config.until)]
+
+
+def _read(config: FitConfig) -> tuple[list[Curves], list[Path], Path, Solver]:
+    """The curves, the run directories they come from (none of a file), where results go, and whose U_s it is."""
+    from sivgap.runs.load_curves import common_name, from_csv, from_run, from_wandb, has_all_samples, run_folders
+
+    solver = config.solver or "first"
     if config.csv:
         path = Path(config.csv)
-        return from_csv(path, config.unit, config.solver), [], Path(config.out) / path.stem
+        return from_csv(path, config.unit, solver), [], Path(config.out) / path.stem, solver
     if config.wandb:
-        curves = from_wandb(config.wandb, config.split, config.unit, config.solver)
-        return [curves], [], Path(config.out) / config.wandb.rpartition("/")[2]
+        curves = from_wandb(config.wandb, config.split, config.unit, solver)
+        return [curves], [], Path(config.out) / config.wandb.rpartition("/")[2], solver
     assert config.runs is not None
     folders = run_folders(config.runs)
-    curves_of = [from_run(folder, config.split, config.unit, config.solver) for folder in folders]
-    return curves_of, folders, folders[0] if len(folders) == 1 else Path(config.out) / common_name(folders)
+    if config.solver is None and config.unit == "response" and all(map(has_all_samples, folders)):
+        solver = "all"
+    curves_of = [from_run(folder, config.split, config.unit, solver) for folder in folders]
+    return curves_of, folders, folders[0] if len(folders) == 1 else Path(config.out) / common_name(folders), solver
 
 
 if __name__ == "__main__":

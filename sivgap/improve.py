@@ -29,7 +29,7 @@ from sivgap.startup import introduce, tokens_at_most
 from sivgap.stopping import Gain, remaining_gain
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
-from sivgap.to_come import PROMPTS, RESPONSES, VERDICTS, Workload
+from sivgap.to_come import PROMPTS, RESPONSES, VERDICTS, Workload, verdict_cost
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
 from sivgap.update.replay import replay_examples
@@ -249,7 +249,8 @@ class Improvement:
     def _plan(self) -> None:
         """What is still to come, for the time left."""
         labelled = bool(self._queue or self._labels)
-        self.display.left.plan(self._workload.to_come(self.progress.half, self.progress.measured, labelled))
+        work = self._workload.to_come(self.progress.half, self.progress.measured, labelled)
+        self.display.left.plan(work, {VERDICTS: verdict_cost(self.config)})
 
     def _label_stream(self) -> int:
         """The noise of a round's labels."""

@@ -24,7 +24,7 @@ from sivgap.models.load import Loaded, check_targets, context_length
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
-from sivgap.selection import Selection, best_of_n
+from sivgap.selection import Choice, Selection
 from sivgap.solver import check_context, load_solver, make_bench
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
@@ -113,12 +113,16 @@ class Lab:
         name = self.config.dataset.name
         forms = forms_of(self.config.dataset, self.dataset.examples)
         grades = grade_samples(name, problems, texts, self.comparer, forms)
-        passes = Selection.of(self.config.selection).passes(scores.values, scores.unparsed)
-        choice = best_of_n(passes, rollouts.nll, rollouts.length)
+        choice = self._choice(rollouts, scores)
         if external is not None:
             those = [problems[i] for i in external.prompt]
             external = replace(external, grades=grade_samples(name, those, external.texts, self.comparer, forms))
         return Panel(rollouts, texts, scores, grades, choice, external)
+
+    def _choice(self, rollouts: Rollouts, scores: Scores) -> Choice:
+        """SV Eq. 5, as configured."""
+        by = scores.values, rollouts.nll, rollouts.length, rollouts.finished
+        return Selection.of(self.config.selection).choose(*by, scores.unparsed)
 
     def external(
         self,
@@ -141,6 +145,7 @@ class Lab:
             np.array([problem.id not in given for problem in those]),
             tokens,
             [responses[problem.id].text for problem in those],
+            np.array([responses[problem.id].finished for problem in those]),
             self.engine.likelihood([self.writer.solve(problem) for problem in those], tokens, on_batch),
         )
 
@@ -171,9 +176,8 @@ class Lab:
         could not be read is neither chosen nor held against.
         """
         selection = self.config.selection
-        passes = Selection.of(selection).passes(scores.values, scores.unparsed)
-        choice = best_of_n(passes, rollouts.nll, rollouts.length)
-        fails = ~passes & (scores.unparsed < 1)
+        choice = self._choice(rollouts, scores)
+        fails = ~Selection.of(selection).passes(scores.values, scores.unparsed) & (scores.unparsed < 1)
         bodies, ending, samples = rollouts.bodies, rollouts.ending.ravel(), rollouts.nll.shape[1]
 
         def learnt(row: int) -> tuple[int, ...]:
@@ -187,7 +191,7 @@ class Lab:
             if not choice.passed[i] and selection.fallback == "drop":
                 continue
             several = selection.keep == "all" and choice.passed[i]
-            chosen = np.flatnonzero(passes[i]) if several else [choice.chosen[i]]
+            chosen = np.flatnonzero(choice.passes[i]) if several else [choice.chosen[i]]
             prompt = self.writer.solve(problem).tokens
             paired = self.config.update.name == "rpo" and choice.passed[i]
             rejected = _rejected(scores.values[i], fails[i]) if paired else []

@@ -20,7 +20,7 @@ from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap, saturated_
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.rival import varied
 from sivgap.grading.grade import Grade
-from sivgap.selection import Choice, Selection, likeliest
+from sivgap.selection import Choice, Selection
 from sivgap.verifiers.question import Scores
 
 Number = float | int | str | None
@@ -35,6 +35,7 @@ class Answers:
     length: NDArray[np.int64]
     correct: NDArray[np.float64]
     correct_strict: NDArray[np.float64]
+    finished: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class External:
         prompt: Place of each response's prompt in the panel, (E,).
         arriving: Whether it is given only after this measurement, (E,).
         tokens, texts: One a response.
+        finished: Whether it has an end, (E,).
         nll: U(y|x), nats, (E,).
         grades: One a response, once they are graded.
     """
@@ -53,6 +55,7 @@ class External:
     arriving: NDArray[np.bool_]
     tokens: list[tuple[int, ...]]
     texts: list[str]
+    finished: NDArray[np.bool_]
     nll: NDArray[np.float64]
     grades: list[Grade] = field(default_factory=list)
 
@@ -87,6 +90,7 @@ class Panel:
             "length": np.array([len(tokens) for tokens in outside.tokens]),
             "correct": np.array([grade.correct for grade in outside.grades], dtype=np.float64),
             "correct_strict": np.array([grade.correct_strict for grade in outside.grades], dtype=np.float64),
+            "finished": outside.finished,
         }
         for name, values in columns.items():
             getattr(chosen, name)[outside.prompt[here]] = values[here]
@@ -96,7 +100,7 @@ class Panel:
         """New arrays of the responses `index`, (P,)."""
         at = np.arange(len(index)), index
         nll, length = self.rollouts.nll, self.rollouts.length
-        return Answers(nll[at], length[at], self.correct[at], self.correct_strict[at])
+        return Answers(nll[at], length[at], self.correct[at], self.correct_strict[at], self.rollouts.finished[at])
 
     @property
     def correct(self) -> NDArray[np.float64]:
@@ -127,7 +131,8 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
     rollouts, solver, verifier = panel.rollouts, panel.solver(), panel.verifier()
     nll, length = rollouts.nll, rollouts.length
     scores, correct = panel.scores, panel.correct
-    alone = correct[np.arange(len(nll)), likeliest(nll, length)]
+    by_likelihood = selection.without_scores.choose(scores.values, nll, length, rollouts.finished)
+    alone = correct[np.arange(len(nll)), by_likelihood.chosen]
     chosen = correct[np.arange(len(nll)), panel.choice.chosen]
     columns: Columns = {"n_prompts": int(nll.shape[0]), "n_samples": int(nll.shape[1])}
     for who, answers in (("solver", solver), ("verifier", verifier)):
@@ -144,6 +149,7 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
         **_mean("solver_uncertainty_all", nll.mean(axis=1)),
         **_mean("gap", solver.nll - verifier.nll),
         "gap_per_token": float((solver.nll / solver.length - verifier.nll / verifier.length).mean()),
+        **_of_finished(panel, verifier),
         **_as_data_arrive(panel),
         **_mean("solver_accuracy_all", correct.mean(axis=1)),
         **_mean("likeliest_accuracy", alone),
@@ -167,7 +173,7 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
         "fallback_fraction": float(1 - panel.choice.passed.mean()),
         "unparsed_fraction": float(scores.unparsed.mean()),
         "finished_fraction": float(rollouts.finished.mean()),
-        "chosen_cut_fraction": float(1 - rollouts.finished[np.arange(len(nll)), panel.choice.chosen].mean()),
+        "chosen_cut_fraction": float(1 - verifier.finished.mean()),
     }
     return columns
 
@@ -185,6 +191,21 @@ def seen_in(panel: Panel, selection: Selection) -> Measured:
         selection,
         panel.scores.notes.get("second_preferred"),
     )
+
+
+def _of_finished(panel: Panel, verifier: Answers) -> Columns:
+    """U_s, U_v and their gap without cut responses, whose U is a lower bound: over the prompts whose chosen response
+    ended, U_s as the mean over all of a prompt's responses that ended. Null where there is no such prompt."""
+    finished = panel.rollouts.finished
+    whole = verifier.finished & finished.any(axis=1)
+    names = ("solver_uncertainty_finished", "verifier_uncertainty_finished", "gap_finished")
+    if not whole.any():
+        return dict.fromkeys([*names, *(f"{name}_se" for name in names)])
+    ended, nll = finished[whole], panel.rollouts.nll[whole]
+    solver = (nll * ended).sum(axis=1) / ended.sum(axis=1)
+    chosen = verifier.nll[whole]
+    found = [_mean(name, by_prompt) for name, by_prompt in zip(names, (solver, chosen, solver - chosen), strict=True)]
+    return {key: value for columns in found for key, value in columns.items()}
 
 
 def _as_data_arrive(panel: Panel) -> Columns:

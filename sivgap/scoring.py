@@ -22,12 +22,12 @@ from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import forms_of
 from sivgap.grading.grade import Grade, grade_samples
-from sivgap.progress import Advance, Display
+from sivgap.progress import Display
 from sivgap.runs.files import write_atomically
 from sivgap.signals import StopRequest
 from sivgap.store.responses import ResponseStore, Stored
 from sivgap.tasks.problem import Problem
-from sivgap.to_come import PROBLEMS
+from sivgap.to_come import RESPONSES, VERDICTS, verdict_cost
 from sivgap.verifiers.question import Scores, Verifier
 
 RESPONSES_AT_ONCE = 4096
@@ -53,17 +53,16 @@ def score_all(
     """
     forms = forms_of(config.dataset, examples)
     size = max(1, RESPONSES_AT_ONCE // config.n)
-    share = 0.5 if store.verdicts is None and config.verifier.name != "gold" else 1.0  # of a problem, once sampled
+    apart = store.verdicts is None and config.verifier.name != "gold"
+    watched = _Watched(display, stop, len(problems), config.n)
+    responses = len(problems) * config.n
+    display.left.plan({RESPONSES: responses, VERDICTS: apart * responses}, {VERDICTS: verdict_cost(config)})
     noted: list[tuple[int, dict[str, float]]] = []
     generated = 0
 
     def fill(aside: Path) -> None:
         nonlocal generated
-        with (
-            display.phase("sampling, verifying, grading", len(problems), kind=PROBLEMS) as advance,
-            _table(aside) as write,
-            Background(comparer.cancel) as background,
-        ):
+        with _table(aside) as write, Background(comparer.cancel) as background:
 
             def finish(portion: Sequence[Problem], found: Stored, scores: Scores) -> None:
                 grades = grade_samples(config.dataset.name, portion, found.responses.texts, comparer, forms)
@@ -71,15 +70,16 @@ def score_all(
 
             for start in range(0, len(problems), size):
                 portion = problems[start : start + size]
-                heard = _Heard(advance, stop, start, len(problems))
-                found = store.get(portion, heard.by(share))
+                with watched.phase("sampling", RESPONSES, start, portion) as heard:
+                    found = store.get(portion, heard)
                 generated += found.generated
-                heard.until(start + share * len(portion))
-                scores = verifier.score(found.responses, key_of(config.seed, "evaluate"), heard.by(1 - share))
+                with watched.phase("verifying", VERDICTS, start, portion) as heard:
+                    scores = verifier.score(found.responses, key_of(config.seed, "evaluate"), heard)
                 noted.append((len(portion), scores.notes))
-                heard.until(start + len(portion))
                 background.settle()
                 background.later(finish, portion, found, scores)
+            with display.phase("grading", None):
+                background.settle()
 
     write_atomically(path, fill, path.parent)
     names = dict.fromkeys(name for _, notes in noted for name in notes)
@@ -88,25 +88,29 @@ def score_all(
     return {"tokens_generated": generated, "notes": means}
 
 
-class _Heard:
-    """Shows progress through `total` problems, from number `done` on, and hears signals."""
+class _Watched:
+    """Shows progress through the portions of `total` problems, and hears signals."""
 
-    def __init__(self, advance: Advance, stop: StopRequest, done: float, total: int) -> None:
-        self._advance, self._stop, self._done, self._total = advance, stop, done, total
+    def __init__(self, display: Display, stop: StopRequest, total: int, samples: int) -> None:
+        self._display, self._stop, self._total, self._samples = display, stop, total, samples
 
-    def by(self, each: float) -> OnBatch:
-        """What hears of problems that count `each`."""
-        return lambda done, tokens: self._on_batch(done * each, tokens)
+    @contextmanager
+    def phase(self, what: str, kind: str, start: int, portion: Sequence[Problem]) -> Iterator[OnBatch]:
+        """`what` is done to a portion that begins with problem number `start`; gives what hears of each step."""
+        which = f" (problems {start + 1:,} to {start + len(portion):,} of {self._total:,})"
+        named = what + which if len(portion) < self._total else what
+        done = float(start)
+        with self._display.phase(named, len(portion), kind=kind, each=self._samples) as advance:
 
-    def until(self, done: float) -> None:
-        """Problems up to there are done, however they came to be."""
-        self._on_batch(done - self._done, 0)
+            def heard(more: float, tokens: int) -> None:
+                nonlocal done
+                done += more
+                advance(more, tokens)
+                if self._stop:
+                    raise self._stop.stopped(f"while {what}, after {int(done)} of {self._total} problems")
 
-    def _on_batch(self, done: float, tokens: int) -> None:
-        self._done += done
-        self._advance(done, tokens)
-        if self._stop:
-            raise self._stop.stopped(f"after {int(self._done)} of {self._total} problems")
+            yield heard
+            heard(0.0, 0)
 
 
 @contextmanager

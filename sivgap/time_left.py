@@ -10,20 +10,22 @@ from collections.abc import Mapping
 class TimeLeft:
     """Work that is still to come, by kind, and what a unit of each kind has taken.
 
-    A kind of which nothing has been done yet counts as much a unit as all others together: the first line of a long run
-    should be of the right order, and every later one is better.
+    A kind of which nothing has been done yet counts as much a unit as all others together, or as many times that as was
+    estimated: the first line of a long run should be of the right order, and every later one is better.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._to_come: dict[str, float] = {}
+        self._costs: dict[str, float] = {}
         self._done: dict[str, float] = defaultdict(float)
         self._seconds: dict[str, float] = defaultdict(float)
 
-    def plan(self, to_come: Mapping[str, float]) -> None:
-        """All the work from here to the end of the run, in units of each kind."""
+    def plan(self, to_come: Mapping[str, float], costs: Mapping[str, float] | None = None) -> None:
+        """All the work from here to the end of the run, in units of each kind; `costs`: estimates of how long a unit
+        takes beside one of the other kinds, 1 where there is none."""
         with self._lock:
-            self._to_come = dict(to_come)
+            self._to_come, self._costs = dict(to_come), dict(costs or {})
 
     @property
     def planned(self) -> bool:
@@ -43,15 +45,16 @@ class TimeLeft:
         """
         with self._lock:
             to_come, done, seconds = dict(self._to_come), self._done.copy(), self._seconds.copy()
+            costs = {k: self._costs.get(k, 1.0) for k in to_come}
         if kind in to_come:
             to_come[kind] -= amount
             done[kind] += amount
             seconds[kind] += elapsed
-        known = sum(done[k] for k in to_come)
+        known = sum(done[k] * costs[k] for k in to_come)
         if not known:
             return None
         usual = sum(seconds[k] for k in to_come) / known
-        each = {k: seconds[k] / done[k] if done[k] else usual for k in to_come}
+        each = {k: seconds[k] / done[k] if done[k] else usual * costs[k] for k in to_come}
         return sum(each[k] * max(0.0, amount) for k, amount in to_come.items())
 
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sivgap.config.members import asking
+from sivgap.config.schema import SolverConfig
 from sivgap.schedule import Schedule
 
 RESPONSES, VERDICTS, PROMPTS = "responses", "verdicts", "prompts"
 """Kinds of work of a run (`time_left.TimeLeft`). Verdicts are one where the pass that samples does not give them."""
 
-PROBLEMS = "problems"
-"""All the work of an evaluation."""
+READING = 0.2
+"""Of the time in which a response is drawn, about what reading it again for a verdict takes."""
+
+
+def verdict_cost(config: SolverConfig) -> float:
+    """How long a verdict takes beside a response, about: until verdicts have been measured."""
+    longest = config.sampling.max_new_tokens
+    return sum(
+        READING + (one.max_new_tokens * one.repetitions / longest if one.readout == "sampled" or one.heading else 0)
+        for one in asking(config.verifier, config.dataset.name)
+    )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Each sentence is said of what it is about, with its number and the setting to change, and of nothing else."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,8 +11,9 @@ import pandas as pd
 import pytest
 
 from sivgap.beware import Asked, beware, measured
-from sivgap.report.over_n import beware_of
+from sivgap.report.beware import beware_of
 from sivgap.report.record import Record
+from sivgap.runs.load_curves import from_run
 from sivgap.selection import Selection
 
 PROMPTS, SAMPLES = 400, 8
@@ -68,6 +70,10 @@ CASES = {
         panel(scores=np.where(share(0.04), 0.5, 1.0), unparsed=share(0.04)), "every response scores 1.00",
         "verifier=mc",
     ),
+    "constant of the few that were read": (
+        panel(scores=np.where(share(0.9), 0.5, 1.0), unparsed=share(0.9)), "every verdict that could be read scores",
+        "verifier=mc",
+    ),
     "by prompt": (
         panel(scores=np.broadcast_to(np.linspace(0, 1, PROMPTS)[:, None], (PROMPTS, SAMPLES))),
         "scores differ between prompts alone", "readout=expected",
@@ -77,7 +83,10 @@ CASES = {
     "unparsed": (panel(unparsed=share(0.2)), "of the verdicts could not be read", "verifier.max_new_tokens=8"),
     "cut": (panel(finished=1 - share(0.3)), "were cut off at sampling.max_new_tokens=512", "raise it to 704"),
     "hardly any ends": (panel(finished=1 - share(0.99)), "99.2% of 3200 responses were cut off", "model.stop"),
-    "chosen are cut": (panel(finished=1 - share(0.3)), "are learnt without an end", "sampling.max_new_tokens"),
+    "chosen are cut": (
+        panel(finished=1 - share(0.07), selection=Selection(0.5, finished="any")), "are learnt without an end",
+        "sampling.max_new_tokens",
+    ),
     "form": (panel(strict=np.zeros((PROMPTS, SAMPLES))), "0.0% in the form", "dataset.few_shot=4"),
     "hopeless": (panel(correct=share(0.01), strict=share(0.01)), "next to nothing to learn from", "dataset.prompt"),
     "solved": (panel(correct=share(0.99), strict=share(0.99)), "left to learn", "harder problems"),
@@ -153,3 +162,36 @@ def test_a_page_says_it_of_the_runs_first_measurement_and_nothing_where_its_file
     assert any("25.0% of 200 responses are right, 0.0% in the form" in sentence for sentence in said)
     for missing in whole:
         assert beware_of(recorded(**{name: value for name, value in whole.items() if name != missing})) == []
+
+
+def test_a_page_says_when_training_taught_the_model_not_to_end():
+    def sentences(*shares):
+        lines = [{"split": "test", "epoch": float(i), "chosen_cut_fraction": share} for i, share in enumerate(shares)]
+        return beware_of(replace(recorded(), lines=lines))
+
+    (said,) = sentences(0.01, 0.2, 0.12)
+    assert said.startswith("at epoch 1 20.0% of the chosen responses are cut off (1.0% at first)")
+    assert sentences(0.01, 0.04) == sentences(None, None) == sentences(0.2, 0.3) == []  # the last was said at first
+
+
+def test_verdicts_of_an_ensemble_that_cannot_be_read_are_no_matter_of_a_length_that_it_has_not_got():
+    seen = panel(unparsed=share(0.2))
+    (said,) = [text for text in beware(seen, replace(ASKED, verifier="ensemble")) if "could not be read" in text]
+    assert "verifier.members" in said
+    assert "max_new_tokens" not in said
+
+
+def test_a_fit_of_a_run_that_chose_cut_responses_says_so(tmp_path):
+    def written(name, *shares):
+        lines = [
+            {"split": "test", "epoch": t / 2, "solver_uncertainty": 2 * 0.7**t, "verifier_uncertainty": 0.8**t,
+             **({} if share is None else {"chosen_cut_fraction": share})}
+            for t, share in enumerate(shares)
+        ]  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trajectory.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return from_run(tmp_path / name, "test", "response", "first").notes
+
+    (said,) = written("loops", 0.0, 0.02, 0.3, 0.1)
+    assert said.startswith("loops: up to 30.0% of the chosen responses (epoch 1) are cut off")
+    assert written("well", 0.0, 0.02, 0.04, 0.05) == written("old", None, None, None, None) == ()

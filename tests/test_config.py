@@ -78,6 +78,14 @@ def test_a_verifier_asks_in_the_words_for_the_task_and_a_file_of_ones_own_is_tak
     assert asked == ["chat/mc_sudoku.txt", "chat/qe.txt"]
 
 
+def test_members_of_an_ensemble_are_read_as_they_are_alone_or_all_by_likelihoods():
+    readouts = {}
+    for readout in ("sampled", "expected"):
+        joined = composed("model=llama32_3b", "verifier=ensemble", f"verifier.readout={readout}").verifier
+        readouts[readout] = [member_config(joined, name, "gsm8k").readout for name in ("mc", "qe", "cot_score")]
+    assert readouts == {"sampled": ["expected", "sampled", "sampled"], "expected": ["expected"] * 3}
+
+
 def test_models_of_the_contract_are_there():
     names = set(shipped("model"))
     assert {"tiny", "llama32_3b", "llama31_8b", "phi4_mini", "phi35_mini", "phi3_mini", "phi4"} <= names
@@ -185,7 +193,8 @@ def test_runs_from_before_a_setting_was_added_keep_their_identity(tmp_path):
         for name in (dataset, verifier):
             (tmp_path / f"{name}.txt").write_text(words[name])
         prompts = (f"dataset.prompt={tmp_path / dataset}.txt", f"verifier.prompt={tmp_path / verifier}.txt")
-        chosen = (f"model={model}", f"dataset={dataset}", f"verifier={verifier}", f"verifier.max_new_tokens={tokens}")
+        chosen = (f"model={model}", f"dataset={dataset}", f"verifier={verifier}", f"verifier.max_new_tokens={tokens}",
+                  "selection.finished=any")  # fmt: skip
         return identity(composed(*chosen, *prompts))
 
     assert before("llama32_3b", "gsm8k", "qe", 8) == "62b0faa191dde114"

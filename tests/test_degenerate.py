@@ -9,7 +9,7 @@ from test_resume import attempt, config
 from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
 from sivgap.measure import Panel, summarise
-from sivgap.selection import Selection, best_of_n
+from sivgap.selection import Selection
 from sivgap.signals import StopRequest
 from sivgap.verifiers.question import Scores
 
@@ -22,7 +22,7 @@ def panel(nll, scores, correct, unparsed=0.0) -> Panel:
     tokens = [np.array([1, 2])] * 12
     rollouts = Rollouts(tokens, nll, length, np.zeros(shape, dtype=np.int64))
     grades = [Grade(None, correct, correct)] * 12
-    choice = best_of_n(Selection().passes(scores), nll, length)
+    choice = Selection().choose(scores, nll, length, rollouts.finished)
     return Panel(rollouts, [""] * 12, Scores(scores, np.full(shape, unparsed)), grades, choice)
 
 
@@ -34,9 +34,32 @@ def test_a_panel_without_any_variance_has_null_or_zero_for_everything_that_needs
     assert columns["solver_uncertainty_se"] == 0
     assert columns["unparsed_fraction"] == 1  # every verdict was neutral, and that is to be seen
     assert columns["finished_fraction"] == 0  # no response ended by itself
+    assert columns["chosen_cut_fraction"] == 1
+    assert columns["gap_finished"] is columns["gap_finished_se"] is columns["verifier_uncertainty_finished"] is None
     assert columns["score_auroc"] is None
     assert columns["pass_at_k"]["4"] is None
     assert columns["gv_gap"] == 0
+
+
+def test_uncertainty_without_cut_responses_is_of_prompts_whose_choice_ended():
+    nll, length = np.array([[4.0, 2, 6], [1, 8, 9], [5, 5, 5]]), np.array([[2, 2, 2], [4, 2, 2], [1, 1, 1]])
+    ending = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0]])  # none of the third prompt's ended
+    rollouts = Rollouts([np.array([1])] * 9, nll, length, ending)
+    scores, grades = Scores(np.ones((3, 3)), np.zeros((3, 3))), [Grade(None, True, True)] * 9
+
+    def columns(rule):
+        choice = rule.choose(scores.values, nll, length, rollouts.finished)
+        return summarise(Panel(rollouts, [""] * 9, scores, grades, choice), rule, [1])
+
+    first = columns(Selection())
+    assert first["verifier_uncertainty"] == pytest.approx((2 + 8 + 5) / 3)
+    assert first["chosen_cut_fraction"] == pytest.approx(1 / 3)
+    assert first["solver_uncertainty_finished"] == pytest.approx((3 + 8.5) / 2)
+    assert first["verifier_uncertainty_finished"] == pytest.approx((2 + 8) / 2)
+    assert first["gap_finished"] == pytest.approx((1 + 0.5) / 2)
+    paper = columns(Selection(finished="any"))
+    assert paper["verifier_uncertainty"] == pytest.approx((2 + 1 + 5) / 3)
+    assert (paper["chosen_cut_fraction"], paper["gap_finished"]) == pytest.approx((2 / 3, 1))
 
 
 def test_responses_that_never_end_and_verdicts_that_say_nothing_make_a_run_that_says_so(tmp_path):

@@ -55,6 +55,18 @@ def test_the_end_of_a_turn_is_what_the_template_writes_behind_an_answer(template
     assert end_of_turn(tokenizer) == (None if ends is None else tokenizer.convert_tokens_to_ids(ends))
 
 
+def test_the_end_of_a_turn_is_the_one_that_the_template_writes_with_the_variables_it_is_told(tmp_path):
+    folder = save_model(tmp_path / "model", "phi3", eos="<|endoftext|>")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    chosen = "<|{{ m['role'] }}|>{{ m['content'] }}{{ '<|end|>' if closed else '<|endoftext|>' }}"
+    tokenizer.chat_template = "{% for m in messages %}" + chosen + "{% endfor %}"
+    tokenizer.save_pretrained(folder)
+    of_turn, of_sequence = tokenizer.convert_tokens_to_ids(["<|end|>", "<|endoftext|>"])
+    told = ModelSource(path=str(folder), chat_template_kwargs={"closed": True})
+    assert load_model(told).end_tokens[0] == of_turn
+    assert load_model(ModelSource(path=str(folder))).end_tokens[0] == of_sequence
+
+
 @pytest.fixture(scope="module")
 def phi(tmp_path_factory):
     """As Phi-3's: ``<|end|>`` ends a turn, ``<|endoftext|>`` is the end of sequence, and the generation config names a

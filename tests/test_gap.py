@@ -15,7 +15,7 @@ from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap
 from sivgap.gap.over_n import choice_probability, gap_over_subsets, over_n
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.weights import Exponential, Quantile, Threshold, weigh
-from sivgap.selection import Selection, best_of_n
+from sivgap.selection import Selection
 
 WEIGHTS = (Threshold(0.5), Threshold(0.9), Quantile(0.3), Quantile(1.0), Exponential(0.2))
 seeds = st.integers(0, 2**32 - 1)
@@ -232,17 +232,18 @@ def test_the_bootstrap_agrees_with_the_formulas():
 # Choosing among n
 
 
-RULES = (Selection(0.5), Selection(quantile=0.3), Selection(quantile=0.6))
+RULES = (Selection(0.5), Selection(quantile=0.3), Selection(quantile=0.6), Selection(0.5, finished="any"))
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
-@pytest.mark.parametrize("unread", [0, 0.3, 0.9])
-def test_every_number_over_n_is_the_average_over_all_subsets(rule, unread):
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name}, {rule.finished}")
+@pytest.mark.parametrize(("unread", "cut"), [(0, 0), (0.3, 0), (0.9, 0), (0, 0.4), (0.3, 0.6)])
+def test_every_number_over_n_is_the_average_over_all_subsets(rule, unread, cut):
     rng = np.random.default_rng(3)
     utility, scores = panel(3, prompts=5, size=7)
     nll, length = rng.gamma(2, 1, scores.shape), rng.integers(1, 4, scores.shape)
     unparsed = (rng.random(scores.shape) < unread).astype(float)
-    table = over_n(utility, scores, nll, length, rule, unparsed).set_index("n")
+    finished = (rng.random(scores.shape) >= cut).astype(float)
+    table = over_n(utility, scores, nll, length, finished, rule, unparsed).set_index("n")
     assert list(table.index) == [1, 2, 4]
     for n in table.index:
         chosen, likeliest = np.zeros_like(scores), np.zeros(5)
@@ -250,14 +251,15 @@ def test_every_number_over_n_is_the_average_over_all_subsets(rule, unread):
         subsets = [list(s) for s in combinations(range(7), n)]
         for subset in subsets:
             by = scores[:, subset], unparsed[:, subset]
-            within = best_of_n(rule.passes(*by), nll[:, subset], length[:, subset]).chosen
+            of = scores[:, subset], nll[:, subset], length[:, subset], finished[:, subset]
+            within = rule.choose(*of, unparsed[:, subset]).chosen
             chosen[np.arange(5), np.array(subset)[within]] += 1 / len(subsets)
-            best = (nll / length)[:, subset].argmin(axis=1)
+            best = rule.without_scores.choose(*of).chosen
             likeliest += utility[np.arange(5), np.array(subset)[best]] / len(subsets)
             gaps += gap(utility[:, subset], rule.weights(*by)).by_prompt + utility[:, subset].mean(axis=1)
             some += utility[:, subset].any(axis=1) / len(subsets)
         gaps = gaps / len(subsets) - utility.mean(axis=1)
-        assert choice_probability(scores, nll, length, rule, n, unparsed) == pytest.approx(chosen)
+        assert choice_probability(scores, nll, length, finished, rule, n, unparsed) == pytest.approx(chosen)
         assert gap_over_subsets(utility, scores, rule, n, unparsed) == pytest.approx(gaps)
         row = table.loc[n]
         by_prompt = (chosen * utility).sum(axis=1)
@@ -274,9 +276,10 @@ def test_every_number_over_n_is_the_average_over_all_subsets(rule, unread):
 def test_choosing_among_n_begins_at_chance_and_ends_at_the_rule_itself(seed, size, rule):
     utility, scores = panel(seed, size=size)
     nll, length = np.random.default_rng(seed).gamma(2, 1, scores.shape), np.ones(scores.shape, dtype=int)
-    assert choice_probability(scores, nll, length, rule, 1) == pytest.approx(1 / size)
-    last = choice_probability(scores, nll, length, rule, size)
-    assert (last.argmax(axis=1) == best_of_n(rule.passes(scores), nll, length).chosen).all()
+    finished = np.random.default_rng(seed + 1).random(scores.shape) < 0.7
+    assert choice_probability(scores, nll, length, finished, rule, 1) == pytest.approx(1 / size)
+    last = choice_probability(scores, nll, length, finished, rule, size)
+    assert (last.argmax(axis=1) == rule.choose(scores, nll, length, finished).chosen).all()
     assert last.max(axis=1) == pytest.approx(1)
     assert gap_over_subsets(utility, scores, rule, 1) == pytest.approx(0)
     assert gap_over_subsets(utility, scores, rule, size) == pytest.approx(gap(utility, rule.weights(scores)).by_prompt)
@@ -294,6 +297,8 @@ def test_best_of_n_majority_and_weighted_majority_by_hand():
     assert best_by_score(utility, scores).tolist() == [1, 0, 0]
     assert best_by_score(utility, scores, np.arange(12.0).reshape(3, 4)).tolist() == [1, 0, 0]
     assert best_by_score(np.array([[0.0, 1.0]]), np.array([[0.5, 0.5]]), np.array([[2.0, 1.0]])).tolist() == [1]
+    ended = np.array([[True, True, True, False], [True] * 4, [True] * 4])  # the best-scored of the first was cut off
+    assert best_by_score(utility, scores, None, ended).tolist() == [0, 0, 0]
     assert table["accuracy"].to_dict() == pytest.approx(
         {"one_response": 0.5 / 3, "best_of_n": 1 / 3, "majority": 0.5 / 3, "weighted_majority": 0.5}
     )

@@ -17,9 +17,10 @@ from sivgap.gap.cross import cross_table, own_against_others, pivot
 from sivgap.gap.distribution import gap_quantiles, gap_signs, score_histogram, score_quantiles
 from sivgap.gap.ensemble import all_agree, combination_table, fit_logistic, learned_scores, subset_table
 from sivgap.gap.gap import gap
-from sivgap.gap.scaling import fit_line, pretraining_flops, read_models, scaling_table
+from sivgap.gap.scaling import fit_line, partial_correlation, pretraining_flops, read_models, scaling_table
 from sivgap.gap.variance import components, over_repetitions
 from sivgap.gap.weights import Quantile, Threshold, weigh
+from sivgap.published import published
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -338,3 +339,42 @@ def test_published_models_are_read_from_a_csv(tmp_path):
             read_models(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_models(tmp_path / "absent.csv")
+
+
+def test_the_published_tables_say_what_their_paper_does_and_what_accuracy_explains():
+    """MG Table 4: all slopes of MC are positive, too, and given accuracy FLOPs add to CoT-Binary alone."""
+    models = read_models(published("mg_table_4"))
+    assert len(models) == 21
+    table = scaling_table(models).set_index("gap")
+    assert set(table["models"]) == {20}  # of one model the tokens are not known
+    choices = table.filter(like="gap_mc", axis=0)
+    assert (choices["slope_low"] > 0).all()
+    assert [round(100 * slope, 1) for slope in (choices["slope"].min(), choices["slope"].max())] == [4.5, 6.0]
+    given = table["r_given_accuracy"]
+    assert given["gap_cot_binary"] == pytest.approx(0.54, abs=0.005)
+    assert given.drop("gap_cot_binary").between(-0.04, 0.15).all()
+    assert table["r_given_accuracy_low"]["gap_cot_binary"] > 0
+    assert (table["r_given_accuracy_low"].drop("gap_cot_binary") < 0).all()
+
+
+def test_a_table_of_models_becomes_a_page(command, tmp_path):
+    done = command("report", "models=mg_table_4")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / done.stdout.splitlines()[-1]).read_text()
+    assert "gap_cot_binary: a tenfold of FLOPs brings +7.3 points" in page
+    assert "given accuracy they add something (r +0.54" in page
+    assert (tmp_path / "reports/mg_table_4/figures/models.png").exists()
+    wrong = command("report", "models=absent.csv")
+    assert wrong.returncode == 2
+    assert "absent.csv cannot be read as a CSV" in wrong.stderr
+
+
+def test_what_one_value_leaves_of_two_others():
+    rng = np.random.default_rng(3)
+    given = rng.normal(size=200)
+    x, y = given + rng.normal(size=200), given + rng.normal(size=200)
+    assert np.corrcoef(x, y)[0, 1] > 0.35
+    found = partial_correlation(x, y, given)
+    assert found.low < 0 < found.high
+    assert partial_correlation(x, x + y, given).low > 0.5
+    assert partial_correlation(x[:4], y[:4], given[:4]).value is None

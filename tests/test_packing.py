@@ -77,12 +77,25 @@ def test_a_text_that_does_not_fit_has_its_activations_computed_twice_and_teaches
 
     roomy, tight = learner(), learner()
     loss = roomy.step(examples, 0)
-    a_token = roomy._bytes_a_token(examples)
+    a_token = roomy._kept_bytes(examples)[0]
     for room in ("ON_A_PROCESSOR", "OF_ONE_TEXT"):
         monkeypatch.setattr(activations, room, 20 * a_token)
     assert tight.step(examples, 0) == pytest.approx(loss, rel=1e-5)
     assert (roomy._checkpointing, tight._checkpointing) == (False, True)
-    assert tight._bytes_a_token(examples) < a_token / 3
+    assert tight._kept_bytes(examples)[0] < a_token / 3
     moments = roomy.optimizer_state()
     for name, moment in tight.optimizer_state().items():
         assert float((moments[name] - moment).norm()) <= 1e-5 * float(moment.norm()) + 1e-12, name
+
+
+def test_the_copies_of_weights_that_a_mixed_precision_pass_makes_are_not_what_a_token_keeps(tmp_path):
+    folder, examples = save_model(tmp_path, "llama", num_hidden_layers=8), few_shot(6)
+    settings = ModelConfig(name="m", path=str(folder), lora_targets=["all-linear"], parameters=1e5, licence="")
+    full = UpdateConfig(parameters="full", batch_size=6)
+    (whole, nothing), (half, copies) = (
+        Sft(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype), settings, full, 0)._kept_bytes(examples)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert 0.4 * whole < half < 1.1 * whole
+    layers = sum(p.numel() for n, p in AutoModelForCausalLM.from_pretrained(folder).named_parameters() if "layers" in n)
+    assert nothing < 2 * layers <= copies

@@ -93,7 +93,7 @@ def test_the_conversations_are_a_right_and_a_wrong_one_of_different_problems(cor
     zeros = np.zeros(shape)
     grades = [Grade(None, bool(right), False) for right in np.ravel(correct)]
     rollouts = Rollouts([], zeros, zeros.astype(int), zeros.astype(int))
-    choice = Choice(np.zeros(shape[0], dtype=int), np.ones(shape[0], dtype=bool))
+    choice = Choice(np.zeros(shape[0], dtype=int), np.ones(shape[0], dtype=bool), np.ones(shape, dtype=bool))
     assert worth_reading(Panel(rollouts, [], Scores(zeros, zeros), grades, choice)) == places
 
 

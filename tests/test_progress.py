@@ -9,13 +9,17 @@ from itertools import pairwise
 import pytest
 from commands import run_command
 from rich.console import Console
+from small_runs import composed
 
 import sivgap.progress
 from sivgap.progress import Display
 from sivgap.runs.log import logged
 from sivgap.schedule import Schedule
+from sivgap.scoring import _Watched
+from sivgap.signals import listening
+from sivgap.tasks.problem import Problem
 from sivgap.time_left import TimeLeft, until_end
-from sivgap.to_come import Workload
+from sivgap.to_come import Workload, verdict_cost
 
 
 @pytest.fixture
@@ -92,6 +96,37 @@ def test_time_left_is_what_the_rest_of_the_work_takes_at_the_pace_so_far():
     left.took("prompts", 8, 32.0)
     assert left.seconds() == 0
     assert until_end(0.0) == until_end(0.4) == until_end(None) == ""
+
+
+def test_time_left_of_work_that_has_not_begun_rests_on_its_estimated_cost_and_then_on_its_own():
+    left = TimeLeft()
+    left.plan({"responses": 100.0, "verdicts": 100.0}, {"verdicts": 0.2})
+    assert left.seconds("responses", 10, 5.0) == pytest.approx(90 * 0.5 + 100 * 0.1)
+    left.took("responses", 100, 0.0)  # all were stored: the verdicts' own pace counts
+    assert left.seconds("verdicts", 50, 5.0) == pytest.approx(5.0)
+
+
+def test_a_verdict_that_is_read_off_costs_less_than_one_that_is_justified_and_two_cost_more():
+    def cost(*verifier: str) -> float:
+        return verdict_cost(composed(*verifier, "sampling.max_new_tokens=512", "update.replay=0"))
+
+    assert cost("verifier=gold") == 0
+    said = cost("verifier=tf", "verifier.readout=sampled", "verifier.max_new_tokens=16")
+    assert 0 < cost("verifier=mc") < said < cost("verifier=cot_binary", "verifier.max_new_tokens=256") < 1
+    assert cost("verifier=ensemble", "verifier.members=[tf,mc]") > cost("verifier=mc")
+
+
+def test_a_problem_of_an_evaluation_is_sampled_before_it_is_verified_and_each_is_counted_whole():
+    display = Display(quiet=True)
+    display.left.plan({"responses": 16.0, "verdicts": 16.0})
+    problems = [Problem(f"p{i}", "?", "1") for i in range(8)]
+    with listening() as stop:
+        watched = _Watched(display, stop, 8, 2)
+        for what, kind in (("sampling", "responses"), ("verifying", "verdicts")):
+            with watched.phase(what, kind, 0, problems) as heard:
+                heard(4.0, 10)
+                assert display._phase.count() == "4 of 8 prompts"
+    assert display.left.seconds() == 0
 
 
 @pytest.mark.parametrize(("halves", "every"), [(2, 1), (8, 1), (7, 2)])

@@ -121,11 +121,17 @@ def test_settings_of_the_template_count_in_the_identity_only_where_they_are_set(
         (("model.system_prompt=''",), "model.system_prompt: .*at least 1 character"),
         (("model.chat_template_kwargs={tokenize: true}",), "model.chat_template_kwargs: .*no tokenize"),
         (("model.chat_template_kwargs=3",), "model.chat_template_kwargs: .*dictionary"),
+        ((r"model.stop=['\n\nQuestion:']",), r"model.stop: expected line ends, .*\$'model.stop=\[\"\\n"),
     ],
 )
 def test_settings_that_a_template_cannot_have_are_one_sentence(overrides, said):
     with pytest.raises(ConfigError, match=said):
         composed("model=llama32_3b", "dataset=gsm8k", *overrides)
+
+
+def test_a_stop_text_may_hold_line_ends_and_latex():
+    for stop in ("\n\nQuestion:", r"\neq"):
+        assert composed("model=llama32_3b", "dataset=gsm8k", f"model.stop=['{stop}']").model.stop == [stop]
 
 
 def test_the_table_of_wordings_holds_the_shipped_prompts():

@@ -20,7 +20,7 @@ def panel(seed, prompts=60, size=8):
 
 def test_a_constant_score_adds_nothing_and_best_of_n_is_the_likeliest():
     correct, nll, length, _ = panel(0)
-    found = rival(np.full(correct.shape, 1.0), nll, length, correct, ALL)
+    found = rival(np.full(correct.shape, 1.0), nll, length, np.ones(correct.shape), correct, ALL)
     assert found.score_gain.value == found.score_gain.stderr == 0
     assert found.verifier_accuracy.value == found.likeliest_accuracy.value > correct.mean() + 0.1  # all of it tie-break
     assert found.score_auroc.value == 0.5
@@ -32,10 +32,10 @@ def test_a_constant_score_adds_nothing_and_best_of_n_is_the_likeliest():
 
 def test_the_truth_beats_the_likelihood_and_the_likelihood_itself_ties_with_it():
     correct, nll, length, _ = panel(1)
-    truth = rival(correct, nll, length, correct, ALL)
+    truth = rival(correct, nll, length, np.ones(correct.shape), correct, ALL)
     assert truth.score_gain.low > 0
     assert truth.verifier_accuracy.value == correct.any(axis=1).mean()
-    same = rival(np.exp(-nll / length), nll, length, correct, Selection(quantile=0.25))
+    same = rival(np.exp(-nll / length), nll, length, np.ones(correct.shape), correct, Selection(quantile=0.25))
     assert (same.score_gain.value, same.auroc_gain.value, same.auroc_gain_within.value) == (0, 0, 0)
     table = rival_table(same).set_index("by")
     assert table.loc["score", "auroc"] == table.loc["likelihood", "auroc"]
@@ -56,5 +56,5 @@ def test_within_prompts_by_hand_and_none_where_no_prompt_has_both():
     np.testing.assert_allclose(auroc_by_prompt(scores, correct), [0.75, 0.5, np.nan, np.nan])
     assert auroc_within(scores, correct).value == pytest.approx(0.625)
     assert auroc_within(scores[2:], correct[2:]).value is None
-    none = rival(scores[3:], scores[3:] + 1, np.ones((1, 3)), correct[3:], ALL)
+    none = rival(scores[3:], scores[3:] + 1, np.ones((1, 3)), np.ones((1, 3)), correct[3:], ALL)
     assert none.score_auroc.value is none.score_auroc_within.value is none.auroc_gain_within.value is None

@@ -22,6 +22,9 @@ class WeightConfig(Settings):
     beta: float = Field(default=0.1, gt=0)
     empty: Literal["all", "drop", "zero"] = "all"
     """A prompt whose filter keeps nothing: keep all its responses (gap 0), leave it out, or count utility 0."""
+    finished: Literal["first", "any"] = "first"
+    """Best of N: a response that was cut off is chosen only for a prompt none of whose responses ended by itself, or
+    like the others (``any``). The gap itself weighs all responses by their scores (MG Def. 2.1)."""
     saturated: Literal["drop", "zero"] = "drop"
     """A prompt all of whose responses are right, where the relative gap is 0/0: leave it out, or count 0."""
 

@@ -11,11 +11,13 @@ from sivgap.config.verifier import VerifierConfig
 
 
 def member_config(config: VerifierConfig, name: str, dataset: str) -> VerifierConfig:
-    """A member of an ensemble: its own YAML, with the ensemble's folder of prompts, readout, repetitions and model."""
+    """A member of an ensemble: its own YAML, with the ensemble's folder of prompts, repetitions and model. Its readout,
+    too, is its own (that of ``mc`` is expected), unless the ensemble's says that all are expected."""
     shipped = yaml.safe_load((conf_dir() / "verifier" / f"{name}.yaml").read_text(encoding="utf-8"))
     prompt = task_prompt(str(PurePosixPath(config.prompt).with_name(f"{name}.txt")), dataset)
-    shared = {"prompt": prompt, "readout": config.readout, "repetitions": config.repetitions, "model": config.model}
-    return VerifierConfig.model_validate({**shipped, **shared})
+    shared = {"prompt": prompt, "repetitions": config.repetitions, "model": config.model}
+    readout = {"readout": config.readout} if config.readout == "expected" else {}
+    return VerifierConfig.model_validate({**shipped, **shared, **readout})
 
 
 def asking(config: VerifierConfig, dataset: str) -> list[VerifierConfig]:

@@ -20,6 +20,8 @@ RESERVED = frozenset(
     | {"tokenizer_kwargs", "return_assistant_tokens_mask"}
 )
 """What sivgap itself tells ``apply_chat_template``, or what changes the type of its result."""
+_TYPED_LINE_END = re.compile(r"\\n(?![a-z])")
+"""Two characters that were meant as one; LaTeX goes on with a small letter, as in \\neq."""
 
 
 class ModelSource(Settings):
@@ -40,6 +42,17 @@ class ModelSource(Settings):
     """Texts that end a response besides the end-of-sequence token; base models need one, chat models none."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of weights and activations; ``auto`` is bfloat16 on a GPU that has it and float32 elsewhere."""
+
+    @field_validator("stop")
+    @classmethod
+    def _has_line_ends(cls, value: list[str]) -> list[str]:
+        typed = next((text for text in value if _TYPED_LINE_END.search(text)), None)
+        if typed is not None:
+            raise ValueError(
+                "expected line ends, not a backslash and an n: on a command line \\n stays as it is typed; write "
+                "$'model.stop=[\"\\n\\nQuestion:\"]' in bash, or put it into a YAML file"
+            )
+        return value
 
     @field_validator("system_prompt", "chat_template_kwargs")
     @classmethod

@@ -46,6 +46,10 @@ class SelectionConfig(Settings):
     keep: Literal["likeliest", "all"] = "likeliest"
     """What is trained on of the responses that pass: the likeliest a token (SV Eq. 5), or all (rejection sampling, MG
     Section 3)."""
+    finished: Literal["first", "any"] = "first"
+    """Responses cut off at ``sampling.max_new_tokens``: chosen only for a prompt none of whose responses ended by
+    itself (beyond SV: their uncertainty is a lower bound, and the likeliest a token are often loops), or like the
+    others (``any``, SV Eq. 5)."""
 
 
 class MeasureConfig(Settings):

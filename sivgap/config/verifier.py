@@ -25,7 +25,8 @@ class VerifierConfig(Settings):
     readout: Literal["sampled", "expected"] = "sampled"
     """``sampled``: one answer at ``sampling.verifier_temperature``, as in the paper; unparsable is 0.5,
     which passes no threshold.
-    ``expected``: the mean score under the model's likelihoods of the allowed answers."""
+    ``expected``: the mean score under the model's likelihoods of the allowed answers. Of an ensemble: ``expected`` is
+    every member's, ``sampled`` leaves each its own."""
     max_new_tokens: int = Field(default=8, ge=1, le=4096)
     """Longest sampled answer, justification included."""
     heading: str | None = Field(default=None, min_length=1, max_length=80)

@@ -1,53 +1,80 @@
-"""Everything that ``fit.json`` holds, from curves to warnings, in the order a reader asks (CONTRACT, fit.json)."""
+"""From curves to a fit, its verdict and a forecast, for the population of prompts where every prompt is known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from sivgap.dynamics.bootstrap import PromptCurves, over_prompts, over_residuals, percentiles
+from sivgap.dynamics.arrivals import Arrival, DirectGamma, direct_gamma
+from sivgap.dynamics.bootstrap import over_residuals, percentiles
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross_fit import CrossFit, fit_cross
 from sivgap.dynamics.curves import FEWEST, Curves
+from sivgap.dynamics.energy import Exponent, fit_exponent
 from sivgap.dynamics.families import blocks, predict
-from sivgap.dynamics.fit import PARAMETERS, CoupledFit, Weights, aicc, fit_coupled
-from sivgap.dynamics.forecast import FAMILIES, METHOD, Forecast, forecast, held_out_errors
-from sivgap.dynamics.interval import LEVEL
+from sivgap.dynamics.fit import PARAMETERS, CoupledFit, Estimate, fit_coupled
+from sivgap.dynamics.fit_warnings import OF_PANEL, warnings_on_fit, warnings_on_theory
+from sivgap.dynamics.forecast import FAMILIES, Forecast, forecast, held_out_errors
+from sivgap.dynamics.forecast_limit import limit_over_prompts
+from sivgap.dynamics.gls import PromptCovariance
+from sivgap.dynamics.goodness import aicc
+from sivgap.dynamics.population import Population, PromptCurves, over_population, same_panel
 from sivgap.dynamics.verdict import (
     Linearity,
+    PhasePlane,
     SeparateRates,
     conserved_drift,
+    lack_of_fit,
     linearity,
-    residual_autocorrelation,
+    phase_plane,
     separate_rates,
-    warnings_of,
 )
+from sivgap.dynamics.weights import Weights, errors_of, have_errors
 
 _MOST_AHEAD = 200
 """Epochs of a forecast, unless the data name more."""
 
-_CURVES = ("solver", "verifier", "gap")
+OVER_PROMPTS = "population of prompts"
+OVER_PANEL = "this panel"
+"""What intervals are of."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A fit, its verdict, and a forecast from `mean`, the runs' average curves."""
+    """A fit, its verdict, and a forecast from `mean`, the runs' average curves.
+
+    Attributes:
+        weights: Of the fit. of: What the intervals of parameters and limits are of.
+        population: Resampled prompts; None where these are not known, or `shared` is not all.
+        exponent: The law with a free energy; None with external data, or too few epochs.
+        misfit: p value of the law against any curves, by the prompts' covariance.
+        limit: Ends of the forecast for the population of prompts, (3, 3) as `Forecast.limit`.
+        arrivals: gamma from the verifier's jumps.
+    """
 
     runs: tuple[Curves, ...]
     mean: Curves
     fit: CoupledFit
+    weights: Weights
+    of: str
+    population: Population | None
     test: SeparateRates
+    phase: PhasePlane
+    exponent: Exponent | None
+    misfit: float | None
     linearity: Linearity
-    drift: tuple[float, float]
+    drift: float
     sensitivity: dict[str, float]
     bootstrap: dict[str, Any] | None
     rivals: dict[str, dict[str, float | None]]
     forecast: Forecast
+    limit: Array | None
     horizon: float
     cross: CrossFit | None
+    arrivals: DirectGamma | None
     warnings: list[str]
 
 
@@ -60,6 +87,7 @@ def analyse(
     draws: int = 1000,
     seed: int = 0,
     prompts: Sequence[PromptCurves] = (),
+    arrivals: Sequence[Arrival] = (),
 ) -> Analysis:
     """Fit `runs`, judge the theory, forecast.
 
@@ -69,33 +97,104 @@ def analyse(
         horizon: Forecast to this epoch; twice the last one of the runs by default.
         shared, weights: As in `fit_coupled`.
         draws: Bootstrap refits; 0 leaves the bootstrap out.
-        seed: Of the bootstrap and of the power estimate.
-        prompts: Curves of every prompt of each run at the epochs of `average`, where they are stored; the bootstrap is
-            then over these.
+        seed: Of the bootstrap.
+        prompts: Curves of every prompt of each run at the epochs of `average`, where they are stored: intervals and
+            tests are then of the population of prompts.
+        arrivals: What the verifier did when external data came.
     """
     fit = fit_coupled(runs, shared, weights)
     alike = [run for run in runs if run.arrivals == runs[0].arrivals]
     whole = average(alike)
     mean = _in_blocks(whole)
-    test = separate_rates(mean, seed)
+    one_panel = bool(prompts) and same_panel(prompts) and draws > 0
+    population = None
+    if one_panel and len(alike) == len(runs) and set(shared) == set(PARAMETERS) and weights != "huber":
+        population = _population(whole, prompts, fit, draws, seed)
+        fit = _with_population(fit, population)
+    covariance = None if population is None else PromptCovariance.of(_panel(prompts))
+    crossed = any(run.arrivals for run in runs)
+    test, phase = separate_rates(mean, population), phase_plane(mean, population)
+    exponent = None if crossed or len(whole.epoch) < FEWEST else _exponent(whole, mean, fit, population, covariance)
+    misfit = None if covariance is None else lack_of_fit(whole, covariance)
     last = float(mean.epoch[-1])
     far = 2 * last if horizon is None else horizon
     ahead = epochs_ahead(last, float(np.median(np.diff(mean.epoch))), far, known)
+    both = np.stack([mean.solver, mean.verifier])
+    said = forecast(mean.epoch, both[None], ahead)
+    cross = fit_cross(runs, seed=seed, prompts=prompts if one_panel else ()) if crossed else None
+    by_prompts = population is not None if cross is None else cross.by_prompts
     return Analysis(
         runs=tuple(runs),
         mean=mean,
         fit=fit,
+        weights=weights,
+        of=OVER_PROMPTS if by_prompts else OVER_PANEL,
+        population=population,
         test=test,
+        phase=phase,
+        exponent=exponent,
+        misfit=misfit,
         linearity=linearity(mean),
         drift=conserved_drift(mean, fit),
         sensitivity=_sensitivity(runs, shared),
-        bootstrap=_bootstrap(whole, mean, fit, draws, seed, prompts if len(alike) == len(runs) else ()),
-        rivals=_rivals(mean.epoch, np.stack([mean.solver, mean.verifier])),
-        forecast=forecast(mean.epoch, np.stack([mean.solver, mean.verifier])[None], ahead),
+        bootstrap=_bootstrap(mean, fit, draws, seed, population),
+        rivals=_rivals(mean.epoch, both),
+        forecast=said,
+        limit=None if population is None else limit_over_prompts(whole.epoch, population.curves, said.limit[0], seed),
         horizon=far,
-        cross=fit_cross(runs, seed=seed) if any(run.arrivals for run in runs) else None,
-        warnings=[*warnings_of(runs, fit, test, last), *mean.notes, *_unlike(runs, alike)],
+        cross=cross,
+        arrivals=direct_gamma(arrivals, seed),
+        warnings=[
+            *warnings_on_fit(runs, fit, last),
+            *([] if crossed else warnings_on_theory(test, phase, misfit, exponent)),
+            *([] if by_prompts else [OF_PANEL]),
+            *mean.notes,
+            *_unlike(runs, alike),
+        ],
     )
+
+
+def _panel(prompts: Sequence[PromptCurves]) -> Array:
+    """Solver and verifier of every prompt, (P, 2, T), mean over runs."""
+    return np.asarray(np.mean([np.stack([one.solver, one.verifier], axis=1) for one in prompts], axis=0))
+
+
+def _population(whole: Curves, prompts: Sequence[PromptCurves], fit: CoupledFit, draws: int, seed: int) -> Population:
+    """With the weights of the fit, or those of the mean curves where the runs were measured at different epochs."""
+    error = fit.errors[0]
+    if error is not None and error.shape[1] != len(whole.epoch):
+        error = errors_of([whole], "stderr")[0]
+    return over_population(whole.epoch, prompts, draws, seed, None if error is None else 1 / error**2)
+
+
+def _with_population(fit: CoupledFit, population: Population) -> CoupledFit:
+    """`fit` with standard errors and intervals for the population; what most draws do not determine has none."""
+
+    def widened(estimate: Estimate, name: str) -> Estimate:
+        found = population.quantities.get(name)
+        if found is None:
+            return replace(estimate, stderr=None, low=None, high=None)
+        return replace(estimate, stderr=found.stderr, low=found.low, high=found.high)
+
+    return replace(
+        fit,
+        parameters={name: widened(one, name) for name, one in fit.parameters.items()},
+        limits={name: widened(one, f"{name}_limit") for name, one in fit.limits.items()},
+    )
+
+
+def _exponent(
+    whole: Curves, mean: Curves, fit: CoupledFit, population: Population | None, covariance: PromptCovariance | None
+) -> Exponent:
+    """Of the curves in blocks; over prompts, of all points."""
+    error = fit.errors[0]
+    if population is None:
+        usable = error is not None and error.shape[1] == len(mean.epoch)
+        weights = 1 / error**2 if error is not None and usable else None
+        return fit_exponent(mean.epoch, np.stack([mean.solver, mean.verifier]), weights)
+    usable = error is not None and error.shape[1] == len(whole.epoch)
+    weights = 1 / error**2 if error is not None and usable else None
+    return fit_exponent(whole.epoch, np.stack([whole.solver, whole.verifier]), weights, population.curves, covariance)
 
 
 def _unlike(runs: Sequence[Curves], alike: Sequence[Curves]) -> list[str]:
@@ -123,7 +222,24 @@ def average(runs: Sequence[Curves]) -> Curves:
         for curve in ("solver", "verifier")
     )
     arrivals = runs[0].arrivals if len({run.arrivals for run in runs}) == 1 else ()
-    return Curves(f"mean of {len(runs)} runs", common, solver, verifier, arrivals=arrivals)
+    return Curves(
+        f"mean of {len(runs)} runs",
+        common,
+        solver,
+        verifier,
+        _errors(runs, places, "solver_se"),
+        _errors(runs, places, "verifier_se"),
+        arrivals=arrivals,
+    )
+
+
+def _errors(runs: Sequence[Curves], places: Sequence[Any], name: str) -> Array | None:
+    """Root mean square over the runs, which share a panel: their errors do not average out."""
+    found = [getattr(run, name) for run in runs]
+    if any(error is None for error in found):
+        return None
+    squares = [error[place] ** 2 for error, place in zip(found, places, strict=True)]
+    return np.asarray(np.sqrt(np.mean(squares, axis=0)))
 
 
 def _in_blocks(mean: Curves) -> Curves:
@@ -142,98 +258,25 @@ def epochs_ahead(last: float, step: float, horizon: float, known: Array) -> Arra
     return np.unique(np.round(np.concatenate([even, known[known > last]]), 9))
 
 
-def as_json(analysis: Analysis) -> dict[str, Any]:
-    """The content of ``fit.json``; a number that does not exist may be NaN."""
-    fit, said, cross = analysis.fit, analysis.forecast, analysis.cross
-    explained = fit if cross is None else cross
-    rates = explained.law.rates()
-    return {
-        "coupled": {
-            "parameters": {name: asdict(estimate) for name, estimate in explained.parameters.items()},
-            "limits": {name: asdict(explained.limits[name]) for name in _CURVES},
-            "r2": explained.r2,
-            "aicc": fit.aicc if cross is None else cross.aicc[cross.form],
-            # With external data the rest has no meaning: Q changes when they come, and residuals are of another law.
-            "reduced_chi2": fit.reduced_chi2 if cross is None else None,
-            "conserved_drift": analysis.drift[0] if cross is None else None,
-            "conserved_drift_stderr": analysis.drift[1] if cross is None else None,
-            "residual_autocorrelation": [residual_autocorrelation(r)[0] for r in fit.residuals]
-            if cross is None
-            else None,
-            "gauge": {"k": 1.0, "alpha": rates.alpha, "beta": rates.beta, "b": rates.b, "note": _GAUGE},
-            "rate_by_weights": analysis.sensitivity,
-            "bootstrap": analysis.bootstrap,
-        },
-        "separate_rates": {
-            **analysis.test.rates,
-            "test": {
-                "statistic": analysis.test.statistic,
-                "p_value": analysis.test.p_value,
-                "delta_aicc": analysis.test.delta_aicc,
-                "shared_rate_rejected": analysis.test.rejected,
-                "power": analysis.test.power,
-            },
-        },
-        "linearity": asdict(analysis.linearity),
-        "rivals": analysis.rivals,
-        "forecast": {
-            "method": METHOD,
-            "horizon": analysis.horizon,
-            "level": LEVEL,
-            **{name: _points(said, i) for i, name in enumerate(_CURVES)},
-            "limit": {
-                name: dict(zip(("value", "low", "high"), map(float, said.limit[0, i]), strict=True))
-                for i, name in enumerate(_CURVES)
-            },
-        },
-        "cross": None if analysis.cross is None else _cross(analysis.cross),
-        "runs": [run.name for run in analysis.runs],
-        "epochs": [float(analysis.mean.epoch[0]), float(analysis.mean.epoch[-1])],
-        "warnings": analysis.warnings,
-    }
-
-
-_GAUGE = "alpha, beta, k and b are not identifiable one by one; these are in the gauge k = 1"
-
-
-def _cross(found: CrossFit) -> dict[str, Any]:
-    return {
-        "form": found.form,
-        "aicc": found.aicc,
-        "order_free_error": found.order_free_error,
-        "names": list(found.names),
-        "draws": found.draws.tolist(),
-    }
-
-
-def _points(said: Forecast, curve: int) -> list[dict[str, float]]:
-    return [
-        {"epoch": float(e), "value": float(v), "low": float(low), "high": float(high)}
-        for e, v, low, high in zip(
-            said.epoch, said.value[0, curve], said.low[0, curve], said.high[0, curve], strict=True
-        )
-    ]
-
-
 def _sensitivity(runs: Sequence[Curves], shared: Sequence[str]) -> dict[str, float]:
     """The rate under the other weights: how much it hangs on the choice."""
-    known = all(run.solver_se is not None and run.verifier_se is not None for run in runs)
-    choices: list[Weights] = ["equal", "huber", *(["stderr"] if known else [])]  # type: ignore[list-item]
+    by_errors: list[Weights] = ["stderr", "smoothed"] if have_errors(runs) else []
+    choices: list[Weights] = ["equal", "huber", *by_errors]
     return {w: fit_coupled(runs, shared, w, intervals=False).parameters["rate"].value for w in choices}
 
 
 def _bootstrap(
-    whole: Curves, mean: Curves, fit: CoupledFit, draws: int, seed: int, prompts: Sequence[PromptCurves]
+    mean: Curves, fit: CoupledFit, draws: int, seed: int, population: Population | None
 ) -> dict[str, Any] | None:
-    """Over the prompts of `whole` where they are known, else over the residuals of `mean`, which is in blocks."""
+    """Over prompts where they are known, else over the residuals of `mean`, which is in blocks."""
     if draws == 0:
         return None
-    if prompts:
-        refits, kind = over_prompts(whole.epoch, list(prompts), draws, seed), "seeds and prompts"
-    else:
-        residuals = np.stack([mean.solver - fit.law.solver(mean.epoch), mean.verifier - fit.law.verifier(mean.epoch)])
-        refits, kind = over_residuals(mean, residuals, fit.law, draws, seed), "residuals"
-    return {"over": kind, "draws": draws, "parameters": percentiles(refits)}
+    if population is not None:
+        ends = {name: {"low": one.low, "high": one.high} for name, one in population.quantities.items()}
+        return {"over": population.over, "draws": draws, "parameters": ends}
+    residuals = np.stack([mean.solver - fit.law.solver(mean.epoch), mean.verifier - fit.law.verifier(mean.epoch)])
+    refits = over_residuals(mean, residuals, fit.law, draws, seed)
+    return {"over": "residuals", "draws": draws, "parameters": percentiles(refits)}
 
 
 def _rivals(epoch: Array, curves: Array) -> dict[str, dict[str, float | None]]:

@@ -2,8 +2,9 @@
 
 A family is solved exactly at every point of a grid of shapes, for many data sets at once. Its forecast is the average
 over the grid, each shape weighted by how well it explains what was seen (its likelihood with the noise level
-integrated out); that average says how uncertain it is, too. Shapes whose limit is negative or whose parts rise are left
-out wherever others remain: an uncertainty cannot be negative, and a model that improves does not grow unsure.
+integrated out); that average says how uncertain it is, too. Shapes whose limit is negative are left out wherever others
+remain, since an uncertainty cannot be negative. Shapes with rising parts count by a prior weight, which is 0 for the
+value of a forecast (best on real curves) and not for its interval: models do collapse.
 
 Time is measured in units of the epochs seen, so the grids fit any run.
 """
@@ -97,10 +98,13 @@ STRETCHED = Family("stretched_exponential", 2, False, stretched)
 TWO_RATES = Family("two_shared_rates", 2, True, two_rates)
 
 
-def predict(family: Family, u: Array, curves: Array, at: Array, positive: bool = True) -> Prediction:
+def predict(
+    family: Family, u: Array, curves: Array, at: Array, positive: bool = True, rising: float = 0.0
+) -> Prediction:
     """Fit `family` to `curves` (B, C, T) seen at `u` (T,), and predict at `at` (M,), which may be infinite.
 
-    With `positive`, negative limits and rising parts are left out.
+    With `positive`, negative limits are left out, and shapes with rising parts have the prior weight `rising` beside 1
+    for the others.
     """
     q, r = _decomposed(family, u.tobytes(), len(u))
     ahead = family.basis(at)
@@ -109,7 +113,7 @@ def predict(family: Family, u: Array, curves: Array, at: Array, positive: bool =
     coefficient = np.linalg.solve(r, projected[..., None])[..., 0]
     forecast = np.einsum("jmq,bcjq->bcjm", ahead, coefficient, optimize=True)
     leverage = (np.linalg.solve(np.swapaxes(r, 1, 2), np.swapaxes(ahead, 1, 2)) ** 2).sum(axis=1)  # (J, M)
-    weight, best = _weights(family, sse, coefficient, len(u), positive)
+    weight, best = _weights(family, sse, coefficient, len(u), positive, rising)
     freedom = max(len(u) - q.shape[-1] - family.shapes, 1)
     mean = np.einsum("bcj,bcjm->bcm", weight, forecast)
     spread = np.einsum("bcj,bcjm->bcm", weight, (forecast - mean[:, :, None]) ** 2)
@@ -123,21 +127,24 @@ def predict(family: Family, u: Array, curves: Array, at: Array, positive: bool =
 
 
 def _weights(
-    family: Family, sse: Array, coefficient: Array, points: int, positive: bool
+    family: Family, sse: Array, coefficient: Array, points: int, positive: bool, rising: float
 ) -> tuple[Array, NDArray[np.intp]]:
     """Weight of each shape, (B, C, J), and the best one, (B, C)."""
-    wrong = (coefficient[..., 0] < 0) | (coefficient[..., 1:] < 0).any(-1) if positive else np.zeros(sse.shape, bool)
+    prior = np.ones(sse.shape)
+    if positive:
+        prior = np.where((coefficient[..., 1:] < 0).any(-1), rising, 1.0) * (coefficient[..., 0] >= 0)
     freedom = max(points - coefficient.shape[-1], 1)
     error = sse
     if family.shared:
         curves = sse.shape[1]
         error = np.broadcast_to(sse.sum(1, keepdims=True), sse.shape)
-        wrong = np.broadcast_to(wrong.any(1, keepdims=True), sse.shape)
+        prior = np.broadcast_to(prior.min(1, keepdims=True), sse.shape)
         freedom *= curves
-    error = np.where(wrong & ~wrong.all(-1, keepdims=True), np.inf, error)
+    prior = np.where((prior == 0).all(-1, keepdims=True), 1.0, prior)
+    error = np.where(prior == 0, np.inf, error)
     least = error.min(-1, keepdims=True)
     relative = error / np.maximum(least, 1e-300)
-    weight = np.exp(-freedom / 2 * np.log(relative + _EXACT) + freedom / 2 * np.log1p(_EXACT))
+    weight = prior * np.exp(-freedom / 2 * np.log(relative + _EXACT) + freedom / 2 * np.log1p(_EXACT))
     return weight / weight.sum(-1, keepdims=True), error.argmin(-1)
 
 

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import lmfit
 import numpy as np
 
 from sivgap.dynamics.closed_form import Array, Coupled
 from sivgap.dynamics.curves import Curves
+from sivgap.dynamics.goodness import aicc, r_squared
 from sivgap.dynamics.interval import LEVEL
 from sivgap.dynamics.projection import project
-from sivgap.errors import RunError
-
-Weights = Literal["equal", "stderr", "huber"]
-"""``equal`` is the paper's fit; ``stderr`` weighs by the logged standard errors; ``huber`` bounds outliers."""
+from sivgap.dynamics.weights import Weights, errors_of, have_errors
 
 PARAMETERS = ("solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha")
 LIMITS = ("solver_limit", "verifier_limit")
@@ -32,12 +30,20 @@ _HUBER_SCALE = 1.345
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its standard error, and its 90 % profile-likelihood interval; None where the data give none."""
+    """A value, its standard error and 90 % interval; None where the data give none.
+
+    Attributes:
+        stderr, low, high: For the population of prompts, once `sivgap.dynamics.analysis` has resampled them; as a fit
+            of curves alone leaves them, of this panel.
+        panel_low, panel_high: The profile-likelihood interval, which takes the panel of prompts as it is.
+    """
 
     value: float
     stderr: float | None = None
     low: float | None = None
     high: float | None = None
+    panel_low: float | None = None
+    panel_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class CoupledFit:
         reduced_chi2: Squared error in units of the logged standard errors, a degree of freedom; None without them.
         at_edge: The data do not say what the rate is: nearly a straight line, or over before the second point.
         report: lmfit's own report.
+        errors: Standard errors by which the points of each run were divided, (2, T); None where all weigh alike.
     """
 
     laws: tuple[Coupled, ...]
@@ -65,6 +72,7 @@ class CoupledFit:
     reduced_chi2: float | None
     at_edge: bool
     report: str
+    errors: tuple[Array | None, ...] = ()
 
     @property
     def law(self) -> Coupled:
@@ -110,20 +118,8 @@ def fit_coupled(
         reduced_chi2=_reduced_chi2(data, residuals, points - found.nvarys),
         at_edge=problem.at_edge,
         report=lmfit.fit_report(asked[1], show_correl=False),
+        errors=tuple(problem.errors),
     )
-
-
-def aicc(sse: float, points: int, parameters: int) -> float | None:
-    """Akaike's criterion for small samples with the noise level counted as a parameter; None if it does not exist."""
-    k = parameters + 1
-    if points <= k + 1 or sse <= 0:
-        return None
-    return float(points * np.log(sse / points) + 2 * k + 2 * k * (k + 1) / (points - k - 1))
-
-
-def r_squared(seen: Array, fitted: Array) -> float:
-    """1 - residual sum of squares / total sum of squares."""
-    return float(1 - np.sum((seen - fitted) ** 2) / np.sum((seen - seen.mean()) ** 2))
 
 
 @dataclass
@@ -134,15 +130,10 @@ class _Problem:
     shared: frozenset[str]
     weights: Weights
     at_edge: bool = False
+    errors: list[Array | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if self.weights not in ("equal", "stderr", "huber"):
-            raise ValueError(f"weights: {self.weights!r} unknown; expected equal, stderr or huber")
-        if self.weights == "stderr" and any(run.solver_se is None or run.verifier_se is None for run in self.runs):
-            raise RunError(
-                "weights=stderr needs a positive standard error for every point of both curves; expected columns "
-                "solver_uncertainty_se and verifier_uncertainty_se"
-            )
+        self.errors = errors_of(self.runs, self.weights)
 
     def key(self, name: str, run: int) -> str:
         """The name of a run's parameter; the limits are shared if what determines them is."""
@@ -158,7 +149,9 @@ class _Problem:
             epoch = np.concatenate([r.epoch for r in these])
             curves = np.stack([np.concatenate([getattr(r, c) for r in these]) for c in ("solver", "verifier")])
             scale = float(np.abs(curves).max())
-            found = project(epoch, curves[None] / scale, self._projection_weights(these))
+            found = project(
+                epoch, curves[None] / scale, _projection_weights(self.errors if pooled else [self.errors[i]])
+            )
             start, fall = found.start[0] * scale, found.fall[0] * scale
             values = {
                 "solver_initial": start[0],
@@ -172,12 +165,6 @@ class _Problem:
                 if self.key(name, i) not in parameters:
                     parameters.add(self.key(name, i), value=float(value), min=1e-12 if name == "rate" else -np.inf)
         return parameters
-
-    def _projection_weights(self, runs: Sequence[Curves]) -> Array | None:
-        if self.weights != "stderr":
-            return None
-        errors = np.stack([np.concatenate([_known(getattr(r, f"{c}_se")) for r in runs]) for c in _CURVES])
-        return 1 / errors**2
 
     def law(self, parameters: Mapping[str, Any], run: int) -> Coupled:
         """The law of one run under either set of parameters: with limits, or the five that are reported."""
@@ -195,10 +182,9 @@ class _Problem:
     def residual(self, parameters: Mapping[str, Any]) -> Array:
         parts = []
         for i, run in enumerate(self.runs):
-            solver, verifier = self._curves(parameters, i)
-            errors = (run.solver_se, run.verifier_se) if self.weights == "stderr" else (None, None)
-            for fitted, seen, error in ((solver, run.solver, errors[0]), (verifier, run.verifier, errors[1])):
-                parts.append((fitted - seen) / (1.0 if error is None else error))
+            off = np.stack(self._curves(parameters, i)) - np.stack([run.solver, run.verifier])
+            error = self.errors[i]
+            parts.append((off if error is None else off / error).ravel())
         return np.concatenate(parts)
 
     def _curves(self, parameters: Mapping[str, Any], run: int) -> tuple[Array, Array]:
@@ -215,7 +201,9 @@ class _Problem:
         return solver + falls[0] * decay, verifier + falls[1] * decay
 
 
-_CURVES = ("solver", "verifier")
+def _projection_weights(errors: Sequence[Array | None]) -> Array | None:
+    known = [error for error in errors if error is not None]
+    return 1 / np.concatenate(known, axis=1) ** 2 if known else None
 
 
 def _as_asked(problem: _Problem, natural: lmfit.Parameters) -> lmfit.Parameters:
@@ -258,6 +246,7 @@ def _estimates(
             float(found.params[key].value),
             None if found.params[key].stderr is None else float(found.params[key].stderr),
             *bounds.get(key, (None, None)),
+            *bounds.get(key, (None, None)),
         )
         for name, key in keys.items()
     }
@@ -287,12 +276,7 @@ def _r_squared(runs: Sequence[Curves], laws: Sequence[Coupled]) -> dict[str, flo
 
 
 def _reduced_chi2(runs: Sequence[Curves], residuals: Sequence[Array], freedom: int) -> float | None:
-    if freedom <= 0 or any(run.solver_se is None or run.verifier_se is None for run in runs):
+    if freedom <= 0 or not have_errors(runs):
         return None
-    parts = [np.stack([_known(run.solver_se), _known(run.verifier_se)]) for run in runs]
-    return float(sum(np.sum((r / e) ** 2) for r, e in zip(residuals, parts, strict=True)) / freedom)
-
-
-def _known(errors: Array | None) -> Array:
-    assert errors is not None
-    return errors
+    parts = errors_of(runs, "stderr")
+    return float(sum(np.sum((r / e) ** 2) for r, e in zip(residuals, parts, strict=True) if e is not None) / freedom)

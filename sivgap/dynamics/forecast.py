@@ -3,7 +3,9 @@
 The coupled law explains; it does not forecast best. The default is the median of four families of curves (exponential,
 power law, stretched exponential, two shared rates), each averaged over its shapes. It was chosen on simulated
 trajectories (benchmarks/dynamics_study.py): no family, nor their mean, nor weights by held-out error did better there.
-Its interval holds a future measurement: spread within the families, between them, and measurement noise.
+Its interval holds a future measurement of the same panel: spread within the families, between them, and measurement
+noise; shapes with rising parts count in it. Where forecasts from earlier points of the same run would have missed more
+than they should, it is widened by as much (rolling origins, in the manner of conformal prediction).
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from sivgap.dynamics.families import (
     STRETCHED,
     TWO_RATES,
     Family,
-    Prediction,
     blocks,
     predict,
 )
@@ -36,6 +37,15 @@ METHOD = "median of exponential, power law, stretched exponential and two shared
 
 FEWEST_SEEN = 4
 """Points that a family needs before it is asked."""
+
+_RISING = 0.05
+"""Prior weight, in intervals, of shapes with rising parts beside those that fall."""
+
+_ORIGINS = 5
+"""Earlier points of a run from which it is forecast to see how well that goes."""
+
+_MOST_WIDENING = 10.0
+"""A forecast that went worse than this is no forecast."""
 
 _LINE_POINTS = 5
 """Latest points that the local line is drawn through."""
@@ -60,38 +70,69 @@ def forecast(epoch: Array, curves: Array, at: Array, noise: bool = True) -> Fore
 
     Without `noise` the interval is of the curve, not of a future measurement of it.
     """
+    value, curve, scatter = _raw(epoch, curves, at)
+    half = ndtri((1 + LEVEL) / 2) * _widening(epoch, curves)[..., None]
+    smooth = half * np.sqrt(curve)
+    wide = half * np.sqrt(curve + scatter[..., None]) if noise else smooth
+    low, high = _above_zero(value - wide), value + wide
+    ends = _above_zero(value - smooth)[..., -1], (value + smooth)[..., -1]
+    limit = np.stack([value[..., -1], *ends], axis=-1)
+    return Forecast(at, value[..., :-1], low[..., :-1], high[..., :-1], limit)
+
+
+def _raw(epoch: Array, curves: Array, at: Array) -> tuple[Array, Array, Array]:
+    """Of U_s, U_v and gap at `at` and at the end of time: value and its variance (B, 3, M + 1), noise (B, 3)."""
     u, seen, ahead = _relative(epoch, curves, at)
-    times = np.concatenate([u[-1:], ahead, [np.inf]])
-    value, curve, scatter = _combined([predict(family, u, seen, times) for family in MEMBERS])
-    differences = seen[:, :1] - seen[:, 1:]
-    gaps = _combined([predict(family, u, differences, times, positive=False) for family in MEMBERS])
+    times = np.concatenate([ahead, [np.inf]])
+    value, curve, scatter = _combined(u, seen, times, positive=True)
+    gaps = _combined(u, seen[:, :1] - seen[:, 1:], times, positive=False)
     gap = value[:, :1] - value[:, 1:]
     apart = np.sqrt(curve).sum(axis=1, keepdims=True) ** 2  # the most that two errors can add up to
-    value = np.concatenate([value, gap], axis=1)
-    curve = np.concatenate([curve, np.minimum(gaps[1] + (gaps[0] - gap) ** 2, apart)], axis=1)
-    scatter = np.concatenate([scatter, gaps[2]], axis=1)
-    smooth = _ends(value, curve, 0 * scatter)
-    low, high = _ends(value, curve, scatter) if noise else smooth
-    limit = np.stack([value[..., -1], *(end[..., -1] for end in smooth)], axis=-1)
-    return Forecast(at, value[..., 1:-1], low[..., 1:-1], high[..., 1:-1], limit)
+    return (
+        np.concatenate([value, gap], axis=1),
+        np.concatenate([curve, np.minimum(gaps[1] + (gaps[0] - gap) ** 2, apart)], axis=1),
+        np.concatenate([scatter, gaps[2]], axis=1),
+    )
 
 
-def _ends(value: Array, curve: Array, noise: Array) -> tuple[Array, Array]:
-    """Ends of the intervals (B, 3, M) around values whose first is of the present.
-
-    What falls is not expected above where it is; U_s and U_v are not negative.
-    """
-    half = ndtri((1 + LEVEL) / 2) * np.sqrt(curve + noise[..., None])
-    low, high = value - half, value + half
-    falling = value <= value[..., :1]
-    low[:, :2] = np.maximum(low[:, :2], 0.0)
-    return low, np.where(falling, np.minimum(high, np.maximum(high[..., :1], value)), high)
+def ends_of(epoch: Array, curves: Array) -> Array:
+    """Where the forecasts of `curves` (B, 2, T) end, without intervals: U_s, U_v and gap, (B, 3)."""
+    u, seen, _ = _relative(epoch, curves, epoch[-1:])
+    end = np.median([predict(family, u, seen, np.array([np.inf])).mean for family in MEMBERS], axis=0)[..., 0]
+    return np.concatenate([end, end[:, :1] - end[:, 1:]], axis=1)
 
 
-def _combined(members: list[Prediction]) -> tuple[Array, Array, Array]:
+def _widening(epoch: Array, curves: Array) -> Array:
+    """By how much intervals must be widened for `LEVEL` of what followed earlier forecasts to be in them, (B, 3)."""
+    when, seen = blocks(epoch, curves)
+    starts = _origins(len(when), _ORIGINS)
+    if not starts:
+        return np.ones((len(curves), 3))
+    truth = np.concatenate([seen, seen[:, :1] - seen[:, 1:]], axis=1)
+    scores = []
+    for n in starts:
+        value, curve, scatter = _raw(when[:n], seen[..., :n], when[n:])
+        half = ndtri((1 + LEVEL) / 2) * np.sqrt(curve + scatter[..., None])[..., :-1]
+        scores.append(np.abs(truth[..., n:] - value[..., :-1]) / np.maximum(half, 1e-300))
+    return np.asarray(np.clip(np.quantile(np.concatenate(scores, axis=-1), LEVEL, axis=-1), 1.0, _MOST_WIDENING))
+
+
+def _above_zero(low: Array) -> Array:
+    """U_s and U_v are not negative; the gap may be."""
+    return np.concatenate([np.maximum(low[:, :2], 0.0), low[:, 2:]], axis=1)
+
+
+def _origins(points: int, count: int) -> list[int]:
+    """Lengths of beginnings from which the rest of so many points is forecast: from half of it to all but one."""
+    first = max(FEWEST_SEEN, points // 2)
+    return sorted({int(m) for m in np.linspace(first, points - 1, count)}) if points > first else []
+
+
+def _combined(u: Array, seen: Array, times: Array, positive: bool) -> tuple[Array, Array, Array]:
     """Median of the families, variance of the curve around it, and noise variance."""
-    means = np.stack([member.mean for member in members])
-    value = np.median(means, axis=0)
+    means = [predict(family, u, seen, times, positive).mean for family in MEMBERS]
+    value = np.median(np.stack(means), axis=0)
+    members = [predict(family, u, seen, times, positive, _RISING) for family in MEMBERS]
     curve = np.mean([m.variance + (m.mean - value) ** 2 for m in members], axis=0)
     return value, curve, np.mean([member.noise for member in members], axis=0)
 
@@ -147,9 +188,7 @@ def held_out_errors(epoch: Array, curves: Array, origins: int = 6) -> dict[str, 
     Each of `origins` starting points, from the middle of the run to its last point but one, forecasts all that follows;
     `curves` is (C, T). None where too little was seen.
     """
-    points = len(epoch)
-    first = max(FEWEST_SEEN, points // 2)
-    starts = sorted({int(m) for m in np.linspace(first, points - 1, origins)}) if points > first else []
+    starts = _origins(len(epoch), origins)
     errors: dict[str, list[float]] = {name: [] for name in FORECASTERS}
     for seen in starts:
         for name, forecaster in FORECASTERS.items():

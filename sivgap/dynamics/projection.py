@@ -6,11 +6,15 @@ minima, and thousands of data sets at once, which is what makes a bootstrap chea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from sivgap.dynamics.closed_form import Array
+
+Decay = Callable[[Array], Array]
+"""How far a curve has come at r t, from 0 at the start to -1 at its limit."""
 
 GRID = np.geomspace(0.02, 200.0, 120)
 """Rates that are tried, times the length of the data: from a straight line to a fall within the first of 200 steps."""
@@ -27,7 +31,7 @@ _ZOOMS, _POINTS = 7, 9
 
 @dataclass(frozen=True)
 class Projected:
-    """The best exponentials for B data sets of C curves that share one rate: y = start + fall (exp(-r t) - 1).
+    """The best laws for B data sets of C curves that share one rate: y = start + fall decay(r t).
 
     Attributes:
         rate: (B,), per epoch. start, fall: (B, C), nats. sse: weighted squared error, (B,).
@@ -41,43 +45,49 @@ class Projected:
     at_edge: Array
 
 
-def project(epoch: Array, curves: Array, weights: Array | None = None) -> Projected:
+def exponential_decay(x: Array) -> Array:
+    """exp(-x) - 1, the coupled law."""
+    return np.asarray(np.expm1(-x))
+
+
+def project(epoch: Array, curves: Array, weights: Array | None = None, decay: Decay = exponential_decay) -> Projected:
     """Least squares over the shared rate.
 
     Args:
         epoch: Epochs, (T,); repeated ones are allowed.
         curves: Data, (B, C, T).
         weights: Of the squared errors, (C, T); None weighs all points alike.
+        decay: The shape of the law.
     """
     chunk = max(1, _MOST_NUMBERS // (len(GRID) * len(epoch)))
     if len(curves) > chunk:
-        parts = [project(epoch, curves[i : i + chunk], weights) for i in range(0, len(curves), chunk)]
+        parts = [project(epoch, curves[i : i + chunk], weights, decay) for i in range(0, len(curves), chunk)]
         return Projected(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Projected)))
     weight = np.ones(curves.shape[1:]) if weights is None else weights
     rates = GRID / np.ptp(epoch)
-    errors = _sse(epoch, curves, weight, np.broadcast_to(rates, (len(curves), len(rates))))
+    errors = _sse(epoch, curves, weight, np.broadcast_to(rates, (len(curves), len(rates))), decay)
     best = errors.argmin(axis=1)
     at_edge = (best == 0) | (best == len(rates) - 1)
     low, high = rates[np.maximum(best - 1, 0)], rates[np.minimum(best + 1, len(rates) - 1)]
     rate = rates[best]
     for _ in range(_ZOOMS):
         tried = low[:, None] * (high / low)[:, None] ** np.linspace(0, 1, _POINTS)
-        best = _sse(epoch, curves, weight, tried).argmin(axis=1)[:, None]
+        best = _sse(epoch, curves, weight, tried, decay).argmin(axis=1)[:, None]
         rate = np.take_along_axis(tried, best, 1)[:, 0]
         low = np.take_along_axis(tried, np.maximum(best - 1, 0), 1)[:, 0]
         high = np.take_along_axis(tried, np.minimum(best + 1, _POINTS - 1), 1)[:, 0]
-    start, fall, sse = _linear(epoch, curves, weight, rate[:, None])
+    start, fall, sse = _linear(epoch, curves, weight, rate[:, None], decay)
     return Projected(rate, start[..., 0], fall[..., 0], sse[..., 0].sum(axis=1), at_edge)
 
 
-def _sse(epoch: Array, curves: Array, weight: Array, rates: Array) -> Array:
+def _sse(epoch: Array, curves: Array, weight: Array, rates: Array, decay: Decay) -> Array:
     """Squared error summed over the curves, (B, R), for `rates` (B, R)."""
-    return np.asarray(_linear(epoch, curves, weight, rates)[2].sum(axis=1))
+    return np.asarray(_linear(epoch, curves, weight, rates, decay)[2].sum(axis=1))
 
 
-def _linear(epoch: Array, curves: Array, weight: Array, rates: Array) -> tuple[Array, Array, Array]:
-    """Weighted straight-line regression of each curve on exp(-r t) - 1: start, fall and squared error, (B, C, R)."""
-    x = np.expm1(-rates[..., None] * epoch)  # (B, R, T)
+def _linear(epoch: Array, curves: Array, weight: Array, rates: Array, decay: Decay) -> tuple[Array, Array, Array]:
+    """Weighted straight-line regression of each curve on decay(r t): start, fall and squared error, (B, C, R)."""
+    x = decay(rates[..., None] * epoch)  # (B, R, T)
     total = weight.sum(axis=-1)  # (C,)
     y_mean = np.einsum("bct,ct->bc", curves, weight) / total
     y = curves - y_mean[..., None]

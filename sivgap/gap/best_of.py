@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sivgap.gap.estimate import Array, mean, proportion
+from sivgap.gap.estimate import Array, Mask, mean, proportion
 from sivgap.gap.rival import mixed
 from sivgap.grading.votes import vote_key
 
@@ -24,9 +24,13 @@ TIED = 1e-12
 """Sums of scores nearer than this are equal: they differ by rounding."""
 
 
-def best_by_score(utility: Array, scores: Array, nll_per_token: Array | None = None) -> Array:
-    """Expected utility of the best-scored response, (P,); among ties the lowest U/|y|, if given. Arrays (P, N)."""
-    best = scores >= scores.max(axis=1, keepdims=True)
+def best_by_score(
+    utility: Array, scores: Array, nll_per_token: Array | None = None, eligible: Mask | None = None
+) -> Array:
+    """Expected utility of the best-scored of the `eligible` responses (all, if not given), (P,); among ties the lowest
+    U/|y|, if given. Arrays (P, N)."""
+    known = scores if eligible is None else np.where(eligible, scores, -np.inf)
+    best = known >= known.max(axis=1, keepdims=True)
     if nll_per_token is not None:
         among = np.where(best, nll_per_token, np.inf)
         best = among <= among.min(axis=1, keepdims=True)
@@ -51,13 +55,20 @@ def _vote(utility: Array, answers: Answers, weights: Array) -> float:
     return float(np.mean([utility[responses[answer]].mean() for answer, got in votes.items() if got >= most]))
 
 
-def best_of_table(utility: Array, answers: Answers, scores: Array, nll_per_token: Array | None = None) -> pd.DataFrame:
+def best_of_table(
+    utility: Array,
+    answers: Answers,
+    scores: Array,
+    nll_per_token: Array | None = None,
+    eligible: Mask | None = None,
+) -> pd.DataFrame:
     """Accuracy of one response, best-of-N by score, majority, and majority weighted by score; one row each. With
-    `nll_per_token`, which then breaks ties of the score, also of the likeliest: best-of-N without a score.
+    `nll_per_token`, which then breaks ties of the score, also of the likeliest: best-of-N without a score. Both choose
+    among the `eligible` (`Selection.eligible`); votes are of all.
 
     Columns method, accuracy, difference (from best-of-N, paired by prompt), each number with _se, _low, _high.
     """
-    best = best_by_score(utility, scores, nll_per_token)
+    best = best_by_score(utility, scores, nll_per_token, eligible)
     methods = {
         "one_response": utility.mean(axis=1),
         "best_of_n": best,
@@ -65,7 +76,7 @@ def best_of_table(utility: Array, answers: Answers, scores: Array, nll_per_token
         "weighted_majority": vote(utility, answers, scores),
     }
     if nll_per_token is not None:
-        methods["likeliest"] = best_by_score(utility, np.zeros_like(scores), nll_per_token)
+        methods["likeliest"] = best_by_score(utility, np.zeros_like(scores), nll_per_token, eligible)
     return pd.DataFrame(
         [
             {

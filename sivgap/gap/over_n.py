@@ -1,9 +1,10 @@
 """Choosing among n of N stored responses, n = 1, 2, 4, ... up to N, averaged over all subsets of n.
 
-SV's rule (`sivgap.selection.best_of_n`) orders the responses of a prompt: those that pass before the others, and each
-part by U/|y|. A subset's choice is its first in this order. With a threshold a response passes in every subset or in
-none; so the one at place r (from 0) is the choice of C(N-1-r, n-1) of the C(N, n) subsets. With a quantile it passes
-in the subsets that hold few better ones (`sivgap.gap.over_n_quantile`). Both are exact (beyond SV and MG).
+SV's rule (`sivgap.selection.Selection.choose`) orders the responses of a prompt: those that ended before those that
+were cut off (unless cut ones compete), then those that pass before the others, and each part by U/|y|. A subset's
+choice is its first in this order. With a threshold a response passes in every subset or in none; so the one at place r
+(from 0) is the choice of C(N-1-r, n-1) of the C(N, n) subsets. With a quantile it passes in the subsets that hold few
+better ones (`sivgap.gap.over_n_quantile`). Both are exact (beyond SV and MG).
 """
 
 from __future__ import annotations
@@ -26,13 +27,20 @@ def powers_of_two(largest: int) -> list[int]:
 
 
 def choice_probability(
-    scores: Array, nll: Array, length: Array, selection: Selection, n: int, unparsed: Array | None = None
+    scores: Array,
+    nll: Array,
+    length: Array,
+    finished: Array,
+    selection: Selection,
+    n: int,
+    unparsed: Array | None = None,
 ) -> Array:
     """Share of the subsets of n that choose each response by SV's rule, (P, N), from arrays (P, N); 1 <= n <= N."""
+    cut = np.asarray(finished == 0) & (selection.finished == "first")
     if selection.quantile is not None and selection.quantile < 1:
-        return choice_by_share(scores, nll / length, selection.quantile, n, _without(scores, unparsed))
+        return choice_by_share(scores, nll / length, selection.quantile, n, _without(scores, unparsed), cut)
     size = scores.shape[1]
-    order = np.lexsort((nll / length, ~selection.passes(scores, unparsed)))
+    order = np.lexsort((nll / length, ~selection.passes(scores, unparsed), cut))
     after = (size - 1 - np.arange(size)).astype(np.float64)
     possible = after >= n - 1
     safe = np.where(possible, after, n - 1)
@@ -62,7 +70,13 @@ def gap_over_subsets(
 
 
 def over_n(
-    utility: Array, scores: Array, nll: Array, length: Array, selection: Selection, unparsed: Array | None = None
+    utility: Array,
+    scores: Array,
+    nll: Array,
+    length: Array,
+    finished: Array,
+    selection: Selection,
+    unparsed: Array | None = None,
 ) -> pd.DataFrame:
     """One row a power of two: n, best_of_n (accuracy), likeliest_of_n (the same without the score), score_gain (the
     first less the second, paired by prompt), gv_gap and pass_at_n, each with _se, _low, _high; score_gain and gv_gap
@@ -73,6 +87,7 @@ def over_n(
         scores: (P, N).
         nll: U(y|x), nats, (P, N).
         length: Response tokens, (P, N).
+        finished: Whether a response ended by itself, 0 or 1, (P, N).
         selection: Which responses pass.
         unparsed: Share of each score's verdicts that could not be read, (P, N).
     """
@@ -80,8 +95,9 @@ def over_n(
     tells = mixed(utility) & (varied(scores, unparsed) > 0)
     filters = informative(utility, selection.weights(scores, unparsed))
     for n in powers_of_two(size):
-        chosen = (choice_probability(scores, nll, length, selection, n, unparsed) * utility).sum(axis=1)
-        likeliest = (choice_probability(scores, nll, length, Selection(0), n) * utility).sum(axis=1)
+        by = scores, nll, length, finished
+        chosen = (choice_probability(*by, selection, n, unparsed) * utility).sum(axis=1)
+        likeliest = (choice_probability(*by, selection.without_scores, n) * utility).sum(axis=1)
         gaps = gap_over_subsets(utility, scores, selection, n, unparsed)
         rows.append(
             {

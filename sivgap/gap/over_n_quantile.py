@@ -2,7 +2,8 @@
 
 A response passes in a subset that holds fewer than q n strictly better-scored ones. Responses without a verdict never
 pass; given that a subset holds g with one, these g are any g of those that have one, so both functions below sum over
-g what `_choice` and `_kept` say of prompts in which every response has a verdict.
+g what `_choice` and `_kept` say of prompts in which every response has a verdict. Likewise for responses that were cut
+off, which are chosen only of a subset without any that ended.
 """
 
 from __future__ import annotations
@@ -26,21 +27,31 @@ _RARE = 1e-12
 """A share of the subsets that no sum notices."""
 
 
-def choice_by_share(scores: Array, per_token: Array, q: float, n: int, without: Mask) -> Array:
+def choice_by_share(scores: Array, per_token: Array, q: float, n: int, without: Mask, cut: Mask) -> Array:
     """Share of the subsets of n that choose each response, (P, N): of those that pass the lowest `per_token`, of a
-    subset without any the lowest of all. Arrays (P, N); `without` marks responses that have no verdict.
+    subset without any the lowest of all. Arrays (P, N); `without` marks responses that have no verdict, `cut` those
+    that are chosen only of a subset in which all are cut.
     """
+    most = math.ceil(q * n - 1e-9)
     probability = np.zeros_like(scores, dtype=np.float64)
-    for rows, at, missing, chance in _by_verdicts(without, n):
+    for rows, ended, others, chance in _by_others(cut, n):
+        for f, share in enumerate(chance):
+            if share >= _RARE:
+                at = rows[:, None], ended if f else others
+                probability[at] += share * _choice_by_verdicts(scores[at], per_token[at], most, f or n, without[at])
+    return probability
+
+
+def _choice_by_verdicts(scores: Array, per_token: Array, most: int, n: int, without: Mask) -> Array:
+    """Chance of each response to be chosen of a subset of n, (P, M), where those `without` a verdict never pass."""
+    probability = np.zeros_like(scores, dtype=np.float64)
+    for rows, known, missing, chance in _by_others(without, n):
         for g, share in enumerate(chance):
             if share < _RARE:
                 continue
-            if g:
-                found = _choice(scores[rows[:, None], at], per_token[rows[:, None], at], math.ceil(q * n - 1e-9), g)
-                probability[rows[:, None], at] += share * found
-            else:  # as of equal scores, all of which pass
-                found = _choice(np.zeros(missing.shape), per_token[rows[:, None], missing], 1, n)
-                probability[rows[:, None], missing] += share * found
+            at = rows[:, None], known if g else missing
+            read = scores[at] if g else np.zeros(missing.shape)  # without a verdict: as of equal scores
+            probability[at] += share * _choice(read, per_token[at], most, g or n)
     return probability
 
 
@@ -48,7 +59,7 @@ def gap_by_share(utility: Array, scores: Array, q: float, n: int, without: Mask)
     """Each prompt's gap (MG Def. 2.1, w of `weights.Quantile`) averaged over its subsets of n, (P,); a subset without
     any verdict keeps all it has. Arrays (P, N)."""
     filtered = np.zeros(len(scores))
-    for rows, at, missing, chance in _by_verdicts(without, n):
+    for rows, at, missing, chance in _by_others(without, n):
         for g, share in enumerate(chance):
             if share < _RARE:
                 continue
@@ -60,15 +71,15 @@ def gap_by_share(utility: Array, scores: Array, q: float, n: int, without: Mask)
     return filtered - utility.mean(axis=1)  # type: ignore[no-any-return]
 
 
-def _by_verdicts(without: Mask, n: int) -> Iterator[tuple[Integers, Integers, Integers, Array]]:
-    """Prompts that have a verdict of as many responses: their places, (K,), those of their responses with a verdict and
-    without one, (K, as many), and the chance that a subset of n holds g = 0, 1, ... n with one."""
-    known, size = (~without).sum(axis=1), without.shape[1]
-    for count in np.unique(known):
-        every = np.flatnonzero(known == count)
+def _by_others(marked: Mask, n: int) -> Iterator[tuple[Integers, Integers, Integers, Array]]:
+    """Prompts that have as many unmarked responses: their places, (K,), those of their unmarked responses and of the
+    marked ones, (K, as many), and the chance that a subset of n holds 0, 1, ... n unmarked ones."""
+    unmarked, size = (~marked).sum(axis=1), marked.shape[1]
+    for count in np.unique(unmarked):
+        every = np.flatnonzero(unmarked == count)
         for rows in np.array_split(every, -(-len(every) * size**2 // _BLOCK)):
-            at, missing = (np.nonzero(mask)[1].reshape(len(rows), -1) for mask in (~without[rows], without[rows]))
-            yield rows, at, missing, hypergeom.pmf(np.arange(n + 1), size, count, n)
+            at, others = (np.nonzero(mask)[1].reshape(len(rows), -1) for mask in (~marked[rows], marked[rows]))
+            yield rows, at, others, hypergeom.pmf(np.arange(n + 1), size, count, n)
 
 
 def _choice(scores: Array, per_token: Array, most: int, n: int) -> Array:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sivgap.gap.auroc import auroc, auroc_by_prompt, auroc_estimate, auroc_influence, auroc_within
 from sivgap.gap.estimate import UNDEFINED, Array, Estimate, Mask, from_influence, mean, proportion
-from sivgap.selection import Selection, best_of_n, likeliest
+from sivgap.selection import Selection
 
 _SAME = 1e-9
 """Scores nearer than this are one: they differ by rounding."""
@@ -46,15 +46,16 @@ def rival(
     scores: Array,
     nll: Array,
     length: Array,
+    finished: Array,
     correct: Array,
     selection: Selection,
     unparsed: Array | None = None,
 ) -> Rival:
-    """The score against the likelihood, from arrays (P, N); `correct` is 0 or 1."""
+    """The score against the likelihood, from arrays (P, N); `correct` and `finished` are 0 or 1."""
     likelihood = -nll / length
     at = np.arange(len(correct))
-    chosen = correct[at, best_of_n(selection.passes(scores, unparsed), nll, length).chosen]
-    alone = correct[at, likeliest(nll, length)]
+    chosen = correct[at, selection.choose(scores, nll, length, finished, unparsed).chosen]
+    alone = correct[at, selection.without_scores.choose(scores, nll, length, finished).chosen]
     return Rival(
         auroc_estimate(scores, correct),
         auroc_estimate(likelihood, correct),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from sivgap.dynamics.interval import LEVEL
@@ -113,8 +114,11 @@ def _over_prompts(x: Array, by_prompt: Array, draws: int, seed: int) -> tuple[Es
 def read_models(path: Path) -> pd.DataFrame:
     """A CSV of published or measured models: columns `COLUMNS` and one or more that begin with ``gap``.
 
-    `parameters` and `tokens` are counts (7e9, 2e12); a gap may be empty where a model was not measured. Adds a column
-    flops.
+    `parameters` and `tokens` are counts (7e9, 2e12); a gap may be empty where a model was not measured, tokens where
+    they are not known. Adds a column flops.
+
+    Raises:
+        ConfigError: If it cannot be read, lacks a column, or holds something else than numbers.
     """
     try:
         frame = pd.read_csv(path)
@@ -132,8 +136,11 @@ def read_models(path: Path) -> pd.DataFrame:
             said = f"{path}: the column {name} is not all numbers ({error}); leave unknown cells empty."
             raise ConfigError(said) from error
     size = frame[["parameters", "tokens"]].to_numpy(np.float64)
-    if not (np.isfinite(size).all() and (size > 0).all()):
-        raise ConfigError(f"{path} has models whose parameters or tokens are no positive numbers; write 7e9, 2e12.")
+    if not (np.isfinite(size[:, 0]).all() and (np.nan_to_num(size, nan=1.0) > 0).all() and not np.isinf(size).any()):
+        raise ConfigError(
+            f"{path} has models whose parameters or tokens are no positive numbers; write 7e9, 2e12, and leave tokens "
+            "empty where they are not known."
+        )
     return frame.assign(flops=pretraining_flops(size[:, 0], size[:, 1]))
 
 
@@ -146,16 +153,52 @@ def gap_columns(frame: pd.DataFrame) -> list[str]:
 def scaling_table(models: pd.DataFrame) -> pd.DataFrame:
     """Of `read_models`: one row a gap column that three models or more have.
 
-    Columns gap, models, slope and intercept with _se, _low, _high, r, centre.
+    Columns gap, models, slope (a factor of ten in FLOPs) and intercept with _se, _low, _high, r, centre; and beside
+    that the accuracy, which rises with FLOPs, too: r_accuracy, and r_given_accuracy (with _low, _high), what FLOPs say
+    of the gap once the accuracy is known.
     """
     rows = []
     for name in gap_columns(models):
-        known = models[models[name].notna()]
-        line = fit_line(known["flops"].to_numpy(np.float64), known[name].to_numpy(np.float64))
+        known = models[models[name].notna() & models["flops"].notna()]
+        flops, gaps, accuracy = (known[c].to_numpy(np.float64) for c in ("flops", name, "accuracy"))
+        line = fit_line(flops, gaps)
         if line is not None:
             columns = {**line.slope.columns("slope"), **line.intercept.columns("intercept")}
-            rows.append({"gap": name, "models": line.models, **columns, "r": line.r, "centre": line.centre})
+            rows.append(
+                {
+                    "gap": name, "models": line.models, **columns, "r": line.r, "centre": line.centre,
+                    "r_accuracy": _pearson(gaps, accuracy),
+                    **_without(partial_correlation(np.log10(flops), gaps, accuracy), "r_given_accuracy"),
+                }
+            )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def partial_correlation(x: Array, y: Array, given: Array) -> Estimate:
+    """Pearson's r of what `given` (K,) leaves of `x` and of `y`, with Fisher's interval, the models being the sample.
+
+    Undefined for fewer than five models, or where nothing is left.
+    """
+    if len(x) < FEWEST_MODELS + 2 or np.ptp(given) == 0:
+        return Estimate(None)
+    left = [values - np.polyval(np.polyfit(given, values, 1), given) for values in (x, y)]
+    r = _pearson(*left)
+    if r is None or abs(r) >= 1:
+        return Estimate(r)
+    half = float(norm.ppf((1 + LEVEL) / 2)) / np.sqrt(len(x) - 4)
+    low, high = (float(np.tanh(np.arctanh(r) + side * half)) for side in (-1, 1))
+    return Estimate(r, None, low, high)
+
+
+def _without(estimate: Estimate, name: str) -> dict[str, float | int | None]:
+    """Columns of an estimate that has an interval and no standard error."""
+    return {key: value for key, value in estimate.columns(name).items() if not key.endswith("_se")}
+
+
+def _pearson(x: Array, y: Array) -> float | None:
+    scale = max(float(np.abs(x).max()), float(np.abs(y).max()))
+    flat = min(float(np.ptp(x)), float(np.ptp(y))) <= 1e-12 * scale
+    return None if flat else float(np.corrcoef(x, y)[0, 1])
 
 
 def _least_squares(x: Array, y: Array) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -12,18 +12,24 @@ from sivgap.models.template import render
 _QUESTION, _ANSWER = "[[sivgap question]]", "[[sivgap answer]]"
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: bool) -> tuple[int, ...]:
+def end_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    chat: bool,
+    variables: Mapping[str, object] | None = None,
+) -> tuple[int, ...]:
     """Every token that ends a response, the one that ends a text which somebody else wrote first.
 
     That one is the chat template's end of a turn where prompts are chats (Phi-3 writes ``<|end|>``, Gemma
-    ``<end_of_turn>``, and the tokenizer's end of sequence is another), else the tokenizer's end of sequence.
+    ``<end_of_turn>``, and the tokenizer's end of sequence is another), else the tokenizer's end of sequence. The
+    template is told `variables`, as in every conversation.
 
     Raises:
         RunError: If the chat template cannot be rendered.
     """
     generation = getattr(model, "generation_config", None)
     named = _numbers(getattr(generation, "eos_token_id", None))
-    of_turn = end_of_turn(tokenizer) if chat else None
+    of_turn = end_of_turn(tokenizer, variables) if chat else None
     first = next((token for token in (of_turn, tokenizer.eos_token_id, *named) if token is not None), None)
     if first is None:
         return ()
@@ -31,10 +37,10 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat:
     return (int(first), *sorted(every - {first}))
 
 
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def end_of_turn(tokenizer: PreTrainedTokenizerBase, variables: Mapping[str, object] | None = None) -> int | None:
     """The token that the chat template writes behind an answer; None where it writes none, or ordinary text."""
     messages = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
-    before, found, behind = render(tokenizer, messages, answer=False).rpartition(_ANSWER)
+    before, found, behind = render(tokenizer, messages, variables, answer=False).rpartition(_ANSWER)
     token = _first_added(tokenizer, behind) if found else None
     # A template that always opens the next answer would have this one end with what opens answers.
     opening = _added(tokenizer, before.rpartition(_QUESTION)[2])

@@ -66,7 +66,7 @@ def load_model(config: ModelSource) -> Loaded:
         merge_adapter(model, adapter)
     model.name_or_path = lasting_name(named)
     _check(config, tokenizer)
-    ends = end_tokens(model, tokenizer, config.chat_template)
+    ends = end_tokens(model, tokenizer, config.chat_template, config.chat_template_kwargs)
     if not ends:
         raise RunError(f"{named}: its tokenizer names no end-of-sequence token, so a response could never end")
     check_vocabulary(named, model, tokenizer, ends)

@@ -1,7 +1,7 @@
 """``python -m sivgap.report runs=DIR_OR_GLOB``: what happened, as a page, tables and figures.
 
-One run: ``report.html``, ``tables/`` and ``figures/`` in its directory. Several: the same under ``out``. Imports
-neither torch nor transformers.
+One run: ``report.html``, ``tables/`` and ``figures/`` in its directory. Several, or models: the same under ``out``.
+Imports neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sivgap.dynamics.analysis import Analysis
     from sivgap.report.record import Record
+    from sivgap.runs.load_curves import SolverEstimate
 
 
 class ReportConfig(Settings):
@@ -30,15 +31,18 @@ class ReportConfig(Settings):
     """A sweep's directory; while it is under way, its status is shown first."""
     evaluations: str | None = None
     """Directories of `sivgap.evaluate`, a pattern in quotes: models, verifiers and judges beside each other."""
+    models: str | None = None
+    """A CSV of models (columns model, parameters, tokens, accuracy, gap...), or a published table: mg_table_3 and
+    mg_table_4 of Mind the Gap."""
     margin: float = Field(default=0.02, gt=0, lt=1)
     """Of a sweep: where tests show them to differ by less, accuracies are called equivalent, and a gap from 0 gone."""
     out: str = "reports"
-    """Where the report of several runs goes: ``out``/NAME."""
+    """Where the report of several runs, evaluations or models goes: ``out``/NAME."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ReportConfig:
-        if [self.runs, self.sweep, self.evaluations].count(None) != 2:
-            raise ValueError("expected one of runs=DIR, sweep=DIR and evaluations=DIRS")
+        if [self.runs, self.sweep, self.evaluations, self.models].count(None) != 3:
+            raise ValueError("expected one of runs=DIR, sweep=DIR, evaluations=DIRS and models=FILE.csv")
         return self
 
 
@@ -65,6 +69,11 @@ def report(config: ReportConfig) -> None:
         return
     if config.evaluations is not None:
         _evaluations(config.evaluations, Path(config.out))
+        return
+    if config.models is not None:
+        from sivgap.report.models import report_models
+
+        print(report_models(config.models, Path(config.out)))
         return
     folders = run_folders(config.runs or "")
     records = [read_record(folder) for folder in folders]
@@ -115,13 +124,21 @@ def _analysis(where: Path) -> Analysis | None:
     """The fit of a run; None where it cannot be fitted."""
     from sivgap.dynamics.analysis import analyse
     from sivgap.errors import RunError
-    from sivgap.runs.load_curves import from_run
+    from sivgap.runs.load_curves import arrivals_of, best_weights, from_run, has_all_samples, prompt_curves
 
+    solver: SolverEstimate = "all" if has_all_samples(where) else "first"
     try:
-        curves = from_run(where, "test", "response", "first")
+        curves = from_run(where, "test", "response", solver)
     except RunError:
         return None
-    return analyse([curves], curves.epoch, draws=0)
+    prompts = prompt_curves(where, list(curves.epoch), "test", solver)
+    return analyse(
+        [curves],
+        curves.epoch,
+        weights=best_weights([curves]),
+        prompts=[] if prompts is None else [prompts],
+        arrivals=arrivals_of(where),
+    )
 
 
 def _draw(record: Record, found: Analysis | None, by_n: dict[float, pd.DataFrame], figures: Path) -> None:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from sivgap.dynamics.analysis import Analysis
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross import curves
+from sivgap.gap.scaling import gap_columns
 from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
@@ -244,7 +245,22 @@ def scaling(found: Scaling) -> go.Figure:
         )  # fmt: skip
     _estimates(figure, points, "flops", "gv_gap_relative", VERIFIER, "models")
     figure.data[-1].update(mode="markers", text=list(points["model"]))
+    if found.published is not None:
+        them = found.published
+        figure.add_scatter(x=them["flops"], y=them["gv_gap_relative"], mode="markers", name="MG Table 4 (GSM8K)",
+                           text=list(them["model"]), marker={"color": NEUTRAL, "size": 5})  # fmt: skip
     figure.update_xaxes(type="log")
+    return figure
+
+
+def gaps_over(models: pd.DataFrame, column: str, label: str) -> go.Figure:
+    """Every gap of a table of models (`read_models`) over one of its columns."""
+    figure = _figure(label, "gap")
+    for name in gap_columns(models):
+        known = models[models[name].notna() & models[column].notna()]
+        figure.add_scatter(x=known[column], y=known[name], mode="markers", name=name, text=list(known["model"]))
+    if column == "flops":
+        figure.update_xaxes(type="log")
     return figure
 
 

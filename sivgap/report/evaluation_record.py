@@ -60,7 +60,8 @@ class Evaluation:
         """Which responses best of N chooses among: those that the weight keeps, by `weight.tau` if it is exponential
         and keeps all."""
         asked = self.config["weight"]
-        return Selection(float(asked["tau"]), float(asked["quantile"]) if asked["kind"] == "quantile" else None)
+        quantile = float(asked["quantile"]) if asked["kind"] == "quantile" else None
+        return Selection(float(asked["tau"]), quantile, asked.get("finished", "any"))
 
     @property
     def gap(self) -> Gap:
@@ -81,7 +82,8 @@ class Evaluation:
     @cached_property
     def rival(self) -> Rival:
         """The score beside the likelihood."""
-        return rival(self.scores, self.nll, self.length, self.correct, self.selection, self.unparsed)
+        by = self.scores, self.nll, self.length, self.finished
+        return rival(*by, self.correct, self.selection, self.unparsed)
 
     @cached_property
     def measured(self) -> Measured:

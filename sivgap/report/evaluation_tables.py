@@ -72,11 +72,13 @@ def tables(found: Evaluation) -> dict[str, tuple[str, pd.DataFrame]]:
         "gap_by_weight": ("The gap by weight function (MG Def. 2.1, 2.2)", weight_sweep(found)),
         "over_n": (
             f"Over N, {rule.name}; AUROC within prompts {number(found.rival.score_auroc_within)}",
-            over_n(found.correct, found.scores, found.nll, found.length, rule, found.unparsed),
+            over_n(found.correct, found.scores, found.nll, found.length, found.finished, rule, found.unparsed),
         ),
         "best_of": (
             "One answer from N responses",
-            best_of_table(found.correct, found.answers, found.scores, found.nll / found.length),
+            best_of_table(
+                found.correct, found.answers, found.scores, found.nll / found.length, rule.eligible(found.finished)
+            ),
         ),
         "against_likelihood": ("What the score adds to the likelihood", rival_table(found.rival)),
         "reliability": ("Reliability of the score", reliability_curve(found.scores, found.correct)),

@@ -20,13 +20,20 @@ from sivgap.gap.correlation import gap_correlations, score_correlations
 from sivgap.gap.cross import cross_table, own_against_others, pivot
 from sivgap.gap.ensemble import combination_table, subset_table
 from sivgap.gap.gap import Gap
-from sivgap.gap.scaling import FEWEST_MODELS, Line, fit_line, pretraining_flops
+from sivgap.gap.scaling import FEWEST_MODELS, Line, fit_line, pretraining_flops, read_models
+from sivgap.published import published
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluations_figure import draw_grid, draw_scaling
 from sivgap.report.overview import overview, overview_shown, weight_name
 from sivgap.report.page import page_of_evaluations
 from sivgap.report.tables import write_table
 from sivgap.runs.files import write_text
+
+REFERENCE = {
+    "mc": "gap_mc_tau0.7", "cot_binary": "gap_cot_binary", "cot_score": "gap_cot_score_tau8",
+    "tournament": "gap_tournament_5",
+}  # fmt: skip
+"""The column of MG's Table 4 that is nearest to a verifier with its default weight."""
 
 LONGEST_NAME = 120
 """Characters of a table's file name."""
@@ -38,11 +45,13 @@ class Scaling:
 
     Attributes:
         points: Columns model, flops, gv_gap_relative with _se, _low, _high.
+        published: The same verifier in MG's Table 4, columns model, flops, gv_gap_relative; None where it has none.
     """
 
     name: str
     points: pd.DataFrame
     line: Line | None
+    published: pd.DataFrame | None = None
 
 
 def report_evaluations(folders: Sequence[Path], where: Path) -> Path:
@@ -99,8 +108,16 @@ def scaling(found: Sequence[Evaluation]) -> list[Scaling]:
         if all(np.array_equal(e.problems, group[0].problems) for e in group):
             by_prompt = np.stack([np.where(g.used, g.by_prompt, np.nan) for g in gaps])[known]
         line = fit_line(flops[known], points.loc[known, "gv_gap_relative"].to_numpy(np.float64), by_prompt)
-        made.append(Scaling(name, points, line))
+        made.append(Scaling(name, points, line, _published(str(group[0].config["verifier"]["name"]))))
     return made
+
+
+def _published(verifier: str) -> pd.DataFrame | None:
+    """Reference points: base models of 0.5 to 72 B parameters on GSM8K, by a filter of the paper's."""
+    if verifier not in REFERENCE:
+        return None
+    models = read_models(published("mg_table_4")).rename(columns={REFERENCE[verifier]: "gv_gap_relative"})
+    return models.loc[models["flops"].notna(), ["model", "flops", "gv_gap_relative"]]
 
 
 def scaling_lines(scalings: Sequence[Scaling]) -> pd.DataFrame:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def draw_scaling(scalings: Sequence[Scaling], path: Path) -> None:
-    """Relative gap of each model over its pre-training FLOPs, the line and its 90 % prediction band; PNG and PDF."""
+    """Relative gap of each model over its pre-training FLOPs, the line and its 90 % prediction band; PNG and PDF.
+
+    In grey, for reference, the models of MG's Table 4 (GSM8K).
+    """
     figure, axes = plt.subplots(
         1, len(scalings), figsize=(4.6 * len(scalings), 4), layout="constrained", squeeze=False, sharey=True
     )
@@ -34,6 +37,10 @@ def draw_scaling(scalings: Sequence[Scaling], path: Path) -> None:
         for _, point in points.iterrows():
             axis.annotate(point["model"], (point["flops"], point["gv_gap_relative"]), xytext=(5, 5), fontsize=8,
                           textcoords="offset points")  # fmt: skip
+        if each.published is not None:
+            axis.scatter(each.published["flops"], each.published["gv_gap_relative"], color=NEUTRAL, s=8, alpha=0.6,
+                         label="MG Table 4 (GSM8K)")  # fmt: skip
+            axis.legend(fontsize=7, frameon=False, loc="upper left")
         if each.line is not None:
             x = np.geomspace(points["flops"].min(), points["flops"].max(), 50)
             band = each.line.band(x)

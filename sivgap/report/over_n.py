@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sivgap.beware import asked_of, beware, measured
 from sivgap.gap.estimate import Array
 from sivgap.gap.over_n import choice_probability, powers_of_two
 from sivgap.report.record import Record
@@ -33,12 +32,13 @@ def over_n(samples: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     values: dict[str, Any] = {
         name: samples[name].to_numpy(np.float64).reshape(prompts, -1) for name in ("nll", "length", "score", "correct")
     }
+    finished = finished_of(samples).reshape(prompts, -1)
     unparsed = unparsed_share(samples).reshape(prompts, -1)
     rows = []
     for n in powers_of_two(values["nll"].shape[1]):
-        by = values["score"], values["nll"], values["length"]
+        by = values["score"], values["nll"], values["length"], finished
         chosen = choice_probability(*by, selection, n, unparsed)
-        likeliest = choice_probability(*by, Selection(0), n)
+        likeliest = choice_probability(*by, selection.without_scores, n)
         rows.append(
             {
                 "n": n,
@@ -52,25 +52,9 @@ def over_n(samples: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def beware_of(record: Record) -> list[str]:
-    """What a reader of a run might be misled by, after its first measurement; nothing if its samples are not there, or
-    if its files are older than what is told."""
-    if not record.samples or "verifier" not in record.config:
-        return []
-    samples, selection = record.samples[min(record.samples)], Selection.of_record(record.config)
-    if not {"correct_strict", "finished", "unparsed"} <= set(samples):
-        return []
-    prompts = samples["problem_id"].nunique()
-
-    def shaped(name: str) -> Array:
-        values: Array = samples[name].to_numpy(np.float64)
-        return values.reshape(prompts, -1)
-
-    unparsed = unparsed_share(samples).reshape(prompts, -1)
-    correct, strict, score = shaped("correct"), shaped("correct_strict"), shaped("score")
-    nll, length, finished = shaped("nll"), shaped("length"), shaped("finished")
-    seen = measured(correct, strict, score, unparsed, nll, length, finished, selection)
-    return beware(seen, asked_of(record.config, selection, prompts))
+def finished_of(samples: pd.DataFrame) -> Array:
+    """Whether each response ended by itself; runs that do not say so chose without regard to it."""
+    return samples["finished"].to_numpy(np.float64) if "finished" in samples else np.ones(len(samples))
 
 
 def unparsed_share(samples: pd.DataFrame) -> Array:

@@ -15,15 +15,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from sivgap.dynamics.analysis import Analysis
+from sivgap.dynamics.analysis import OVER_PROMPTS, Analysis
 from sivgap.plain import visible
 from sivgap.progress import accuracy_of_all
 from sivgap.report import charts
+from sivgap.report.beware import beware_of
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import Examples, examples
-from sivgap.report.over_n import beware_of
+from sivgap.report.fit_tables import arrivals_table, claims_table
 from sivgap.report.record import Line, Record
 from sivgap.report.rounds import Rounds
 from sivgap.report.sweep_record import SweepRecord
@@ -61,9 +62,17 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
     ]
     tables = [("Trajectory, held out", trajectory_table(record))]
     if found is not None:
-        limits = {f"{name}_limit": end for name, end in found.fit.limits.items()}  # the gap's is a parameter itself
         shown.append(Chart(charts.linearity(found), "Change of the gap against the gap"))
-        tables.insert(0, ("Fitted law", estimates_table({**found.fit.parameters, **limits})))
+        of = f"Fitted law: low and high for the {found.of}" if found.of == OVER_PROMPTS else "Fitted law: this panel"
+        fitted = found.fit if found.cross is None else found.cross
+        limits = {f"{name}_limit": end for name, end in fitted.limits.items()}  # the gap's is a parameter itself
+        tables.insert(0, (of, estimates_table({**fitted.parameters, **limits})))
+        if found.cross is None:
+            tables.insert(1, (f"What the theory claims (tests of: {found.test.of})", claims_table(found)))
+        if found.arrivals is not None:
+            tables.insert(
+                1, ("gamma from the verifier's jump at arrivals, training panel", arrivals_table(found.arrivals))
+            )
     if by_n:
         shown.append(Chart(charts.over_n(by_n), f"Accuracy over N, first and last measurement; {_within(first, last)}"))
         tables.append(("Over N, last measurement", by_n[max(by_n)]))
@@ -217,6 +226,26 @@ def page_of_evaluations(title: str, scalings: Sequence[Scaling], tables: Sequenc
         findings=[],
         warnings=[],
         shown=[Chart(charts.scaling(each), f"Relative gap over pre-training FLOPs: {each.name}") for each in scalings],
+        tables=tables,
+        examples=[],
+        details=[],
+    )
+
+
+def page_of_models(
+    title: str, models: pd.DataFrame, tables: Sequence[tuple[str, pd.DataFrame]], findings: Sequence[str]
+) -> str:
+    """The report of a table of models."""
+    return _render(
+        title=title,
+        subtitle=f"{len(models)} models",
+        cards=[],
+        findings=findings,
+        warnings=[],
+        shown=[
+            Chart(charts.gaps_over(models, "flops", "pre-training FLOPs (6ND)"), "Gaps over pre-training FLOPs"),
+            Chart(charts.gaps_over(models, "accuracy", "accuracy of one response"), "Gaps over accuracy"),
+        ],
         tables=tables,
         examples=[],
         details=[],

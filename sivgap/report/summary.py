@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from sivgap.dynamics.curves import read_curves
 from sivgap.dynamics.fit import CoupledFit, fit_coupled
 from sivgap.errors import RunError
 from sivgap.progress import Display
 from sivgap.report.trajectory_figure import draw_trajectory
+from sivgap.runs.load_curves import best_weights, from_lines
 
 
 def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> None:
@@ -32,6 +30,7 @@ def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> No
 def fit_if_possible(lines: Sequence[dict[str, Any]], name: str) -> CoupledFit | None:
     """The joint fit of one split's `lines`; None where they are too few or do not move."""
     try:
-        return fit_coupled(read_curves(pd.DataFrame(list(lines)), name), intervals=False)
+        curves = from_lines(lines, name)
+        return fit_coupled(curves, weights=best_weights([curves]), intervals=False)
     except RunError:
         return None

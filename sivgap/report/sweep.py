@@ -22,7 +22,9 @@ from sivgap.report.cross_tables import (
     sentences,
     solver_ends,
 )
+from sivgap.report.fit_tables import arrivals_table
 from sivgap.report.page import page_of_sweep
+from sivgap.report.predictions import limits_over_initial_gaps, timing_by_epoch
 from sivgap.report.rounds import pass_at_k_table, read_rounds, rounds_table
 from sivgap.report.rounds import sentences as round_sentences
 from sivgap.report.rounds_figure import draw_rounds
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 MARGIN = 0.02
 """Accuracies within two points are called equivalent, and a gap within two points gone, unless told otherwise."""
+
+_PRINTED = ("table", "pairs", "timing", "predictions", "limits")
+"""How the names of the tables begin that the terminal shows."""
 
 MOST_SAID = 12
 """Settings up to which each gets a sentence; the tables have all of them."""
@@ -62,12 +67,21 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
             f"Solver accuracy, pairs of strategies, held out{name}",
             pairs_table(group, ends, margin),
         )
+        timing = timing_by_epoch(group)
+        if timing is not None:
+            tables[f"timing{mark}"] = (f"Strategies of external data after the last arrival, held out{name}", timing)
         if model is not None:
             said += model_sentences(model)
             tables[f"cross_fit{mark}"] = (
-                f"Cross-improvement model, joint fit{name}",
+                f"Cross-improvement model, joint fit{name}: low and high for "
+                f"{'the population of prompts' if model.fit.by_prompts else 'this panel'}",
                 estimates_table(model.fit.parameters),
             )
+            if model.arrivals is not None:
+                tables[f"arrivals{mark}"] = (
+                    f"gamma from the verifier's jump at arrivals, training panel{name}",
+                    arrivals_table(model.arrivals),
+                )
             tables[f"predictions{mark}"] = (f"Each strategy predicted from the others{name} (nats)", model.predictions)
         draw_cross(group, model, f"{sweep.name}{name}: {_measured(group)}", path / "figures" / f"cross{mark}.png")
     rounds = {} if groups else read_rounds(sweep.named())
@@ -77,13 +91,17 @@ def report_sweep(path: Path, display: Display, margin: float = MARGIN) -> Path:
         if len(rounds) <= MOST_SAID:
             said += round_sentences(rounds, margin)
         draw_rounds(rounds, sweep.name, path / "figures" / "rounds.png")
+    limits = limits_over_initial_gaps(sweep)
+    if limits is not None:
+        tables["limits"] = ("Limits over initial gaps, held out (nats; 90 % over prompts)", limits[0])
+        said += limits[1]
     tables["settings"] = ("Settings, at the end, held out", by_setting(sweep.named()))
     tables["runs"] = ("Runs", runs_table(sweep.records))
     for name, (_, table) in tables.items():
         write_table(table, path / "tables" / name)
     write_text(path / "report.html", page_of_sweep(sweep, groups, models, rounds, list(tables.values()), said))
     for name in tables:
-        if name.startswith(("table", "pairs", "predictions")) or (name == "settings" and not groups):
+        if name.startswith(_PRINTED) or (name == "settings" and not groups):
             _print(*tables[name], display)
     for sentence in said:
         display.say(sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ _IGNORED = ("seed", "tracking", "runs_dir", "fresh", "plan", "engine.batch_size"
 
 Setting = tuple[tuple[str, str], ...]
 """Keys and values that distinguish runs, in the order of the configuration."""
+
+Column = Literal["correct", "nll"]
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ def label(setting: Setting) -> str:
     return ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in setting) or "all runs"
 
 
-def accuracies(record: Record, epoch: float, split: str, who: str) -> pd.Series[float]:
-    """Accuracy by problem at one measurement: of the solver the mean over its samples, of the verifier its choice."""
+def by_problem(record: Record, epoch: float, split: str, who: str, column: Column = "correct") -> pd.Series[float]:
+    """Accuracy (or U, nats) by problem at one measurement: of the solver the mean over its samples, of the verifier
+    its choice."""
     file = record.path / "samples" / f"{epoch_name(epoch)}.parquet"
-    rows = read_parquet(file, record.path, ["split", "problem_id", "sample", "correct", "selected"])
+    rows = read_parquet(file, record.path, ["split", "problem_id", "sample", column, "selected"])
     rows = rows[rows["split"] == split]
     rows = rows[rows["sample"] >= 0] if who == "solver" else rows[rows["selected"]]
-    return rows.groupby("problem_id", sort=True)["correct"].mean()
+    return rows.groupby("problem_id", sort=True)[column].mean()
 
 
 def cube(runs: Mapping[str, Sequence[Record]], last: bool, split: str, who: str) -> NDArray[np.float64]:
@@ -92,7 +95,7 @@ def cube(runs: Mapping[str, Sequence[Record]], last: bool, split: str, who: str)
     found: list[list[pd.Series[float]]] = []
     for records in runs.values():
         ends = [record.of(split)[-1 if last else 0]["epoch"] for record in records]
-        found.append([accuracies(r, float(e), split, who) for r, e in zip(records, ends, strict=True)])
+        found.append([by_problem(r, float(e), split, who) for r, e in zip(records, ends, strict=True)])
     index = found[0][0].index
     if any(not series.index.equals(index) for group in found for series in group):
         raise RunError("the runs of this sweep were not measured on one panel, and cannot be compared prompt by prompt")

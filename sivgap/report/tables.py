@@ -59,12 +59,14 @@ def runs_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def estimates_table(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
-    """One row a parameter: its value, standard error, and interval."""
+    """One row a parameter: its value, standard error, its interval, and that of this panel where it is another."""
     rows = [
-        {"": name.replace("_", " "), "value": e.value, "stderr": e.stderr, "low (90 %)": e.low, "high (90 %)": e.high}
+        {"": name.replace("_", " "), "value": e.value, "stderr": e.stderr, "low (90 %)": e.low, "high (90 %)": e.high,
+         "low, this panel": e.panel_low, "high, this panel": e.panel_high}
         for name, e in estimates.items()
-    ]
-    return pd.DataFrame(rows)
+    ]  # fmt: skip
+    alike = all((e.low, e.high) == (e.panel_low, e.panel_high) for e in estimates.values())
+    return pd.DataFrame(rows).iloc[:, : 5 if alike else 7]
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

@@ -93,7 +93,8 @@ def _curve(axis: Axes, lines: Sequence[Line], name: str, colour: str, label: str
 
 def _uncertainties(axis: Axes, lines: Sequence[Line], fit: CoupledFit | None) -> None:
     dots = "o" if fit else "o-"
-    _curve(axis, lines, "solver_uncertainty", SOLVER, "solver $U_s$", dots)
+    every = np.isfinite(column(lines, "solver_uncertainty_all")).all()
+    _curve(axis, lines, "solver_uncertainty_all" if every else "solver_uncertainty", SOLVER, "solver $U_s$", dots)
     _curve(axis, lines, "verifier_uncertainty", VERIFIER, "verifier $U_v$", dots)
     _curve(axis, lines, "gap", GAP, "gap $G=U_s-U_v$", dots)
     if fit is not None:

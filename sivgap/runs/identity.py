@@ -48,6 +48,8 @@ def identity(config: TrainConfig) -> str:
         del settings["measure"]["reuse"]
     if config.selection.keep == "likeliest":
         del settings["selection"]["keep"]
+    if config.selection.finished == "any":
+        del settings["selection"]["finished"]
     if config.selection.quantile is None:
         del settings["selection"]["quantile"]
     else:

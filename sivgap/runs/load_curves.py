@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Sequence
-from itertools import takewhile
+from dataclasses import replace
+from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from sivgap.dynamics.bootstrap import PromptCurves
+from sivgap.beware import CHOSEN_CUT
+from sivgap.dynamics.arrivals import Arrival
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
+from sivgap.dynamics.population import PromptCurves
+from sivgap.dynamics.weights import Weights, have_errors
 from sivgap.errors import ConfigError, RunError
 from sivgap.runs.names import epoch_name
 from sivgap.runs.read import read_parquet
@@ -59,6 +64,27 @@ def common_name(folders: Sequence[Path]) -> str:
     return "".join(letters[0] for letters in alike).rstrip("-_.=") or "runs"
 
 
+def has_all_samples(folder: Path) -> bool:
+    """Whether the run logged U_s of all samples, which very old ones did not."""
+    lines = Trajectory(folder / "trajectory.jsonl").read()
+    return bool(lines) and all(line.get(f"{SOLVER}_all") is not None for line in lines)
+
+
+def best_weights(runs: Sequence[Curves]) -> Weights:
+    """Of run directories, unless others are asked for: smoothed standard errors, equal ones where there are none."""
+    return "smoothed" if have_errors(runs) else "equal"
+
+
+def from_lines(lines: Sequence[dict[str, Any]], name: str) -> Curves:
+    """The curves in `lines` of one split of a trajectory, U_s of all samples where it was logged.
+
+    Raises:
+        RunError: If they are too short to fit, or do not move.
+    """
+    every = bool(lines) and all(line.get(f"{SOLVER}_all") is not None for line in lines)
+    return read_curves(_renamed(pd.DataFrame(list(lines)), "response", "all" if every else "first"), name)
+
+
 def from_run(folder: Path, split: Split, unit: Unit, solver: SolverEstimate) -> Curves:
     """The curves of one run directory.
 
@@ -68,7 +94,21 @@ def from_run(folder: Path, split: Split, unit: Unit, solver: SolverEstimate) -> 
     lines = [line for line in Trajectory(folder / "trajectory.jsonl").read() if line.get("split") == split]
     if not lines:
         raise RunError(f"{folder}: its trajectory has no measurement of the {split} split yet")
-    return read_curves(_renamed(pd.DataFrame(lines), unit, solver), folder.name)
+    curves = read_curves(_renamed(pd.DataFrame(lines), unit, solver), folder.name)
+    return replace(curves, notes=(*curves.notes, *_cut(lines, folder.name)))
+
+
+def _cut(lines: Sequence[dict[str, Any]], name: str) -> list[str]:
+    """What cut responses do to the curves, if there are many; nothing of a run that is too old to tell."""
+    known = [(line["chosen_cut_fraction"], line[EPOCH]) for line in lines if line.get("chosen_cut_fraction")]
+    share, epoch = max(known, default=(0.0, 0.0))
+    if share <= CHOSEN_CUT:
+        return []
+    return [
+        f"{name}: up to {share:.1%} of the chosen responses (epoch {epoch:g}) are cut off at the most tokens allowed: "
+        "their uncertainty is a lower bound, so the fitted U_v and gap are not those of finished responses; raise "
+        "sampling.max_new_tokens"
+    ]
 
 
 def from_csv(path: Path, unit: Unit, solver: SolverEstimate) -> list[Curves]:
@@ -129,7 +169,48 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
         verifier.append(rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first())
     if any(not column.index.equals(mine[0].index) for column in (*mine, *verifier)):
         return None
-    return PromptCurves(*(np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier)))
+    own, chosen = (np.stack([c.to_numpy(np.float64) for c in part], axis=1) for part in (mine, verifier))
+    return PromptCurves(own, chosen, tuple(map(str, mine[0].index)))
+
+
+def arrivals_of(folder: Path, until: float | None = None) -> list[Arrival]:
+    """The verifier of the training panel, whose prompts are given external data, at each of their arrivals.
+
+    Older trajectories do not have it: then there is none. Without samples, the panel's share of prompts is not known
+    and the timetable's takes its place.
+    """
+    lines = [line for line in Trajectory(folder / "trajectory.jsonl").read() if line.get("split") == "train"]
+    found = []
+    for line, later in pairwise(lines):
+        after, before, eta = line.get("verifier_uncertainty_given"), line.get(VERIFIER), later.get(EXTERNAL)
+        epoch = float(line[EPOCH])
+        if after is None or before is None or not eta or (until is not None and epoch >= until):
+            continue
+        known = _given(folder, epoch)
+        if known is None:
+            found.append(Arrival(folder.name, epoch, float(eta), float(before), float(after)))
+        else:
+            ids, values = known
+            means = values.mean(axis=0)
+            found.append(Arrival(folder.name, epoch, float(means[2]), float(means[0]), float(means[1]), values, ids))
+    return found
+
+
+def _given(folder: Path, epoch: float) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
+    """Names of the training panel's prompts, and their U_v before and after an arrival and whether they got data."""
+    path = folder / "samples" / f"{epoch_name(epoch)}.parquet"
+    if not path.is_file():
+        return None
+    rows = read_parquet(path, folder, ["split", "problem_id", "sample", "nll", "selected"])
+    rows = rows[rows["split"] == "train"]
+    before = rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first()
+    arriving = rows[(rows["sample"] < 0) & ~rows["selected"]].groupby("problem_id")["nll"].first()
+    if arriving.empty or not arriving.index.isin(before.index).all():
+        return None
+    after = before.copy()
+    after[arriving.index] = arriving
+    given = before.index.isin(arriving.index).astype(np.float64)
+    return tuple(map(str, before.index)), np.stack([before.to_numpy(), after.to_numpy(), given], axis=1)
 
 
 def _renamed(table: pd.DataFrame, unit: Unit, solver: SolverEstimate) -> pd.DataFrame:

@@ -15,11 +15,11 @@ OF_FREE = 0.8
 """Share of a GPU's free memory; a pass that needs more all the same is tried again in less."""
 
 
-def tokens_in_a_pass(device: torch.device, each: float, longest: int) -> float:
-    """Tokens whose activations, of `each` bytes, there is room for at once; fewer than `longest` where there is not
-    even for those of the longest text."""
+def tokens_in_a_pass(device: torch.device, each: float, always: float, longest: int) -> float:
+    """Tokens whose activations, of `each` bytes, there is room for at once beside the bytes that a pass `always` keeps;
+    fewer than `longest` where there is not even for those of the longest text."""
     if device.type == "cuda":
-        return OF_FREE * torch.cuda.mem_get_info(device)[0] / each
+        return max(0.0, OF_FREE * torch.cuda.mem_get_info(device)[0] - always) / each
     return on_a_processor(each, longest)
 
 

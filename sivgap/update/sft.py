@@ -17,11 +17,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
@@ -83,9 +85,7 @@ class Sft:
             own = own.float().requires_grad_(True)
         if sharded:
             shard_out(own, {*(model._no_split_modules or ())}, group, all_trained=config.parameters == "full")
-        half = model.dtype == torch.bfloat16
-        mixed = "bf16" if half and config.parameters == "full" else "no"
-        self._accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=mixed)
+        self._accelerator = _accelerator(model, mixed=config.parameters == "full")
         self._raw = own
         self._head = replace(output_head(model), module=own.get_output_embeddings())
         self._at_once = config.micro_batch_size or config.batch_size
@@ -170,18 +170,27 @@ class Sft:
         """Tokens of a pass whose activations there is room for; where that is no more than one text has, activations
         are computed twice from now on.
         """
-        device, longest = self._accelerator.device, max(len(e.prompt) + len(e.response) for e in batch)
-        most = tokens_in_a_pass(device, self._bytes_a_token(batch), longest)
+        device, longest = self._device, max(len(e.prompt) + len(e.response) for e in batch)
+        most = tokens_in_a_pass(device, *self._kept_bytes(batch), longest)
         if self._config.checkpointing is None and not self._checkpointing and most < longest:
             self._compute_activations_twice()
-            most = tokens_in_a_pass(device, self._bytes_a_token(batch), longest)
+            most = tokens_in_a_pass(device, *self._kept_bytes(batch), longest)
         return min(float(told) for told in self._group.gather(str(most).encode()))
 
-    def _bytes_a_token(self, batch: Sequence[Example]) -> float:
-        """What a pass keeps of a token for its backward pass, by a short one; every rank takes the same."""
-        text = (*batch[0].prompt, *batch[0].response)[:_SHORT]
-        alone = packed([text], [1], self._accelerator.device)
-        return kept_bytes(self._model, lambda: token_nll(self._model, self._head, alone)) / len(text)
+    def _kept_bytes(self, batch: Sequence[Example]) -> tuple[float, float]:
+        """What a pass keeps for its backward pass: of a token, and whatever it reads, which are the copies of weights
+        that autocast makes. By two short texts; every rank takes the same."""
+        text = ((*batch[0].prompt, *batch[0].response) * _SHORT)[:_SHORT]
+        some, half = (
+            kept_bytes(self._model, partial(token_nll, self._model, self._head, packed([few], [1], self._device)))
+            for few in (text, text[: _SHORT // 2])
+        )
+        each = (some - half) / (_SHORT - _SHORT // 2)
+        return each, max(0.0, some - _SHORT * each)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._accelerator.device
 
     def _make_room(self, longest: int, error: torch.OutOfMemoryError) -> None:
         self._optimizer.zero_grad(set_to_none=True)
@@ -232,7 +241,7 @@ class Sft:
     def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
         """Negative log-likelihood of the tokens of responses behind prompts, one response after the other."""
         together, counted = [prompt + response for prompt, response in texts], [len(response) for _, response in texts]
-        return token_nll(self._model, self._head, packed(together, counted, self._accelerator.device))
+        return token_nll(self._model, self._head, packed(together, counted, self._device))
 
     @torch.no_grad()
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -300,6 +309,16 @@ class Sft:
         for full_name, value in optimizer.items():
             key, _, name = full_name.partition("/")
             state[own[name]][key] = value.clone() if key == "step" else part_of(value, own[name])
+
+
+def _accelerator(model: PreTrainedModel, mixed: bool) -> Accelerator:
+    """For float32 weights whose products are to be of `model`'s precision if `mixed`.
+
+    accelerate keeps that of a process's first one, and a sweep's run before this one may have had another.
+    """
+    AcceleratorState._reset_state()
+    precision = "bf16" if mixed and model.dtype == torch.bfloat16 else "no"
+    return Accelerator(cpu=model.device.type == "cpu", mixed_precision=precision)
 
 
 def _leave_shared(model: torch.nn.Module) -> None:

@@ -121,6 +121,8 @@ def test_an_evaluation_by_any_verifier_says_what_it_did_and_what_to_beware_of(na
     short = ["sampling.max_new_tokens=48", "n=2", "panel.prompts=4"]
     if verifier in ("cot_binary", "cot_score", "tournament"):
         short.append("verifier.max_new_tokens=48")
+    if verifier == "ensemble":
+        short.append("verifier.members=[mc,tf]")  # members have lengths of their own, and a justification takes minutes
     if name in BASE and verifier != "gold":
         short.append(f"verifier.prompt=base/{verifier}.txt")
     done = sivgap(tmp_path, "evaluate", *asked(name), *gsm8k, f"verifier={verifier}", *short)
