@@ -67,7 +67,7 @@ def combination_table(
 
     All are filtered by `weight`. Learned scores are chances of being right: a threshold means another thing for them
     than for a verifier's scores, a `Quantile` the same. Columns as `subset_table`, with score for
-    verifiers, auroc and auroc_within.
+    verifiers, auroc_within and auroc.
     """
     tried = {**scores, "average": np.mean(np.stack(list(scores.values())), axis=0)}
     tried["learned"] = learned_scores(utility, scores, seed)
@@ -76,8 +76,8 @@ def combination_table(
             {
                 "score": name,
                 **_columns(utility, weigh(values, weight), fallback),
-                **auroc_estimate(values, utility).columns("auroc"),
                 **auroc_within(values, utility).columns("auroc_within"),
+                **auroc_estimate(values, utility).columns("auroc"),
             }
             for name, values in tried.items()
         ]

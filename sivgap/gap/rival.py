@@ -84,7 +84,7 @@ def _auroc_gain_within(scores: Array, likelihood: Array, correct: Array) -> Esti
 
 
 def rival_table(found: Rival) -> pd.DataFrame:
-    """Rows score, likelihood and difference; columns auroc, auroc_within and best_of_n, each with _se, _low, _high."""
+    """Rows score, likelihood and difference; columns auroc_within, auroc and best_of_n, each with _se, _low, _high."""
     rows = {
         "score": (found.score_auroc, found.score_auroc_within, found.verifier_accuracy),
         "likelihood": (found.likelihood_auroc, found.likelihood_auroc_within, found.likeliest_accuracy),
@@ -92,7 +92,7 @@ def rival_table(found: Rival) -> pd.DataFrame:
     }
     return pd.DataFrame(
         [
-            {"by": name, **pooled.columns("auroc"), **within.columns("auroc_within"), **best.columns("best_of_n")}
+            {"by": name, **within.columns("auroc_within"), **pooled.columns("auroc"), **best.columns("best_of_n")}
             for name, (pooled, within, best) in rows.items()
         ]
     )

@@ -107,11 +107,13 @@ def pass_at_k_table(rounds: Mapping[str, Rounds]) -> pd.DataFrame:
     rows = []
     for name, each in rounds.items():
         for k, change in each.pass_at_k_change().items():
+            few = each.changed(k) < FEWEST
             first, last = (float(part[each.ks.index(k)].mean()) for part in each.passed)  # type: ignore[union-attr]
             rows.append(
                 {
                     "setting": name, "k": k, "before": first, "after": last, "change": change.value,
-                    "change_se": change.stderr, "change_low": change.low, "change_high": change.high,
+                    "change_se": change.stderr, "change_low": None if few else change.low,
+                    "change_high": None if few else change.high,
                     "change_informative": each.changed(k), "p": change.p_value,
                 }
             )  # fmt: skip
