@@ -46,7 +46,7 @@ def make_run(folder: Path, seed: int = 0, text: str = "Answer: 7") -> Path:
         rows = [
             {"epoch": epoch, "split": "test", "problem_id": f"p{p:02d}", "question": f"{p}+1 {text}", "reference": text,
              "sample": n, "text": text, "nll": rng.gamma(2), "length": 10, "score": rng.uniform(), "answer": None,
-             "correct": bool(rng.integers(2))}
+             "correct": bool(rng.integers(2)), "selected": n == 0}
             for p in range(20) for n in range(4)
         ]  # fmt: skip
         pd.DataFrame(rows).to_parquet(folder / "samples" / f"epoch={epoch:06.2f}.parquet")

@@ -29,39 +29,45 @@ def spread(settings: Array, draws: int = DRAWS, seed: int = 0) -> Spread:
     """Of `settings` (K, S, P): K settings, S seeds, P prompts, the same in all.
 
     Errors of the K means are normal with the covariance that seeds and prompts show; with one seed that of prompts
-    alone, and the spread expected is that of single runs on this panel's population.
+    alone, and the spread expected is that of single runs on this panel's population. The p value is that of Student's
+    errors with the degrees of freedom of `sivgap.report.paired`: of few seeds it is too large rather than too small.
     """
-    means = settings.mean(axis=(1, 2))
-    value = float(np.ptp(means))
-    covariance = error_covariance(settings)
-    if covariance is None:
-        return Spread(value, None, None)
-    values, vectors = np.linalg.eigh(covariance)
-    noise = np.random.default_rng(seed).standard_normal((draws, len(means)))
-    drawn = np.ptp(noise @ (vectors * np.sqrt(np.clip(values, 0, None))).T, axis=1)
-    return Spread(value, float(drawn.mean()), float((1 + (drawn >= value).sum()) / (1 + draws)))
-
-
-def error_covariance(settings: Array) -> Array | None:
-    """Covariance of the errors of the K means, (K, K), of (K, S, P): what prompts, seeds, and both together bring.
-
-    Without the part that all settings share, which moves no difference. What varies from cell to cell shows in the
-    means over prompts and in those over seeds, so it is taken off once.
-    """
-    _, seeds, prompts = settings.shape
-    apart = settings - settings.mean(axis=0)
+    value = float(np.ptp(settings.mean(axis=(1, 2))))
+    kinds, seeds, prompts = settings.shape
     if prompts < 2:
-        return None
-    of_prompts: Array = np.atleast_2d(np.cov(apart.mean(axis=1))) / prompts
+        return Spread(value, None, None)
+    rng = np.random.default_rng(seed)
+    normal, parts = rng.standard_normal((draws, kinds)), error_parts(settings)
+    expected = np.ptp(_with_covariance(normal, parts[0] + parts[1] - parts[2]), axis=1).mean()
+    of_prompts, of_seeds = float(np.trace(parts[0])), float(np.trace(parts[1]))
+    below = of_prompts**2 / (prompts - 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0)
+    freedom = (of_prompts + of_seeds) ** 2 / below if below > 0 else 1.0
+    drawn = np.ptp(_with_covariance(normal, parts[0] + parts[1]), axis=1)
+    drawn = drawn / np.sqrt(rng.chisquare(freedom, draws) / freedom)
+    return Spread(value, float(expected), float((1 + (drawn >= value).sum()) / (1 + draws)))
+
+
+def error_parts(settings: Array) -> tuple[Array, Array, Array]:
+    """Covariances of the errors of the K means, (K, K) each, of (K, S, P): as prompts show them, as seeds do (0 with
+    one), and what of them is in both, for it varies from cell to cell.
+
+    Without what all settings share, which moves no difference.
+    """
+    kinds, seeds, prompts = settings.shape
+    apart = settings - settings.mean(axis=0)
+    of_prompts: Array = np.cov(apart.mean(axis=1)).reshape(kinds, kinds) / prompts
     if seeds < 2:
-        return of_prompts
-    of_seeds = np.atleast_2d(np.cov(apart.mean(axis=2))) / seeds
-    rest = (
-        apart
-        - apart.mean(axis=1, keepdims=True)
-        - apart.mean(axis=2, keepdims=True)
-        + apart.mean(axis=(1, 2), keepdims=True)
+        return of_prompts, np.zeros_like(of_prompts), np.zeros_like(of_prompts)
+    of_seeds: Array = np.cov(apart.mean(axis=2)).reshape(kinds, kinds) / seeds
+    means = (
+        apart.mean(axis=1, keepdims=True) + apart.mean(axis=2, keepdims=True) - apart.mean(axis=(1, 2), keepdims=True)
     )
-    cells = np.einsum("ksp,lsp->kl", rest, rest) / ((seeds - 1) * (prompts - 1)) / (seeds * prompts)
-    found: Array = of_prompts + of_seeds - cells
+    cells = np.einsum("ksp,lsp->kl", apart - means, apart - means) / ((seeds - 1) * (prompts - 1) * seeds * prompts)
+    return of_prompts, of_seeds, cells
+
+
+def _with_covariance(normal: Array, covariance: Array) -> Array:
+    """Standard normal draws, (D, K), made to have `covariance`; a difference of estimates may have negative roots."""
+    values, vectors = np.linalg.eigh(covariance)
+    found: Array = normal @ (vectors * np.sqrt(np.clip(values, 0, None))).T
     return found
