@@ -264,6 +264,14 @@ def gaps_over(models: pd.DataFrame, column: str, label: str) -> go.Figure:
     return figure
 
 
+def difference(rows: pd.DataFrame) -> go.Figure:
+    """Of one metric of two runs, by epoch."""
+    figure = _figure("epoch", "B less A")
+    _estimates(figure, rows.assign(difference_low=rows["low"], difference_high=rows["high"]), "epoch", "difference",
+               VERIFIER, "B less A")  # fmt: skip
+    return figure
+
+
 def _estimates(figure: go.Figure, table: pd.DataFrame, x: str, name: str, colour: str, label: str) -> None:
     """A curve with error bars from its interval's ends, without points that rest on too few prompts."""
     known = shown(table, name)

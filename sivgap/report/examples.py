@@ -53,7 +53,7 @@ def choose_examples(samples: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def examples(samples: pd.DataFrame) -> Examples:
     """As `choose_examples`, of rows that also hold question, text and reference; each as the page shows it."""
-    return [(title, [_example(row) for _, row in rows.iterrows()]) for title, rows in choose_examples(samples)]
+    return [(title, [example(row) for _, row in rows.iterrows()]) for title, rows in choose_examples(samples)]
 
 
 def write_examples(folder: Path, found: Examples) -> None:
@@ -81,7 +81,8 @@ def _first(rows: pd.DataFrame, ascending: bool) -> pd.DataFrame:
     return rows.drop_duplicates("problem_id").head(_EACH)
 
 
-def _example(row: pd.Series[Any]) -> Example:
+def example(row: pd.Series[Any]) -> Example:
+    """A row of a run's samples as a page shows it."""
     return {
         "question": str(row["question"]),
         "text": _short(str(row["text"])),

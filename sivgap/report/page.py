@@ -20,6 +20,7 @@ from sivgap.plain import visible
 from sivgap.progress import accuracy_of_all
 from sivgap.report import charts
 from sivgap.report.beware import beware_of
+from sivgap.report.compare_sides import METRICS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.evaluation_record import Evaluation
@@ -32,6 +33,7 @@ from sivgap.report.tables import cells, estimates_table, runs_table, trajectory_
 from sivgap.report.trajectory_figure import interval
 
 if TYPE_CHECKING:
+    from sivgap.report.compare import Comparison
     from sivgap.report.evaluations import Scaling
 
 
@@ -248,6 +250,31 @@ def page_of_models(
         ],
         tables=tables,
         examples=[],
+        details=[],
+    )
+
+
+def page_of_comparison(
+    found: Comparison, said: Sequence[str], tables: Sequence[tuple[str, pd.DataFrame]], responses: Examples
+) -> str:
+    """The report of two runs or evaluations beside each other."""
+    by_epoch = [rows for _, rows in found.differences.groupby("metric", sort=False) if len(rows) > 1]
+    return _render(
+        title=f"B {found.names[1]} against A {found.names[0]}",
+        subtitle=f"{found.prompts} problems that both measured",
+        cards=[],
+        findings=said,
+        warnings=[],
+        shown=[
+            Chart(
+                charts.difference(rows),
+                f"{METRICS[rows['metric'].iloc[0]]}, B less A, 90 % over the population of prompts",
+            )
+            for rows in by_epoch
+        ],
+        tables=tables,
+        examples=responses,
+        examples_title="Problems won and lost at the last measurement",
         details=[],
     )
 

@@ -40,7 +40,7 @@ class SweepRecord:
 
     def settings(self) -> dict[Setting, list[Record]]:
         """Complete runs by setting; those of one setting differ by seed, and are in its order."""
-        flat = [_flat(record.config) for record in self.records]
+        flat = [flat_config(record.config) for record in self.records]
         keys = [k for k in dict.fromkeys(k for one in flat for k in one) if len({one.get(k) for one in flat}) > 1]
         found: dict[Setting, list[Record]] = {}
         for record, values in zip(self.records, flat, strict=True):
@@ -102,14 +102,15 @@ def cube(runs: Mapping[str, Sequence[Record]], last: bool, split: str, who: str)
     return np.array([[series.to_numpy(np.float64) for series in group] for group in found])
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat_config(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Every dotted key of a configuration and its value as text, without those that make no other setting."""
     flat: dict[str, str] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if name in _IGNORED:
             continue
         if isinstance(value, dict):
-            flat |= _flat(value, f"{name}.")
+            flat |= flat_config(value, f"{name}.")
         else:
             flat[name] = "null" if value is None else str(value)
     return flat
