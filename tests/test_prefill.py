@@ -1,4 +1,5 @@
 import copy
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -70,6 +71,12 @@ def test_likelihoods_of_prompts_that_share_beginnings_are_those_of_each_alone(mo
     likelihood = engine.likelihood(prompts, given)
     each = [nll(plain, prompt.tokens, response) for prompt, response in zip(prompts, given, strict=True)]
     assert likelihood == pytest.approx(each, abs=3e-4)
+
+
+def test_transformers_is_asked_by_the_names_that_it_has_now(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        HFEngine(copy.deepcopy(model), [2], 0, 64).rollout(asked(1, 2), Sampling(2, 1.0, 4, 0), FollowUp((7,), 1.0, 2))
 
 
 def test_of_responses_to_one_problem_a_verifier_reads_the_problem_once(model, monkeypatch):
