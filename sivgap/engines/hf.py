@@ -202,6 +202,7 @@ class HFEngine:
         samples = begun(torch.from_numpy(numbers).to(device), row.to(device), keys[numbers], sampling.max_new_tokens)
         if decoding is not None:
             decoding.admit(read.states, read.mask, read.logits, samples)
+            return_much_freed_memory()
             return decoding
         cache = PrefixCache(read.states, read.mask, len(numbers), sampling.max_new_tokens + more, self._pass.windows)
         ways = Ways(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)

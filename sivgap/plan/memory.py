@@ -11,6 +11,7 @@ from sivgap.engines.budget import KEYS_AND_VALUES, OF_A_GPU, SCORES, SCORES_ELSE
 from sivgap.engines.draw import AT_ONCE, AT_ONCE_ELSEWHERE
 from sivgap.engines.hf import KEPT
 from sivgap.engines.prefill import IN_A_PASS, IN_A_PASS_ELSEWHERE
+from sivgap.hardware import MUCH
 from sivgap.models.head import MOST_LOGITS, MOST_LOGITS_ELSEWHERE
 from sivgap.models.product import MOST_COPIED, copies_here
 from sivgap.models.shape import Shape
@@ -91,6 +92,7 @@ class Memory:
         cache: Keys and values of the responses sampled at once, or of the verdicts read at once.
         logits: Of one step of them, and of drawing from it.
         reading: One layer's activations over prompts, or questions, that are read at once.
+        freed: What a processor keeps of memory that sampling gave up, for what it takes next.
         activations: Of the texts that a training pass takes, and the logits of these.
     """
 
@@ -104,12 +106,13 @@ class Memory:
     cache: float
     logits: float
     reading: float
+    freed: float
     activations: float
 
     @property
     def sampling(self) -> float:
         """Of the engine alone."""
-        return self.engine + self.copies + self.cache + self.logits + self.reading
+        return self.engine + self.copies + self.cache + self.logits + self.reading + self.freed
 
     @property
     def peak(self) -> float:
@@ -135,6 +138,8 @@ def memory(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Lon
         + min(rows * shape.vocabulary, machine.drawn_at_once) * _AROUND_LOGITS,
         "reading": _reading(config, shape if judge else own, width, rows, asked, machine),
     }
+    comes_and_goes = sampling["cache"] + sampling["logits"] + sampling["reading"]
+    sampling["freed"] = min(MUCH, comes_and_goes) if on_processor else 0.0
     nothing = dict.fromkeys(("learner", "trained", "merged", "checkpoint", "activations"), 0.0)
     if not isinstance(config, TrainConfig):
         return Memory(**sampling, **nothing)
