@@ -88,6 +88,16 @@ def test_of_responses_to_one_problem_a_verifier_reads_the_problem_once(model, mo
     assert sum(read) < 210 + 8 * 20 < sum(len(prompt.tokens) for prompt in prompts) / 4
 
 
+def test_a_batch_of_verdicts_tells_of_its_progress_while_it_is_read(model, monkeypatch):
+    monkeypatch.setitem(reading.IN_A_PASS, "cpu", 64)
+    told = []
+    HFEngine(copy.deepcopy(model), [2], 0, 64).answer_likelihoods(
+        asked(3, 4), ANSWERS, lambda done, tokens: told.append(done)
+    )
+    assert sum(told) == pytest.approx(12)
+    assert max(told) < 12 / 2
+
+
 def counting(method, counts, count):
     def counted(self, *given, **options):
         counts.append(count(*given, **options))
