@@ -93,7 +93,8 @@ class Memory:
         logits: Of one step of them, and of drawing from it.
         reading: One layer's activations over prompts, or questions, that are read at once.
         freed: What a processor keeps of memory that sampling gave up, for what it takes next.
-        activations: Of the texts that a training pass takes, and the logits of these.
+        activations: Of the texts that a training pass takes, the logits of these, and copies of the weights in half
+            precision where all are trained in it.
     """
 
     process: float
@@ -214,14 +215,16 @@ def _activations(config: TrainConfig, shape: Shape, width: int, longest: float, 
     texts = (update.micro_batch_size or update.batch_size) * (2 if update.name == "rpo" else 1)
     layer = activation_bytes(config.update, shape, config.model.lora_targets, width)
     kept, again = shape.layers * layer, shape.layers * shape.hidden * width
-    most = on_a_processor(kept, longest) if free is None else OF_FREE * free / kept
+    copied = shape.parameters * width if update.parameters == "full" and width == 2 else 0.0  # by autocast
+    room = None if free is None else max(0.0, OF_FREE * free - copied)
+    most = on_a_processor(kept, longest) if room is None else room / kept
     if update.checkpointing or (update.checkpointing is None and most < longest):
-        most = on_a_processor(again, longest) if free is None else OF_FREE * free / again
+        most = on_a_processor(again, longest) if room is None else room / again
         kept = again + layer
     tokens = min(texts * longest, max(most, longest))
     at_once = MOST_LOGITS["cpu"] if free is None else MOST_LOGITS_ELSEWHERE
     logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, at_once) * (2 * width + 4 * 4)
-    return tokens * kept + logits
+    return tokens * kept + logits + copied
 
 
 def activation_bytes(update: UpdateConfig, shape: Shape, targets: list[str], width: int) -> float:
