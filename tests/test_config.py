@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from small_runs import composed
 
 from sivgap.allocate import AllocateConfig
+from sivgap.compare import CompareConfig, named
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir, read_prompt
@@ -38,6 +39,7 @@ SCHEMAS = {
     "report": ReportConfig,
     "dashboard": DashboardConfig,
     "upload": UploadConfig,
+    "compare": CompareConfig,
 }
 
 
@@ -133,6 +135,7 @@ def test_every_command_in_the_readme_composes():
     assert {name for name, _ in commands} == set(SCHEMAS)
     for name, rest in commands:
         overrides = shlex.split(rest.replace(" -m ", " "))
+        overrides = named(overrides) if name == "compare" else overrides
         for job in product(*([f"{o.split('=')[0]}={v}" for v in o.split("=", 1)[1].split(",")] for o in overrides)):
             with initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 validate(compose(name, list(job)), SCHEMAS[name])

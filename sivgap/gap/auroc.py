@@ -7,7 +7,6 @@ difficulty. Best of N compares responses of one prompt, so it depends on the AUR
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sivgap.gap.estimate import UNDEFINED, Array, Estimate, proportion, wilson
 
@@ -49,6 +48,8 @@ def auroc_influence(scores: Array, correct: Array) -> Array | None:
 def auroc_by_prompt(scores: Array, correct: Array) -> Array:
     """Each prompt's AUROC, (P,): chance that a right response of it scores above a wrong one of it, ties counting half;
     NaN for a prompt without both. Arrays (P, N)."""
+    from scipy.stats import rankdata  # after a run's first samples: it takes a while to load
+
     right = correct == 1
     rights, wrongs = right.sum(axis=1), (~right).sum(axis=1)
     ranks = (rankdata(scores, axis=1) * right).sum(axis=1)
