@@ -15,7 +15,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class Asked:
     length: list[int]
     finished: list[bool]
     seconds: float
+    problems: list[str] = field(default_factory=list)
 
 
 def main() -> None:
@@ -205,10 +206,12 @@ def solved(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(sampled(solver, writer, asked, sampling).__dict__))
         portions.append(Asked(**json.loads(path.read_text())))
+        if portions[-1].problems not in ([], [problem.id for problem in asked]):
+            raise SystemExit(f"{path}: responses to other problems; give the same --data and --test-data as before")
     return Asked(
         **{
-            field: list(chain.from_iterable(getattr(portion, field) for portion in portions))
-            for field in ("texts", "bodies", "nll", "length", "finished")
+            name: list(chain.from_iterable(getattr(portion, name) for portion in portions))
+            for name in ("texts", "bodies", "nll", "length", "finished")
         },
         seconds=sum(portion.seconds for portion in portions),
     )
@@ -224,6 +227,7 @@ def sampled(solver: Solver, writer: PromptWriter, problems: Sequence[Problem], s
         rollouts.length.ravel().tolist(),
         rollouts.finished.ravel().tolist(),
         time.perf_counter() - started,
+        [problem.id for problem in problems],
     )
 
 

@@ -53,7 +53,7 @@ def allocate(config: AllocateConfig) -> None:
     from sivgap.runs.files import write_json
 
     path = Path(config.fit)
-    law, gamma, form, draws = _model(config, path)
+    law, gamma, form, draws, intervals_of = _model(config, path)
     display = Display()
     with display.phase("allocating", 1, "schedules") as advance:
         plans = compare(law, gamma, form, config.budget, config.horizon, draws)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def allocate(config: AllocateConfig) -> None:
                      "plans": [_plan_json(plan) for plan in plans]}, out.parent)  # fmt: skip
     picture = path.parent / "figures" / "allocation.png"
     draw_allocation(plans, law, gamma, form, picture)  # type: ignore[arg-type]
-    _print(plans, display)
+    _print(plans, display, intervals_of)
     if plans[0].solver[0] < 0:
         display.say(
             f"beware: the model predicts U_s = {plans[0].solver[0]:.3f}, which an uncertainty cannot be; this budget, "
@@ -78,8 +78,8 @@ def allocate(config: AllocateConfig) -> None:
     print(out)
 
 
-def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tuple[Coupled, Array] | None]:
-    """The law, gamma, its form, and parameter sets drawn from the fit."""
+def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tuple[Coupled, Array] | None, str]:
+    """The law, gamma, its form, parameter sets drawn from the fit, and what these are of."""
     import numpy as np
 
     from sivgap.dynamics.closed_form import Coupled
@@ -96,6 +96,7 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
         law = Coupled(*(values[name] for name in PARAMETERS))
         cross = found.get("cross") or {}
         drawn = np.array(cross.get("draws") or [], dtype=np.float64)
+        intervals_of = str((found["coupled"].get("intervals") or {}).get("of", "this panel"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"{path}: not a fit that can be read ({error}); make it again with python -m sivgap.fit"
@@ -111,7 +112,7 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
         raise RunError(f"{path}: cross.form is {form!r:.40}, expected {', '.join(FORMS)}")
     assumed = config.gamma is not None or form != cross.get("form") or drawn.size == 0
     draws = None if assumed else laws_of(drawn)
-    return law, gamma, form, draws
+    return law, gamma, form, draws, intervals_of
 
 
 def _plan_json(plan: Plan) -> dict[str, Any]:
@@ -127,10 +128,14 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _print(plans: list[Plan], display: Any) -> None:
+def _print(plans: list[Plan], display: Any, intervals_of: str) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"end of epoch {len(plans[0].eta)}", title_justify="left")
+    from sivgap.plain import visible
+
+    title = f"end of epoch {len(plans[0].eta)}; intervals of: {escape(visible(intervals_of))}"
+    table = Table(title=title, title_justify="left")
     for column in ("schedule", "U_s (nats)", "90 % interval", "above the best", "90 % interval "):
         table.add_column(column, justify="left" if column == "schedule" else "right")
     for plan in plans:

@@ -13,11 +13,14 @@ from typing import Any
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for mallopt, malloc.h
-_MUCH = 2**28
+MUCH = 2**28
 """Bytes of freed memory that are too many to keep from one kind of work to the next."""
 _LARGEST = 2**25
 """Bytes from which on a block is given back at once: the most that glibc allows to be kept."""
 _LARGEST_IN_TRAINING = 2**20
+_PRODUCTS = 64
+"""Kinds of products that oneDNN keeps ready, of 1024 by default: each shape is one, with memory of its own, and while
+responses grow and end shapes never come again. A pass has about twenty."""
 
 
 def keep_freed_memory() -> None:
@@ -28,6 +31,7 @@ def keep_freed_memory() -> None:
     values of a batch, live long enough not to matter; kept among small ones they would leave holes that the next batch
     does not fit into, half a GiB and more of them.
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_PRODUCTS))  # read at the first product
     if platform.libc_ver()[0] == "glibc" and not torch.cuda.is_available():
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
@@ -68,7 +72,7 @@ def return_much_freed_memory() -> None:
     if mallinfo is None:
         return
     mallinfo.restype = _MallInfo
-    if mallinfo().fordblks > _MUCH:
+    if mallinfo().fordblks > MUCH:
         return_freed_memory()
 
 

@@ -10,7 +10,7 @@ without.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -143,6 +143,12 @@ class PromptWriter:
         if self._chat:
             return self._encode_chat([{"role": "user", "content": asked.strip()}])
         return list(self._tokenizer(asked)["input_ids"])
+
+    def lead(self, template: str, answers: Iterable[str]) -> str:
+        """A space before a verdict, where plain text asks for it without one: words' tokens begin with it, and a model
+        that has read it by itself hardly goes on with a word."""
+        spaced = any(text[:1].isspace() for text in (template[-1:], *answers))
+        return "" if self._chat or spaced else " "
 
     def encode_answer(self, answer: str) -> tuple[int, ...]:
         """An allowed verdict, as tokens that can follow the verifier's question.

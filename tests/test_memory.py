@@ -15,9 +15,11 @@ from small_runs import SMALL, composed
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
+from sivgap.hardware import MUCH, keep_freed_memory
 from sivgap.models.shape import shape_of
 from sivgap.opening import open_improvement
-from sivgap.plan.estimate import needed_memory
+from sivgap.plan.estimate import _longest, needed_memory
+from sivgap.plan.memory import memory, this_kind
 from sivgap.plan.texts import texts
 from sivgap.progress import Display
 from sivgap.runs.run import Run
@@ -95,3 +97,21 @@ def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):
     run.close()
     assert held[1] > 0
     assert held[1:] == [held[1]] * (len(held) - 1)
+
+
+def test_of_products_of_many_shapes_few_are_kept_ready_unless_a_user_says_how_many(monkeypatch):
+    for said, kept in ((None, "64"), ("7", "7")):
+        monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+        if said is not None:
+            monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", said)
+        keep_freed_memory()
+        assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == kept
+
+
+def test_a_plan_counts_what_a_processor_keeps_of_freed_memory_and_a_gpu_has_nothing_of_it():
+    config = composed("model=tiny", "engine.batch_size=4096", "sampling.max_new_tokens=200")
+    dataset, shape = load_dataset(config.dataset), shape_of(config.model)
+    asked = _longest(config, texts(config, dataset))
+    few, many = (memory(config, shape, 4, rows, asked, this_kind(None, named=False)) for rows in (8, 4096))
+    assert few.freed == few.cache + few.logits + few.reading < many.freed == MUCH
+    assert memory(config, shape, 4, 4096, asked, this_kind(8e10, named=True)).freed == 0

@@ -1,4 +1,5 @@
 import copy
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -72,6 +73,12 @@ def test_likelihoods_of_prompts_that_share_beginnings_are_those_of_each_alone(mo
     assert likelihood == pytest.approx(each, abs=3e-4)
 
 
+def test_transformers_is_asked_by_the_names_that_it_has_now(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        HFEngine(copy.deepcopy(model), [2], 0, 64).rollout(asked(1, 2), Sampling(2, 1.0, 4, 0), FollowUp((7,), 1.0, 2))
+
+
 def test_of_responses_to_one_problem_a_verifier_reads_the_problem_once(model, monkeypatch):
     read = []
     monkeypatch.setattr(ModelPass, "read", counting(ModelPass.read, read, lambda ids, mask: int(mask.sum())))
@@ -79,6 +86,16 @@ def test_of_responses_to_one_problem_a_verifier_reads_the_problem_once(model, mo
     prompts = asked(1, 8, shared=200)
     HFEngine(copy.deepcopy(model), [2], 0, 64).answer_likelihoods(prompts, ((5,), (6,)))
     assert sum(read) < 210 + 8 * 20 < sum(len(prompt.tokens) for prompt in prompts) / 4
+
+
+def test_a_batch_of_verdicts_tells_of_its_progress_while_it_is_read(model, monkeypatch):
+    monkeypatch.setitem(reading.IN_A_PASS, "cpu", 64)
+    told = []
+    HFEngine(copy.deepcopy(model), [2], 0, 64).answer_likelihoods(
+        asked(3, 4), ANSWERS, lambda done, tokens: told.append(done)
+    )
+    assert sum(told) == pytest.approx(12)
+    assert max(told) < 12 / 2
 
 
 def counting(method, counts, count):

@@ -75,6 +75,25 @@ def test_a_template_that_stands_alone_shows_what_was_written_and_fills_nothing_i
     assert tokenizer.decode(follow_up).endswith("It is 4.<|end|>\n<|user|>\nIs it right?<|end|>\n<|assistant|>\n")
 
 
+def test_a_verdict_behind_plain_text_brings_its_space_where_the_text_has_none(tmp_path):
+    save_model(tmp_path, "llama")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    plain, chat = (PromptWriter(tokenizer, chats, "{question}") for chats in (False, True))
+    assert plain.lead("Is it right? Answer:", ["True", "False"]) == " "
+    assert (
+        plain.lead("Verdict: ", ["True"])
+        == plain.lead("Verdict:\n", ["True"])
+        == plain.lead("Verdict:", [" True"])
+        == ""
+    )
+    assert chat.lead("Is it right?", ["True"]) == ""
+
+
+@pytest.mark.parametrize("verifier", ["qe", "tf", "mc", "mc_sudoku", "mc_nq_open", "cot_binary", "cot_score"])
+def test_no_base_prompt_ends_with_the_space_that_the_next_word_begins_with(verifier):
+    assert not read_prompt(f"base/{verifier}.txt")[-1].isspace()
+
+
 @pytest.mark.parametrize("task", ["", "_sudoku", "_nq_open"])
 @pytest.mark.parametrize("kind", ["chat", "base"])
 @pytest.mark.parametrize("verifier", ["mc", "cot_binary", "cot_score", "tournament"])

@@ -18,7 +18,7 @@ import numpy as np
 
 from sivgap.dynamics.closed_form import Array, Coupled, Rates
 from sivgap.dynamics.cross import FORMS, Form, curves, order_free
-from sivgap.dynamics.cross_population import Sweep, influences, misfit, refit, sweep_of
+from sivgap.dynamics.cross_population import Sweep, averaged, influences, misfit, refit, sweep_of
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.equations import discrete_rate
 from sivgap.dynamics.fit import PARAMETERS, Estimate, fit_coupled, profile
@@ -102,8 +102,9 @@ def fit_cross(
         raise ValueError("no run was given external data")
     plain = [run for run in runs if not run.arrivals] or list(runs)
     start = fit_coupled(plain, intervals=False).law
-    found = {form: _fit_form(runs, form, start, most) for form in FORMS}
-    points = sum(2 * len(run.epoch) for run in runs)
+    means, counts = averaged(runs)
+    found = {form: _fit_form(means, counts, form, start, most) for form in FORMS}
+    points = sum(2 * len(run.epoch) for run in means)
     criteria = {form: aicc(float(result.chisqr), points, 6) for form, (_, result) in found.items()}
     sweep = sweep_of(runs, prompts) if prompts else None
     support = _support(found, sweep, points)
@@ -225,15 +226,19 @@ def _r_squared(runs: Sequence[Curves], law: Coupled, gamma: float, form: Form) -
     return {name: r_squared(np.concatenate(seen), np.concatenate(law)) for name, (seen, law) in pairs.items()}
 
 
-def _fit_form(runs: Sequence[Curves], form: Form, start: Coupled, most: float) -> tuple[lmfit.Minimizer, Any]:
-    """The best of several starts under one form."""
+def _fit_form(
+    runs: Sequence[Curves], counts: Array, form: Form, start: Coupled, most: float
+) -> tuple[lmfit.Minimizer, Any]:
+    """The best of several starts under one form; each of the `runs` stands for so many."""
+
+    roots = np.sqrt(counts)
 
     def residual(parameters: lmfit.Parameters) -> Array:
         law = Coupled(*(parameters[name].value for name in PARAMETERS))
         parts = []
-        for run in runs:
+        for run, root in zip(runs, roots, strict=True):
             solver, verifier = curves(law, parameters["gamma"].value, form, run.arrivals, run.epoch)
-            parts += [solver - run.solver, verifier - run.verifier]
+            parts += [root * (solver - run.solver), root * (verifier - run.verifier)]
         return np.concatenate(parts)
 
     attempts = []

@@ -7,7 +7,7 @@ prompts. Runs given the same data at the same times are averaged first, which ch
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,28 @@ class Sweep:
         return np.stack(parts, axis=-3).reshape(len(parameters), -1)
 
 
+def groups_of(runs: Sequence[Curves]) -> list[list[int]]:
+    """Places of runs that were measured at the same epochs and given the same data at the same times."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, run in enumerate(runs):
+        groups.setdefault((run.arrivals, run.epoch.tobytes()), []).append(i)
+    return list(groups.values())
+
+
+def averaged(runs: Sequence[Curves]) -> tuple[list[Curves], Array]:
+    """The mean curves of each of `groups_of`, and how many runs each has: a joint fit of these is that of all."""
+    groups = groups_of(runs)
+    means = [
+        replace(
+            runs[group[0]],
+            solver=np.mean([runs[i].solver for i in group], axis=0),
+            verifier=np.mean([runs[i].verifier for i in group], axis=0),
+        )
+        for group in groups
+    ]
+    return means, np.array([len(group) for group in groups], dtype=np.float64)
+
+
 def sweep_of(runs: Sequence[Curves], prompts: Sequence[PromptCurves]) -> Sweep | None:
     """`runs` with the curves of every prompt at the runs' own epochs; None where these are not of one panel."""
     if len(prompts) != len(runs) or not runs or not same_panel(prompts):
@@ -74,16 +96,14 @@ def sweep_of(runs: Sequence[Curves], prompts: Sequence[PromptCurves]) -> Sweep |
         return None
     if any(not np.array_equal(run.epoch, runs[0].epoch) for run in runs):
         return None
-    groups: dict[tuple[tuple[float, float], ...], list[int]] = {}
-    for i, run in enumerate(runs):
-        groups.setdefault(run.arrivals, []).append(i)
+    groups = groups_of(runs)
     values = [np.stack([one.solver, one.verifier], axis=1) for one in prompts]  # (P, 2, T)
-    panel = np.stack([np.mean([values[i] for i in group], axis=0) for group in groups.values()], axis=1)
-    sizes = [len(group) for group in groups.values()]
+    panel = np.stack([np.mean([values[i] for i in group], axis=0) for group in groups], axis=1)
+    sizes = [len(group) for group in groups]
     by_seed = panel[None]
     if len(set(sizes)) == 1:
-        by_seed = np.stack([np.stack([values[group[s]] for group in groups.values()], axis=1) for s in range(sizes[0])])
-    return Sweep(tuple(runs[g[0]] for g in groups.values()), np.array(sizes, dtype=np.float64), panel, by_seed)
+        by_seed = np.stack([np.stack([values[group[s]] for group in groups], axis=1) for s in range(sizes[0])])
+    return Sweep(tuple(runs[g[0]] for g in groups), np.array(sizes, dtype=np.float64), panel, by_seed)
 
 
 def refit(sweep: Sweep, form: Form, start: Array, seen: Array, bounds: tuple[float, float]) -> Array:

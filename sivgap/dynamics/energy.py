@@ -21,12 +21,18 @@ from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.gls import PromptCovariance
 from sivgap.dynamics.goodness import aicc
 from sivgap.dynamics.interval import LEVEL, percentile_interval
-from sivgap.dynamics.projection import GRID, Decay, Projected, project
+from sivgap.dynamics.projection import Decay, Projected, project
 
 EXPONENTS = 1.08 ** np.arange(-15.0, 19.0)
 """Exponents that are tried, from .32 to 4."""
 
+_AROUND = np.geomspace(0.65, 1.55, 27)
+"""Rates tried for resampled prompts, in units of that of all prompts."""
+
 _LOG_ENDS = float(np.log(EXPONENTS[0])), float(np.log(EXPONENTS[-1]))
+
+_STARTS = (0.8, 1.25, 2.0)
+"""Exponents from which generalised least squares looks for a better one."""
 
 _NEAR = 1e-6
 """Exponents closer to 1 than this are 1."""
@@ -99,7 +105,8 @@ def fit_exponent(
     least = min(float(free.sse[0]), float(errors.min()))
     limit_intervals: dict[str, tuple[float, float]] = {}
     if draws is not None:
-        drawn, ends = _on_grid(epoch, draws, weights)
+        centres = np.array([float(one.rate[0]) for one in found.values()])
+        drawn, ends = _on_grid(epoch, draws, weights, centres)
         low, high = percentile_interval(drawn)
         limit_intervals = {name: percentile_interval(ends[i]) for i, name in enumerate(("solver", "verifier", "gap"))}
     elif freedom > 0:
@@ -111,7 +118,7 @@ def fit_exponent(
     criteria = [aicc(float(sse), points, k) for sse, k in ((fixed.sse[0], 5), (least, 6))]
     gain = None if criteria[0] is None or criteria[1] is None else criteria[0] - criteria[1]
     if covariance is not None:
-        p_value = _gls_test(epoch, curves, fixed, value, covariance)
+        p_value = exponent_test(epoch, curves, covariance)
     elif freedom > 0 and least > 0:
         statistic = max(float(fixed.sse[0]) - least, 0.0) / (least / freedom)
         p_value = float(f_distribution.sf(statistic, 1, freedom))
@@ -124,10 +131,8 @@ def fit_exponent(
     )  # fmt: skip
 
 
-def _gls_test(
-    epoch: Array, curves: Array, fixed: Projected, exponent: float, covariance: PromptCovariance
-) -> float | None:
-    """p value of p = 1 by generalised least squares."""
+def exponent_test(epoch: Array, curves: Array, covariance: PromptCovariance) -> float | None:
+    """p value of p = 1 for solver and verifier `curves` (2, T), by generalised least squares."""
 
     def law(parameters: Array) -> Array:
         solver, solver_fall, verifier, verifier_fall, log_rate = parameters[:5]
@@ -135,11 +140,11 @@ def _gls_test(
         come = decay(power)(np.exp(log_rate) * epoch)
         return np.concatenate([solver + solver_fall * come, verifier + verifier_fall * come])
 
+    fixed = project(epoch, curves[None])
     (solver, verifier), (solver_fall, verifier_fall) = fixed.start[0], fixed.fall[0]
     start = np.array([solver, solver_fall, verifier, verifier_fall, np.log(fixed.rate[0])])
     restricted, found = covariance.misfit(curves.ravel(), law, start)
-    starts = [np.append(found, np.log(p)) for p in (0.8, 1.25, exponent)]
-    full = min(covariance.misfit(curves.ravel(), law, one)[0] for one in starts)
+    full = min(covariance.misfit(curves.ravel(), law, np.append(found, np.log(p)))[0] for p in _STARTS)
     return covariance.compare(restricted, full, 6)
 
 
@@ -148,25 +153,28 @@ def _limits(found: Projected) -> dict[str, float]:
     return {"solver": float(solver), "verifier": float(verifier), "gap": float(solver - verifier)}
 
 
-def _on_grid(epoch: Array, curves: Array, weights: Array | None) -> tuple[Array, Sequence[Array]]:
-    """The best exponent on the grid and its limits (solver, verifier, gap) for each of B data sets (B, 2, T)."""
+def _on_grid(epoch: Array, curves: Array, weights: Array | None, centres: Array) -> tuple[Array, Sequence[Array]]:
+    """The best exponent on the grid and its limits (solver, verifier, gap) for each of B data sets (B, 2, T).
+
+    Rates are tried around `centres` (E,), those of the exponents for all prompts.
+    """
     weight = np.ones(curves.shape[1:]) if weights is None else weights
-    rates = GRID / np.ptp(epoch)
-    shapes = np.concatenate([decay(p)(rates[:, None] * epoch) for p in EXPONENTS])  # (J, T)
-    total, squared = 0.0, []
+    rates = centres[:, None] * _AROUND
+    pairs = zip(EXPONENTS, rates, strict=True)
+    shapes = np.concatenate([decay(float(p))(r[:, None] * epoch) for p, r in pairs])  # (J, T)
+    total, falls = 0.0, []
     for c in range(curves.shape[1]):
         w, y = weight[c], curves[:, c]
         centred = shapes - (shapes @ w / w.sum())[:, None]
         spread = (centred**2 * w).sum(axis=1)
-        moves = spread > 1e-12 * ((shapes**2 * w).sum(axis=1))
+        moves = spread > 1e-12 * (shapes**2 * w).sum(axis=1)
         fall = np.where(moves, (y @ (w * centred).T) / np.where(moves, spread, 1.0), 0.0)  # (B, J)
         total = total - fall**2 * spread
-        squared.append(fall)
+        falls.append(fall)
     best = np.asarray(total).argmin(axis=1)
     ends = []
-    for c, fall in enumerate(squared):
+    for c, fall in enumerate(falls):
         w = weight[c] / weight[c].sum()
         chosen = fall[np.arange(len(best)), best]
-        start = curves[:, c] @ w - chosen * (shapes @ w)[best]
-        ends.append(start - chosen)
-    return EXPONENTS[best // len(rates)], (ends[0], ends[1], ends[0] - ends[1])
+        ends.append(curves[:, c] @ w - chosen * ((shapes @ w)[best] + 1))
+    return EXPONENTS[best // len(_AROUND)], (ends[0], ends[1], ends[0] - ends[1])

@@ -93,14 +93,15 @@ def over_population(
     quantities = {}
     for name, (value, refits, slope) in _estimates(epoch, whole, curves, weights).items():
         influence = (panel - mean) @ slope
+        if not np.isfinite(influence).all():
+            continue
         ends = bca_interval(value, refits, influence)
         if ends is not None and np.isfinite(ends).all():
             middle = np.quantile(refits[np.isfinite(refits)], [0.1587, 0.8413])
             stderr = float(np.ptp(middle)) / 2
             quantities[name] = Resampled(value, stderr, *ends, effective_freedom(influence))
-    for name in ("rate",):
-        if name in quantities:
-            quantities[name] = _exponentiated(quantities[name])
+    if "rate" in quantities:
+        quantities["rate"] = _exponentiated(quantities["rate"])
     return Population(quantities, curves, "prompts" if len(seeds) == 1 else "seeds and prompts")
 
 
@@ -116,13 +117,15 @@ def _estimates(
     """By name: the estimate, its refits (B,), and its derivative by the mean curves (2T,); the rate as a logarithm."""
     joint, refits = project(epoch, whole, weights), project(epoch, curves, weights)
     start, fall, log_rate = (one[0] for one in derivatives(epoch, whole, joint, weights))
-    ratio = float(joint.fall[0, 1] / joint.fall[0, 0])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a solver that does not move has no beta / alpha
+        ratio = joint.fall[0, 1] / joint.fall[0, 0]
+        by_ratio = (fall[1] - ratio * fall[0]) / joint.fall[0, 0]
     slopes = {
         "solver_initial": start[0],
         "verifier_initial": start[1],
         "gap_limit": start[0] - fall[0] - start[1] + fall[1],
         "rate": log_rate,
-        "beta_over_alpha": (fall[1] - ratio * fall[0]) / joint.fall[0, 0],
+        "beta_over_alpha": by_ratio,
         "solver_limit": start[0] - fall[0],
         "verifier_limit": start[1] - fall[1],
     }

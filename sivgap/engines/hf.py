@@ -9,7 +9,7 @@ engine has weights of its own: training hands merged weights over (`load`), so d
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -46,6 +46,8 @@ from sivgap.models.shape import stated
 
 KEPT = 2**15
 """Tokens, padding included, whose keys and values are kept while likelihoods of verdicts are read, if memory allows."""
+READING = 0.9
+"""Share of a verdict's time, about, that goes into what stands before the allowed answers."""
 TURN = 4
 """Passes of the model that it costs to give places to other responses: their prompts, the questions to those that
 leave, the allowed answers, and rows that are no longer of one length. A step wastes as much of a pass as places are
@@ -160,10 +162,10 @@ class HFEngine:
         heard = Listener(on_batch)
         kept = min(KEPT, int(keys_and_values(self._pass.device) // self._token_bytes))
         for places in _batches(np.array(in_order(texts), dtype=np.int64), texts, kept, self.batch_size):
-            read = self._read([prompts[i] for i in places], heard)
+            read = self._read([prompts[i] for i in places], lambda count: heard.judged(READING * count))
             cache = PrefixCache(read.states, read.mask, len(places), _tree_size(few), self._pass.windows)
             found[places] = self._likelihoods(read.logits, cache, few).cpu().numpy()
-            heard.step(0, len(places))
+            heard.judged((1 - READING) * len(places))
         return found
 
     @property
@@ -195,21 +197,22 @@ class HFEngine:
         heard: Listener,
     ) -> Decoding:
         """Let the samples of the prompts at `places` begin, beside those under way."""
-        read = self._read([prompts[i] for i in places], heard)
+        read = self._read([prompts[i] for i in places], lambda _: heard.check())
         numbers = (places[:, None] * sampling.samples + np.arange(sampling.samples)).ravel()
         row = torch.arange(len(places)).repeat_interleave(sampling.samples)
         device = read.logits.device
         samples = begun(torch.from_numpy(numbers).to(device), row.to(device), keys[numbers], sampling.max_new_tokens)
         if decoding is not None:
             decoding.admit(read.states, read.mask, read.logits, samples)
+            return_much_freed_memory()
             return decoding
         cache = PrefixCache(read.states, read.mask, len(numbers), sampling.max_new_tokens + more, self._pass.windows)
         ways = Ways(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)
         return Decoding(self._pass.feed, ways, cache, read.logits, samples)
 
-    def _read(self, prompts: Sequence[Prompt], heard: Listener) -> Prefix:
-        """The prompts, read up to their end."""
-        return prefill(self._pass, [prompt.tokens for prompt in prompts], self.pad_token, heard.check)
+    def _read(self, prompts: Sequence[Prompt], checked: Callable[[int], None]) -> Prefix:
+        """The prompts, read up to their end; `checked` is told of each pass how many it read."""
+        return prefill(self._pass, [prompt.tokens for prompt in prompts], self.pad_token, checked)
 
     def _answer(
         self,

@@ -51,6 +51,11 @@ class Listener:
         if self._on_batch is not None:
             self._on_batch(0.0, drawn)
 
+    def judged(self, count: float) -> None:
+        """So many verdicts were read off, a fraction of those under way."""
+        if self._on_batch is not None:
+            self._on_batch(count, 0)
+
     def check(self) -> None:
         """Nothing was drawn, but time has passed."""
         self.verdict(0)

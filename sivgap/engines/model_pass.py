@@ -6,6 +6,7 @@ head's whole weight for each row of an input with gaps (8 rows x 640 x 262,144: 
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,11 @@ class ModelPass:
     def _head(self) -> nn.Module:
         return self.model.get_output_embeddings()  # type: ignore[no-any-return]
 
+    @cached_property
+    def _cache_name(self) -> str:
+        """What transformers calls the argument; until 5.40 the old name is taken for the new one, with a warning."""
+        return "cache" if "cache" in inspect.signature(self.model.forward).parameters else "past_key_values"
+
     @property
     def windows(self) -> list[int | None]:
         """Of each layer how many tokens up to its own a token attends to; where transformers knows, none is named."""
@@ -79,7 +85,7 @@ class ModelPass:
         cache = DynamicCache()
         with self._logits_at(last):
             out = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+                input_ids=ids, attention_mask=mask, position_ids=position, use_cache=True, **{self._cache_name: cache}
             )
         return out.logits[:, 0], [(layer.keys, layer.values) for layer in cache.layers]
 
@@ -97,9 +103,9 @@ class ModelPass:
                 input_ids=tokens,
                 attention_mask=tokens.new_zeros((1, 1, 1, 1), dtype=torch.bool),  # unused: the cache masks
                 position_ids=position,
-                past_key_values=cache,
                 prefix_cache=cache,
                 use_cache=True,
+                **{self._cache_name: cache},
             ).logits
         return logits
 

@@ -56,9 +56,9 @@ class Prefix:
 
 
 def prefill(
-    model: ModelPass, prompts: Sequence[Tokens], pad: int, checked: Callable[[], None] = lambda: None
+    model: ModelPass, prompts: Sequence[Tokens], pad: int, checked: Callable[[int], None] = lambda read: None
 ) -> Prefix:
-    """Read `prompts`; `checked` is called between passes, and may raise.
+    """Read `prompts`; `checked` is told between passes how many of them the last one read, and may raise.
 
     Args:
         pad: Any token id, for places that are masked.
@@ -69,7 +69,7 @@ def prefill(
             some = [places[i] for i in piece]
             texts = [prompts[i] for i in some]
             parts.append((some, _from_beginning(model, texts, shared, pad) if shared else _whole(model, texts, pad)))
-            checked()
+            checked(len(some))
     return _together(parts)
 
 

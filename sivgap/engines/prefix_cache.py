@@ -309,5 +309,5 @@ AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
 def use_prefix_attention(model: PreTrainedModel) -> None:
-    """Let `model` read a `PrefixCache`, passed to its forward as both ``past_key_values`` and ``prefix_cache``."""
+    """Let `model` read a `PrefixCache`, passed to its forward as both its cache and ``prefix_cache``."""
     model.set_attn_implementation(ATTENTION)

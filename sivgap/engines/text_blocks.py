@@ -13,6 +13,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from sivgap.hardware import return_much_freed_memory
+
 _FIRST = {"cpu": 16}
 _FIRST_ELSEWHERE = 128
 """Positions in the first block, and in the second; each later one doubles the whole. A GPU pays for each block, not for
@@ -72,6 +74,7 @@ class TextBlocks:
 
     def _reach(self, width: int) -> None:
         while self._bounds[len(self._blocks)] < width:
+            return_much_freed_memory()  # holes of what came and went since the last block, too small for this one
             begin, end = self._bounds[len(self._blocks) :][:2]
             shapes = [(self._rows, keys.shape[1], end - begin, keys.shape[3]) for keys in self._empty]
             pairs = zip(self._empty, shapes, strict=True)

@@ -36,6 +36,8 @@ ROOM = 0.8
 """Share of a device's memory up to which a model is loaded for that."""
 LOADED = 5e8
 """Bytes of weights read a second, about."""
+READY = 6.0
+"""Seconds of a real model's tokenizer, of the proof of its pass, and of tables and page in the end."""
 
 
 def estimate(config: SolverConfig, started: float, say: Callable[[str], None] = lambda _: None) -> Plan:
@@ -113,7 +115,7 @@ def _by_layers(
     wrote, verified = _an_engine(config, dataset, found, lengths, whole, whole, rows)
     processes, sampling = config.launch.processes, engines(config)
     judging = sampling if config.verifier.model.path is None else processes
-    rest = loading + shape.parameters * width / LOADED
+    rest = loading + READY + shape.parameters * width / LOADED
     source = f"layers of its size timed now, {torch.get_num_threads()} threads"
     return Rates(wrote / sampling, verified / judging, (whole.trained or 0.0) / processes, rest, source)
 

@@ -11,6 +11,7 @@ from sivgap.engines.budget import KEYS_AND_VALUES, OF_A_GPU, SCORES, SCORES_ELSE
 from sivgap.engines.draw import AT_ONCE, AT_ONCE_ELSEWHERE
 from sivgap.engines.hf import KEPT
 from sivgap.engines.prefill import IN_A_PASS, IN_A_PASS_ELSEWHERE
+from sivgap.hardware import MUCH
 from sivgap.models.head import MOST_LOGITS, MOST_LOGITS_ELSEWHERE
 from sivgap.models.product import MOST_COPIED, copies_here
 from sivgap.models.shape import Shape
@@ -91,7 +92,9 @@ class Memory:
         cache: Keys and values of the responses sampled at once, or of the verdicts read at once.
         logits: Of one step of them, and of drawing from it.
         reading: One layer's activations over prompts, or questions, that are read at once.
-        activations: Of the texts that a training pass takes, and the logits of these.
+        freed: What a processor keeps of memory that sampling gave up, for what it takes next.
+        activations: Of the texts that a training pass takes, the logits of these, and copies of the weights in half
+            precision where all are trained in it.
     """
 
     process: float
@@ -104,12 +107,13 @@ class Memory:
     cache: float
     logits: float
     reading: float
+    freed: float
     activations: float
 
     @property
     def sampling(self) -> float:
         """Of the engine alone."""
-        return self.engine + self.copies + self.cache + self.logits + self.reading
+        return self.engine + self.copies + self.cache + self.logits + self.reading + self.freed
 
     @property
     def peak(self) -> float:
@@ -135,6 +139,8 @@ def memory(config: SolverConfig, shape: Shape, width: int, rows: int, asked: Lon
         + min(rows * shape.vocabulary, machine.drawn_at_once) * _AROUND_LOGITS,
         "reading": _reading(config, shape if judge else own, width, rows, asked, machine),
     }
+    comes_and_goes = sampling["cache"] + sampling["logits"] + sampling["reading"]
+    sampling["freed"] = min(MUCH, comes_and_goes) if on_processor else 0.0
     nothing = dict.fromkeys(("learner", "trained", "merged", "checkpoint", "activations"), 0.0)
     if not isinstance(config, TrainConfig):
         return Memory(**sampling, **nothing)
@@ -209,14 +215,16 @@ def _activations(config: TrainConfig, shape: Shape, width: int, longest: float, 
     texts = (update.micro_batch_size or update.batch_size) * (2 if update.name == "rpo" else 1)
     layer = activation_bytes(config.update, shape, config.model.lora_targets, width)
     kept, again = shape.layers * layer, shape.layers * shape.hidden * width
-    most = on_a_processor(kept, longest) if free is None else OF_FREE * free / kept
+    copied = shape.parameters * width if update.parameters == "full" and width == 2 else 0.0  # by autocast
+    room = None if free is None else max(0.0, OF_FREE * free - copied)
+    most = on_a_processor(kept, longest) if room is None else room / kept
     if update.checkpointing or (update.checkpointing is None and most < longest):
-        most = on_a_processor(again, longest) if free is None else OF_FREE * free / again
+        most = on_a_processor(again, longest) if room is None else room / again
         kept = again + layer
     tokens = min(texts * longest, max(most, longest))
     at_once = MOST_LOGITS["cpu"] if free is None else MOST_LOGITS_ELSEWHERE
     logits = min(texts * config.sampling.max_new_tokens * shape.vocabulary, at_once) * (2 * width + 4 * 4)
-    return tokens * kept + logits
+    return tokens * kept + logits + copied
 
 
 def activation_bytes(update: UpdateConfig, shape: Shape, targets: list[str], width: int) -> float:

@@ -25,6 +25,7 @@ def replay_examples(
     rng = np.random.default_rng(seed)
     stream = expressions(rng, "pretrain")
     template = read_prompt(config.prompt)
+    lead = writer.lead(template, config.answers)
     examples = []
     for _ in range(count):
         expression = next(stream)
@@ -32,5 +33,5 @@ def replay_examples(
         problem = Problem(f"replay/{expression.text}", expression.text, "")
         verdict = min(config.answers, key=lambda answer: abs(config.answers[answer] - score))
         prompt = writer.judgement(problem, template, [solution])
-        examples.append(Example(prompt, (*writer.encode_answer(verdict), end_token), problem.id))
+        examples.append(Example(prompt, (*writer.encode_answer(lead + verdict), end_token), problem.id))
     return examples

@@ -190,7 +190,7 @@ class Sft:
 
     @property
     def _device(self) -> torch.device:
-        return self._accelerator.device
+        return torch.device(self._accelerator.device)
 
     def _make_room(self, longest: int, error: torch.OutOfMemoryError) -> None:
         self._optimizer.zero_grad(set_to_none=True)

@@ -60,7 +60,7 @@ class ModelJudge:
         """
         prompts = self._prompts(responses, questions, stream)
         if self.config.readout == "expected" and self.config.heading is None:
-            once = self._expected(prompts, on_batch=on_batch)
+            once = self._expected(prompts, self.lead, on_batch)
             shape = (len(questions), repetitions)
             return Answers(
                 np.broadcast_to(once[:, None], shape).copy(), np.zeros(shape, dtype=bool), [""] * int(np.prod(shape))
@@ -133,6 +133,11 @@ class ModelJudge:
         logprobs = self.engine.answer_likelihoods([Prompt(tokens, 0) for tokens in unique], self.allowed(lead), told)
         by_tokens = dict(zip(unique, expected_value(logprobs, self.config), strict=True))
         return np.array([by_tokens[prompt.tokens] for prompt in prompts])
+
+    @property
+    def lead(self) -> str:
+        """What stands before each allowed answer where it follows the question at once."""
+        return self.writer.lead(self.template, self.config.answers)
 
     def allowed(self, lead: str = "") -> tuple[tuple[int, ...], ...]:
         """The allowed answers as tokens, `lead` before each.

@@ -89,7 +89,7 @@ def make_judge(config: VerifierConfig, bench: Bench) -> ModelJudge:
         bench.end_token,
     )
     if config.readout == "expected":
-        judge.allowed()
+        judge.allowed(judge.lead)
     return judge
 
 
@@ -132,7 +132,7 @@ def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
         tokens=bench.writer.follow_up(judge.template),
         temperature=bench.temperature,
         max_new_tokens=config.max_new_tokens,
-        answers=judge.allowed() if expected else (),
+        answers=judge.allowed(judge.lead) if expected else (),
         stream=verdict_stream(config.name),
     )
     return InPass(ask, config, judge.parse, bench.writer)
