@@ -184,7 +184,7 @@ def arrivals_of(folder: Path, until: float | None = None) -> list[Arrival]:
 
 
 def _stored(path: Path) -> bool:
-    """Whether samples are there with all that is read of them; a file that cannot be read is there, and says so then."""
+    """Whether samples are there with all that is read of them; a broken file is there, and says so when it is read."""
     import pyarrow
     from pyarrow import parquet
 
