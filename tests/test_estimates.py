@@ -104,9 +104,8 @@ def test_informative_prompts_are_those_whose_responses_differ_in_both():
     shown = cells(frame)
     assert shown[0][0] == "too few informative prompts: 1"
     assert shown[1][0] == f"{many.value:.4g}"
-    constant = rival(
-        np.ones((40, 4)), np.ones((40, 4)), np.ones((40, 4)), np.tile([0.0, 1, 1, 0], (40, 1)), Selection(0.5)
-    )
+    ones, half = np.ones((40, 4)), np.tile([0.0, 1, 1, 0], (40, 1))
+    constant = rival(ones, ones, ones, ones, half, Selection(0.5))
     assert constant.score_gain == Estimate(0.0, 0.0, None, None, 0)
 
 

@@ -37,6 +37,9 @@ from sivgap.dynamics.weights import Weights, errors_of, have_errors
 _MOST_AHEAD = 200
 """Epochs of a forecast, unless the data name more."""
 
+_FEWEST_DRAWS = 20
+"""Resampled panels below which their spread is no standard error."""
+
 OVER_PROMPTS = "population of prompts"
 OVER_PANEL = "this panel"
 """What intervals are of."""
@@ -96,7 +99,7 @@ def analyse(
         known: Epochs that the data have; later ones than the runs' last are forecast, too.
         horizon: Forecast to this epoch; twice the last one of the runs by default.
         shared, weights: As in `fit_coupled`.
-        draws: Bootstrap refits; 0 leaves the bootstrap out.
+        draws: Bootstrap refits; 0 leaves the bootstrap out, fewer than 20 leave intervals to this panel.
         seed: Of the bootstrap.
         prompts: Curves of every prompt of each run at the epochs of `average`, where they are stored: intervals and
             tests are then of the population of prompts.
@@ -106,7 +109,7 @@ def analyse(
     alike = [run for run in runs if run.arrivals == runs[0].arrivals]
     whole = average(alike)
     mean = _in_blocks(whole)
-    one_panel = bool(prompts) and same_panel(prompts) and draws > 0
+    one_panel = bool(prompts) and same_panel(prompts) and draws >= _FEWEST_DRAWS
     population = None
     if one_panel and len(alike) == len(runs) and set(shared) == set(PARAMETERS) and weights != "huber":
         population = _population(whole, prompts, fit, draws, seed)

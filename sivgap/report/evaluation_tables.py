@@ -125,10 +125,13 @@ def weight_sweep(found: Evaluation) -> pd.DataFrame:
 
 
 def number(found: dict[str, Any] | Estimate) -> str:
-    """An estimate, or its record, as a reader wants it: value [low, high], or that it rests on too few prompts."""
+    """An estimate, or its record, as a reader wants it: value [low, high], with the number of informative prompts where
+    these are counted, or that they are too few."""
     estimate = Estimate(**found) if isinstance(found, dict) else found
     if estimate.informative is not None and estimate.hidden:
         return too_few(estimate.informative)
     if estimate.value is None:
         return "-"
-    return f"{estimate.value:.3f}" + ("" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]")
+    interval = "" if estimate.low is None else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    counted = "" if estimate.informative is None else f", {estimate.informative} informative"
+    return f"{estimate.value:.3f}{interval}{counted}"

@@ -27,6 +27,9 @@ Split = Literal["train", "test"]
 Unit = Literal["response", "token"]
 SolverEstimate = Literal["first", "all"]
 
+_READ = ["split", "problem_id", "sample", "nll", "selected"]
+"""Columns of the samples of a measurement."""
+
 _RUN = "run"
 """The column that tells runs in one CSV file apart."""
 
@@ -160,9 +163,9 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
     mine, verifier = [], []
     for epoch in epochs:
         path = folder / "samples" / f"{epoch_name(epoch)}.parquet"
-        if not path.is_file():
+        if not _stored(path):
             return None
-        rows = read_parquet(path, folder, ["split", "problem_id", "sample", "nll", "selected"])
+        rows = read_parquet(path, folder, _READ)
         rows = rows[rows["split"] == split]
         counted = rows[rows["sample"] == 0 if solver == "first" else rows["sample"] >= 0]
         mine.append(counted.groupby("problem_id", sort=True)["nll"].mean())
@@ -196,12 +199,25 @@ def arrivals_of(folder: Path, until: float | None = None) -> list[Arrival]:
     return found
 
 
+def _stored(path: Path) -> bool:
+    """Whether samples are there with all that is read of them; a broken file is there, and says so when it is read."""
+    import pyarrow
+    from pyarrow import parquet
+
+    if not path.is_file():
+        return False
+    try:
+        return set(_READ) <= set(parquet.read_schema(path).names)
+    except (OSError, pyarrow.ArrowException):
+        return True
+
+
 def _given(folder: Path, epoch: float) -> tuple[tuple[str, ...], NDArray[np.float64]] | None:
     """Names of the training panel's prompts, and their U_v before and after an arrival and whether they got data."""
     path = folder / "samples" / f"{epoch_name(epoch)}.parquet"
-    if not path.is_file():
+    if not _stored(path):
         return None
-    rows = read_parquet(path, folder, ["split", "problem_id", "sample", "nll", "selected"])
+    rows = read_parquet(path, folder, _READ)
     rows = rows[rows["split"] == "train"]
     before = rows[rows["selected"]].groupby("problem_id", sort=True)["nll"].first()
     arriving = rows[(rows["sample"] < 0) & ~rows["selected"]].groupby("problem_id")["nll"].first()
