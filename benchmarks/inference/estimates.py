@@ -31,7 +31,7 @@ Pair = tuple[Estimate, Estimate]
 
 
 def study(quick: bool = False) -> dict[str, list[Row]]:
-    """All tables by name; whole in about six minutes of one core, quick in seconds."""
+    """All tables by name; whole in about three minutes of one core, quick in seconds."""
     grid = ((32, 128), (0.03, 0.7), (0.4,)) if quick else (PROMPTS, ACCURACIES, CORRELATIONS)
     few = ((32, 128), (0.3,), (0.4,)) if quick else (PROMPTS, (0.03, 0.3, 0.7, 0.97), (0.4,))
     runs = 30 if quick else 600
