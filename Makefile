@@ -13,7 +13,7 @@ export HF_HUB_DISABLE_TELEMETRY = 1
 
 # They need root or a network, and minutes: SLURM from Debian's packages on this machine, a Ray cluster of two nodes, a
 # W&B-compatible server, vLLM built for processors.
-.PHONY: setup demo test nodes-test ranks-test slurm-test ray-test wandb-test optuna-test vllm-test models-test lint bench gpu-bench \
+.PHONY: setup demo test golden nodes-test ranks-test slurm-test ray-test wandb-test optuna-test vllm-test models-test lint bench gpu-bench \
   tiny family audit lock reliability clean
 
 setup: $(VENV)/.installed
@@ -42,6 +42,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
+
+# Write the numbers of tests/golden anew, after a change that moves them on purpose: NAMES="fit grades", or all.
+golden: setup
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests:benchmarks $(BIN)/python tests/test_golden.py $(NAMES)
 
 # Two hosts at one run, in network namespaces of this machine: needs root.
 nodes-test: setup
