@@ -13,6 +13,7 @@ from sivgap.dynamics.cross import FORMS, effect
 from sivgap.dynamics.cross_fit import NAMES, fit_cross
 from sivgap.dynamics.cross_population import refit, sweep_of
 from sivgap.dynamics.curves import Curves
+from sivgap.dynamics.population import PromptCurves
 from sivgap.runs.load_curves import arrivals_of
 
 from inference.curves import sweep  # isort: skip - test_inference finds it
@@ -119,3 +120,20 @@ def test_arrivals_are_read_with_the_panels_own_share_and_are_missing_in_old_runs
     (tmp_path / "new" / "samples" / "epoch=000.00.parquet").unlink()
     (bare,) = arrivals_of(tmp_path / "new")
     assert (bare.eta, bare.after, bare.prompts) == (0.2, 1.3, None)
+
+
+def test_refits_of_curves_that_say_nothing_of_the_rate_stay_numbers(monkeypatch):
+    epoch, rng = np.arange(0, 2.5, 0.5), np.random.default_rng(0)
+    level = rng.gamma(4, 0.25, (12, 1))
+    noise = 0.3 * rng.normal(size=(3, 2, 12, 5))
+    prompts = [PromptCurves(level + a, level / 2 + b, tuple(map(str, range(12)))) for a, b in noise]
+    arrivals = (), ((0.0, 0.5),), ((1.5, 0.5),)
+    runs = [
+        Curves(str(i), epoch, one.solver.mean(axis=0), one.verifier.mean(axis=0), arrivals=when)
+        for i, (one, when) in enumerate(zip(prompts, arrivals, strict=True))
+    ]
+    monkeypatch.setattr("sivgap.dynamics.cross_fit.profile", lambda *_: (None, None))  # it is slow on such data
+    found = fit_cross(runs, prompts=prompts)
+    assert np.isfinite(found.draws).all()
+    assert (found.draws[:, 3] > 0).all()
+    assert all(np.isfinite(end.value) for end in found.limits.values())

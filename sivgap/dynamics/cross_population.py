@@ -24,6 +24,9 @@ _STEP = 1e-6
 _RATE = 3
 """Place of the rate, which is refitted as a logarithm, among the parameters."""
 
+_LOG_RATES = -30.0, 30.0
+"""Ends of that logarithm: a straight line, and over before anything is measured."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -61,7 +64,7 @@ class Sweep:
     def fitted(self, parameters: Array, form: Form) -> Array:
         """The curves (B, G 2 T) under parameter sets (B, 6), the rate as a logarithm."""
         sets = parameters.T
-        law = Coupled(sets[0], sets[1], sets[2], np.exp(np.clip(sets[_RATE], -30, 30)), sets[_RATE + 1])
+        law = Coupled(sets[0], sets[1], sets[2], np.exp(np.clip(sets[_RATE], *_LOG_RATES)), sets[_RATE + 1])
         parts = [np.stack(curves(law, sets[-1], form, run.arrivals, run.epoch), axis=-2) for run in self.runs]
         return np.stack(parts, axis=-3).reshape(len(parameters), -1)
 
@@ -123,6 +126,7 @@ def refit(sweep: Sweep, form: Form, start: Array, seen: Array, bounds: tuple[flo
         damped = normal + (damping[:, None] * diagonal + 1e-12)[:, :, None] * np.eye(normal.shape[1])
         tried = parameters + np.linalg.solve(damped, pull[..., None])[..., 0]
         tried[:, -1] = np.clip(tried[:, -1], *bounds)
+        tried[:, _RATE] = np.clip(tried[:, _RATE], *_LOG_RATES)
         then = model(tried)
         after = ((target - then) ** 2).sum(axis=1)
         better = after < error
@@ -162,7 +166,7 @@ def _jacobian(model: Callable[[Array], Array], parameters: Array, fitted: Array)
 
 def _internal(parameters: Array) -> Array:
     found = np.array(parameters, dtype=np.float64)
-    found[..., _RATE] = np.log(found[..., _RATE])
+    found[..., _RATE] = np.clip(np.log(found[..., _RATE]), *_LOG_RATES)
     return found
 
 

@@ -24,6 +24,9 @@ from sivgap.dynamics.weights import Weights, errors_of, have_errors
 PARAMETERS = ("solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha")
 LIMITS = ("solver_limit", "verifier_limit")
 
+_MOST_STEPS, _MOST_EVALUATIONS = 40, 200
+"""Of a profile likelihood's search for an end, and of a fit at each step: where data say nothing it would never end."""
+
 _HUBER_SCALE = 1.345
 """Residuals beyond so many standard deviations count linearly: 95 % efficient for normal noise (Huber 1964)."""
 
@@ -257,7 +260,8 @@ def profile(minimizer: lmfit.Minimizer, found: Any, key: str) -> tuple[float | N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ends = lmfit.conf_interval(minimizer, found, p_names=[key], sigmas=[LEVEL])[key]
+            minimizer.max_nfev = _MOST_EVALUATIONS
+            ends = lmfit.conf_interval(minimizer, found, [key], [LEVEL], maxiter=_MOST_STEPS, min_rel_change=1e-3)[key]
         except (lmfit.MinimizerException, ValueError, ZeroDivisionError, FloatingPointError):
             return None, None
     low, high = ends[0][1], ends[-1][1]
