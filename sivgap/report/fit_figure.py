@@ -45,7 +45,7 @@ def _law(axis: Axes, found: Analysis) -> None:
         axis.plot([], [], "o-", color=colour, label=f"{label}, $R^2$ {found.fit.r2[name]:.3f}")
     rate = found.fit.parameters["rate"]
     interval = "" if rate.low is None or rate.high is None else f" ({rate.low:.3g} to {rate.high:.3g})"
-    of = f", 90 % of {found.of}" if interval else ""
+    of = f"\n90 %, {found.of}" if interval else ""
     axis.set_title(f"coupled law, rate {rate.value:.3g}{interval} an epoch{of}", fontsize=9)
     axis.set_xlabel("epoch")
     axis.set_ylabel("uncertainty (nats)")
@@ -63,7 +63,7 @@ def _forecast(axis: Axes, found: Analysis, known: Curves) -> None:
             axis.fill_between(said.epoch, said.low[0, i], said.high[0, i], color=colour, alpha=0.15, linewidth=0)
     axis.axvline(float(seen.epoch[-1]), color=NEUTRAL, linewidth=0.8, linestyle=":")
     axis.set_ylim(0 if min(seen.gap.min(), said.value.min(initial=0.0)) >= 0 else None)
-    axis.set_title("forecast with 90 % intervals of this panel; open points were not used", fontsize=9)
+    axis.set_title("forecast with 90 % intervals of this panel\nopen points were not used", fontsize=9)
     axis.set_xlabel("epoch")
 
 
