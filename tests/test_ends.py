@@ -85,7 +85,8 @@ def test_every_end_ends_a_response_and_that_of_the_template_ends_what_others_wro
 
 
 def test_what_is_learnt_ends_with_the_token_that_was_drawn_and_external_responses_with_the_templates():
-    config = composed("experiment=smoke", "n=4", "selection.keep=all", "selection.threshold=0")
+    settings = ("n=4", "selection.keep=all", "selection.threshold=0", "selection.finished=any")
+    config = composed("experiment=smoke", *settings)
     dataset = load_dataset(config.dataset)
     with open_lab(config, dataset) as lab:
         lab = replace(lab, loaded=replace(lab.loaded, end_tokens=(1, 2)))
