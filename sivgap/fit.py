@@ -138,12 +138,11 @@ def _weights(config: FitConfig, folders: list[Path], runs: list[Curves]) -> Weig
 
 def _prompts(config: FitConfig, folders: list[Path], epochs: list[float], solver: Solver) -> list[PromptCurves]:
     """Curves of every prompt of `folders`; none where a bootstrap does not read them, or some are not stored."""
-    from sivgap.runs.load_curves import prompt_curves
+    from sivgap.runs.load_curves import panel_curves
 
     if config.unit == "token" or config.bootstrap == 0:
         return []
-    found = [prompt_curves(folder, epochs, config.split, solver) for folder in folders]
-    return [curves for curves in found if curves is not None] if all(found) else []
+    return panel_curves(folders, epochs, config.split, solver)
 
 
 def _arrivals(config: FitConfig, folders: list[Path]) -> list[Arrival]:

@@ -23,11 +23,11 @@ from sivgap.dynamics.cross import FORMS
 from sivgap.dynamics.cross_fit import fit_cross
 from sivgap.dynamics.curves import Curves
 from sivgap.dynamics.energy import decay, exponent_test, fit_exponent
-from sivgap.dynamics.fit import fit_coupled
+from sivgap.dynamics.fit import CoupledFit, fit_coupled
 from sivgap.dynamics.forecast import forecast
 from sivgap.dynamics.gls import PromptCovariance
 from sivgap.dynamics.interval import percentile_interval
-from sivgap.dynamics.population import over_population, resample
+from sivgap.dynamics.population import Resampled, over_population, resample
 from sivgap.dynamics.projection import project
 from sivgap.dynamics.verdict import lack_of_fit, phase_plane, separate_rates, shared_rate_test
 from sivgap.dynamics.weights import smoothed
@@ -95,6 +95,19 @@ def _holds(ends: tuple[float | None, float | None] | None, value: float) -> bool
     return (-np.inf if low is None else low) <= value <= (np.inf if high is None else high)
 
 
+def _count(
+    found: dict[str, Resampled], fit: CoupledFit | None, true: dict[str, float],
+    held: dict[str, list[bool]], before: dict[str, list[bool]],
+) -> None:  # fmt: skip
+    """Whether the intervals over prompts hold the truth, and with a `fit` whether its profile intervals do."""
+    for name in SHOWN:
+        one = found.get(name)
+        held[name].append(_holds(None if one is None else (one.low, one.high), true[name]))
+        if fit is not None:
+            old = fit.limits.get(name.removesuffix("_limit")) or fit.parameters[name]
+            before[name].append(_holds((old.panel_low, old.panel_high), true[name]))
+
+
 def intervals(runs: int, profiles: int) -> list[Row]:
     """Rate and limits: resampled prompts with smoothed weights, and the profile likelihood that was printed before."""
     rows = []
@@ -106,12 +119,7 @@ def intervals(runs: int, profiles: int) -> list[Row]:
             values = panel(t, prompts, rng)
             found = over_population(t, [of(values)], DRAWS, i, _weights(t, values, "smoothed")).quantities
             fit = fit_coupled(curves_of(t, values)) if i < profiles else None
-            for name in SHOWN:
-                one = found.get(name)
-                held[name].append(_holds(None if one is None else (one.low, one.high), true[name]))
-                if fit is not None:
-                    old = fit.limits.get(name.removesuffix("_limit")) or fit.parameters[name]
-                    before[name].append(_holds((old.panel_low, old.panel_high), true[name]))
+            _count(found, fit, true, held, before)
         rows += [
             {"quantity": name, "points": points, "prompts": prompts, "held": np.mean(held[name]),
              "before": np.mean(before[name]), "runs": runs}
@@ -304,18 +312,14 @@ def sub_panels(run: Path, runs: int) -> list[Row]:
     for kind, prompts in _cells("sub-panels", ("smoothed", "equal", "stderr"), (128, 256)):
         rng = np.random.default_rng(7)
         population = over_population(t, [of(values)], 50, 0, _weights(t, values, kind)).quantities
+        true = {name: population[name].value for name in SHOWN}
         held: dict[str, list[bool]] = {name: [] for name in SHOWN}
         before: dict[str, list[bool]] = {name: [] for name in SHOWN}
         for i in range(runs):
             drawn = values[rng.integers(len(values), size=prompts)]
             found = over_population(t, [of(drawn)], DRAWS, i, _weights(t, drawn, kind)).quantities
             fit = fit_coupled(curves_of(t, drawn), weights=kind) if i < runs // 6 else None  # type: ignore[arg-type]
-            for name in SHOWN:
-                one = found.get(name)
-                held[name].append(_holds(None if one is None else (one.low, one.high), population[name].value))
-                if fit is not None:
-                    old = fit.limits.get(name.removesuffix("_limit")) or fit.parameters[name]
-                    before[name].append(_holds((old.panel_low, old.panel_high), population[name].value))
+            _count(found, fit, true, held, before)
         rows += [
             {"quantity": name, "weights": kind, "prompts": prompts, "held": np.mean(held[name]),
              "before": np.mean(before[name]), "runs": runs}

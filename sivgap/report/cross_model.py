@@ -5,7 +5,6 @@ A prediction is tested the hard way: each strategy's end is predicted from a fit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from sivgap.dynamics.population import PromptCurves
 from sivgap.errors import RunError
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.record import Record
-from sivgap.runs.load_curves import Split, arrivals_of, from_lines, prompt_curves
+from sivgap.runs.load_curves import Split, arrivals_of, from_lines, panel_curves
 
 _DRAWS = 200
 """Resampled panels from which an end is predicted."""
@@ -53,7 +52,10 @@ def cross_model(group: CrossGroup, split: Split = "test") -> CrossModel | None:
         strategies = {name: replace(average(these), name=name) for name, these in runs.items()}
     except RunError:
         return None
-    prompts = {name: _prompts(records, strategies[name], split) for name, records in group.runs.items()}
+    prompts = {
+        name: panel_curves([record.path for record in records], list(strategies[name].epoch), split, "all")
+        for name, records in group.runs.items()
+    }
     everyone = [curve for these in runs.values() for curve in these]
     known = [one for these in prompts.values() for one in these]
     by_prompts = len(known) == len(everyone)
@@ -65,12 +67,6 @@ def cross_model(group: CrossGroup, split: Split = "test") -> CrossModel | None:
 
 def _curves(record: Record, split: Split) -> Curves:
     return from_lines(record.of(split), record.name)
-
-
-def _prompts(records: Sequence[Record], mean: Curves, split: Split) -> list[PromptCurves]:
-    """Curves of every prompt of the runs of a strategy; those that are not stored are missing."""
-    found = [prompt_curves(record.path, list(mean.epoch), split, "all") for record in records]
-    return [one for one in found if one is not None]
 
 
 def _left_out(

@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from sivgap.dynamics.initial_gap import InitialGap, initial_gap
-from sivgap.dynamics.population import PromptCurves
 from sivgap.report.cross_tables import CrossGroup
 from sivgap.report.record import Record
 from sivgap.report.spread import spread
 from sivgap.report.sweep_record import Column, SweepRecord, by_problem, label
-from sivgap.runs.load_curves import prompt_curves
+from sivgap.runs.load_curves import panel_curves
 
 _CHOOSING = ("n", "selection.threshold", "selection.quantile", "selection.finished", "verifier.")
 """Keys that change the initial gap and leave the solver as it is."""
@@ -34,9 +33,8 @@ def limits_over_initial_gaps(sweep: SweepRecord) -> tuple[pd.DataFrame, list[str
     epochs = _epochs([record for records in settings.values() for record in records])
     if epochs is None:
         return None
-    runs = [_curves(records, epochs) for records in settings.values()]
-    known = [seeds for seeds in runs if seeds is not None]
-    found = initial_gap(np.array(epochs), known) if len(known) == len(runs) else None
+    runs = [panel_curves([r.path for r in records], epochs, "test", "all") for records in settings.values()]
+    found = initial_gap(np.array(epochs), runs) if all(runs) else None
     if found is None:
         return None
     titles = ("G at epoch 0", "U_s in the end", "G in the end", "rate", "beta / alpha")
@@ -68,12 +66,6 @@ def _epochs(records: Sequence[Record]) -> list[float] | None:
     """Those of all records, if they are the same and enough to fit."""
     found = [[float(line["epoch"]) for line in record.of("test")] for record in records]
     return found[0] if len(found[0]) >= 4 and all(one == found[0] for one in found) else None
-
-
-def _curves(records: Sequence[Record], epochs: Sequence[float]) -> list[PromptCurves] | None:
-    found = [prompt_curves(record.path, epochs, "test", "all") for record in records]
-    known = [one for one in found if one is not None]
-    return known if len(known) == len(found) else None
 
 
 def timing_by_epoch(group: CrossGroup) -> pd.DataFrame | None:

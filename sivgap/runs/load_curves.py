@@ -176,6 +176,15 @@ def prompt_curves(folder: Path, epochs: Sequence[float], split: Split, solver: S
     return PromptCurves(own, chosen, tuple(map(str, mine[0].index)))
 
 
+def panel_curves(
+    folders: Sequence[Path], epochs: Sequence[float], split: Split, solver: SolverEstimate
+) -> list[PromptCurves]:
+    """`prompt_curves` of every run; none where those of any run are not all there."""
+    found = [prompt_curves(folder, epochs, split, solver) for folder in folders]
+    known = [curves for curves in found if curves is not None]
+    return known if len(known) == len(found) else []
+
+
 def arrivals_of(folder: Path, until: float | None = None) -> list[Arrival]:
     """The verifier of the training panel, whose prompts are given external data, at each of their arrivals.
 
