@@ -1,7 +1,7 @@
 """``python -m sivgap.fit runs=DIR_OR_GLOB`` (or ``csv=FILE``, or ``wandb=ENTITY/PROJECT/RUN``): explain and forecast.
 
 Writes ``fit.json`` (CONTRACT) and ``figures/fit.png``: into the run directory where one run is fitted, otherwise under
-``out``. Imports neither torch nor transformers.
+``out``. Imports neither torch nor transformers. With ``curve=COLUMN`` it forecasts that column alone (`fit_curve`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ Solver = Literal["first", "all"]
 Parameter = Literal["solver_initial", "verifier_initial", "gap_limit", "rate", "beta_over_alpha"]
 
 
+class ForecastConfig(Settings):
+    method: Literal["default", "adaptive"] = "default"
+    """``default``: the median of four families that fall and flatten, best on the curves of self-improvement.
+    ``adaptive``: also a wandering level, a slope that dies out and an S-shape, weighted by how well each forecast the
+    curve so far; better where a curve may be of any kind."""
+
+
 class FitConfig(Settings):
     """What to fit, and how."""
 
@@ -34,6 +41,16 @@ class FitConfig(Settings):
     """A table with the columns epoch, solver_uncertainty, verifier_uncertainty; a column run tells several apart."""
     wandb: str | None = None
     """ENTITY/PROJECT/RUN on W&B."""
+    curve: str | None = None
+    """A column of anybody's: it is forecast on its own, and nothing else is fitted."""
+    step: str | None = None
+    """With ``curve``: the column of steps; null is the first of step, epoch, _step, global_step ... that is there."""
+    run: str | None = None
+    """With ``curve``: the column that tells the runs in one table apart."""
+    entropy: str | None = None
+    """With ``curve``: the column of token entropy (nats), for the entropy law; null is ``token_entropy`` or ``entropy``,
+    where there is one."""
+    forecast: ForecastConfig = ForecastConfig()
     out: str = "fits"
     """Where results go unless a single run directory is fitted: ``out``/NAME."""
     until: float | None = Field(default=None, ge=0)
@@ -66,6 +83,9 @@ class FitConfig(Settings):
             raise ValueError(
                 f"expected one of runs=DIR, csv=FILE, wandb=ENTITY/PROJECT/RUN, got {' and '.join(given) or 'none'}"
             )
+        given = [name for name in ("step", "run", "entropy") if getattr(self, name)]
+        if given and not self.curve:
+            raise ValueError(f"{given[0]}: needs curve=COLUMN, the column to forecast")
         if self.wandb and not re.fullmatch(r"[^/]+/[^/]+/[^/.][^/]*", self.wandb):  # the last part names a folder
             raise ValueError(f"wandb: expected ENTITY/PROJECT/RUN, got {self.wandb!r}")
         return self
@@ -82,6 +102,11 @@ def fit(config: FitConfig) -> None:
         ConfigError: If the source does not exist.
         RunError: If it cannot be fitted, with the reason.
     """
+    if config.curve is not None:
+        from sivgap.fit_curve import fit_curve
+
+        fit_curve(config)
+        return
     from sivgap.dynamics.analysis import analyse, average
     from sivgap.dynamics.fit_json import as_json
     from sivgap.progress import Display

@@ -22,6 +22,7 @@ from sivgap.dynamics.forecast_limit import limit_over_prompts
 from sivgap.dynamics.gls import PromptCovariance
 from sivgap.dynamics.goodness import aicc
 from sivgap.dynamics.population import Population, PromptCurves, over_population, same_panel
+from sivgap.dynamics.steps_ahead import steps_ahead
 from sivgap.dynamics.verdict import (
     Linearity,
     PhasePlane,
@@ -33,9 +34,6 @@ from sivgap.dynamics.verdict import (
     separate_rates,
 )
 from sivgap.dynamics.weights import Weights, errors_of, have_errors
-
-_MOST_AHEAD = 200
-"""Epochs of a forecast, unless the data name more."""
 
 _FEWEST_DRAWS = 20
 """Resampled panels below which their spread is no standard error."""
@@ -121,7 +119,7 @@ def analyse(
     misfit = None if covariance is None else lack_of_fit(whole, covariance)
     last = float(mean.epoch[-1])
     far = 2 * last if horizon is None else horizon
-    ahead = epochs_ahead(last, float(np.median(np.diff(mean.epoch))), far, known)
+    ahead = steps_ahead(last, float(np.median(np.diff(mean.epoch))), far, known)
     both = np.stack([mean.solver, mean.verifier])
     said = forecast(mean.epoch, both[None], ahead)
     cross = fit_cross(runs, seed=seed, prompts=prompts if one_panel else ()) if crossed else None
@@ -252,13 +250,6 @@ def _in_blocks(mean: Curves) -> Curves:
         return replace(mean, notes=())
     note = f"{len(mean.epoch)} epochs: verdict, bootstrap and forecast read means over {len(epoch)} blocks of them."
     return Curves(mean.name, epoch, curves[0], curves[1], notes=(note,))
-
-
-def epochs_ahead(last: float, step: float, horizon: float, known: Array) -> Array:
-    """Epochs to forecast: every `step` from `last` to `horizon`, and every later one that the data `known` have."""
-    count = min(max(round((horizon - last) / step), 1), _MOST_AHEAD) if horizon > last else 0
-    even = last + (horizon - last) * np.arange(1, count + 1) / max(count, 1)
-    return np.unique(np.round(np.concatenate([even, known[known > last]]), 9))
 
 
 def _sensitivity(runs: Sequence[Curves], shared: Sequence[str]) -> dict[str, float]:

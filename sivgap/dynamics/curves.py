@@ -72,7 +72,7 @@ def read_curves(frame: pd.DataFrame, name: str) -> Curves:
         raise RunError(f"{name}: no column {', '.join(absent)}; expected {EPOCH}, {SOLVER}, {VERIFIER}, found {found}")
     known = (EPOCH, SOLVER, VERIFIER, f"{SOLVER}_se", f"{VERIFIER}_se", EXTERNAL)
     columns = [c for c in known if c in frame.columns]
-    table = pd.DataFrame({column: _numbers(frame[column], column, name) for column in columns})
+    table = pd.DataFrame({column: numbers_of(frame[column], column, name) for column in columns})
     notes = []
     whole = table[[EPOCH, SOLVER, VERIFIER]].notna().all(axis=1)
     if not whole.all():
@@ -95,7 +95,12 @@ def read_curves(frame: pd.DataFrame, name: str) -> Curves:
     )
 
 
-def _numbers(column: pd.Series, title: str, name: str) -> pd.Series:
+def numbers_of(column: pd.Series, title: str, name: str) -> pd.Series:
+    """A column of a table as numbers; what is empty stays missing.
+
+    Raises:
+        RunError: Where there is text, or an infinite value.
+    """
     try:
         numbers = pd.to_numeric(column, errors="coerce")
     except OverflowError as error:

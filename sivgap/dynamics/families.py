@@ -88,6 +88,14 @@ def two_rates(u: Array) -> Array:
     return _with_constant(np.exp(-slow * u), np.exp(-fast * u))
 
 
+def delayed(u: Array) -> Array:
+    """1 - (1 - exp(-r u))^k: an S-shape that starts flat, turns at u = log(k) / r, and then is the exponential's."""
+    turn, rate = _pairs((0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0), np.geomspace(1, 40, 16))
+    power = np.exp(np.minimum(turn * rate, 30.0))
+    with np.errstate(divide="ignore"):
+        return _with_constant(-np.expm1(power * np.log(-np.expm1(-rate * u))))
+
+
 _RATES = np.geomspace(0.15, 40, 48)
 _APART = [(i, j) for i in range(20) for j in range(i + 2, 20)]
 
@@ -95,16 +103,23 @@ COUPLED = Family("coupled_ode", 1, True, exponential)
 EXPONENTIAL = Family("exponential", 1, False, exponential)
 POWER_LAW = Family("power_law", 2, False, power_law)
 STRETCHED = Family("stretched_exponential", 2, False, stretched)
+DELAYED = Family("delayed_exponential", 2, False, delayed)
 TWO_RATES = Family("two_shared_rates", 2, True, two_rates)
 
 
 def predict(
-    family: Family, u: Array, curves: Array, at: Array, positive: bool = True, rising: float = 0.0
+    family: Family,
+    u: Array,
+    curves: Array,
+    at: Array,
+    positive: bool = True,
+    rising: float = 0.0,
+    reach: float | None = None,
 ) -> Prediction:
     """Fit `family` to `curves` (B, C, T) seen at `u` (T,), and predict at `at` (M,), which may be infinite.
 
     With `positive`, negative limits are left out, and shapes with rising parts have the prior weight `rising` beside 1
-    for the others.
+    for the others. With `reach`, how far a shape still has to go has a normal prior of so many ranges seen.
     """
     q, r = _decomposed(family, u.tobytes(), len(u))
     ahead = family.basis(at)
@@ -113,7 +128,8 @@ def predict(
     coefficient = np.linalg.solve(r, projected[..., None])[..., 0]
     forecast = np.einsum("jmq,bcjq->bcjm", ahead, coefficient, optimize=True)
     leverage = (np.linalg.solve(np.swapaxes(r, 1, 2), np.swapaxes(ahead, 1, 2)) ** 2).sum(axis=1)  # (J, M)
-    weight, best = _weights(family, sse, coefficient, len(u), positive, rising)
+    near = np.ones(sse.shape) if reach is None else _nearness(family, u, curves, coefficient, reach)
+    weight, best = _weights(family, sse, coefficient, len(u), positive, rising, near)
     freedom = max(len(u) - q.shape[-1] - family.shapes, 1)
     mean = np.einsum("bcj,bcjm->bcm", weight, forecast)
     spread = np.einsum("bcj,bcjm->bcm", weight, (forecast - mean[:, :, None]) ** 2)
@@ -127,12 +143,12 @@ def predict(
 
 
 def _weights(
-    family: Family, sse: Array, coefficient: Array, points: int, positive: bool, rising: float
+    family: Family, sse: Array, coefficient: Array, points: int, positive: bool, rising: float, near: Array
 ) -> tuple[Array, NDArray[np.intp]]:
     """Weight of each shape, (B, C, J), and the best one, (B, C)."""
-    prior = np.ones(sse.shape)
+    prior = near
     if positive:
-        prior = np.where((coefficient[..., 1:] < 0).any(-1), rising, 1.0) * (coefficient[..., 0] >= 0)
+        prior = prior * np.where((coefficient[..., 1:] < 0).any(-1), rising, 1.0) * (coefficient[..., 0] >= 0)
     freedom = max(points - coefficient.shape[-1], 1)
     error = sse
     if family.shared:
@@ -146,6 +162,14 @@ def _weights(
     relative = error / np.maximum(least, 1e-300)
     weight = prior * np.exp(-freedom / 2 * np.log(relative + _EXACT) + freedom / 2 * np.log1p(_EXACT))
     return weight / weight.sum(-1, keepdims=True), error.argmin(-1)
+
+
+def _nearness(family: Family, u: Array, curves: Array, coefficient: Array, reach: float) -> Array:
+    """Prior weight of each shape, (B, C, J), by how far it still has to go, in units of `reach` ranges seen."""
+    now, end = family.basis(np.array([u[-1], np.inf])).transpose(1, 0, 2)  # (J, q) each
+    remaining = np.einsum("bcjq,jq->bcj", coefficient, now - end)
+    ranges = np.abs(remaining) / np.maximum(reach * np.ptp(curves, axis=-1)[..., None], 1e-300)
+    return np.asarray(np.exp(-0.5 * np.minimum(ranges, 30.0) ** 2))
 
 
 def blocks(epoch: Array, curves: Array) -> tuple[Array, Array]:

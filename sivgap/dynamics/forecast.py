@@ -84,8 +84,8 @@ def _raw(epoch: Array, curves: Array, at: Array) -> tuple[Array, Array, Array]:
     """Of U_s, U_v and gap at `at` and at the end of time: value and its variance (B, 3, M + 1), noise (B, 3)."""
     u, seen, ahead = _relative(epoch, curves, at)
     times = np.concatenate([ahead, [np.inf]])
-    value, curve, scatter = _combined(u, seen, times, positive=True)
-    gaps = _combined(u, seen[:, :1] - seen[:, 1:], times, positive=False)
+    value, curve, scatter = combined(u, seen, times, positive=True)
+    gaps = combined(u, seen[:, :1] - seen[:, 1:], times, positive=False)
     gap = value[:, :1] - value[:, 1:]
     apart = np.sqrt(curve).sum(axis=1, keepdims=True) ** 2  # the most that two errors can add up to
     return (
@@ -128,7 +128,7 @@ def _origins(points: int, count: int) -> list[int]:
     return sorted({int(m) for m in np.linspace(first, points - 1, count)}) if points > first else []
 
 
-def _combined(u: Array, seen: Array, times: Array, positive: bool) -> tuple[Array, Array, Array]:
+def combined(u: Array, seen: Array, times: Array, positive: bool) -> tuple[Array, Array, Array]:
     """Median of the families, variance of the curve around it, and noise variance."""
     means = [predict(family, u, seen, times, positive).mean for family in MEMBERS]
     value = np.median(np.stack(means), axis=0)

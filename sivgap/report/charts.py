@@ -16,8 +16,10 @@ from sivgap.gap.scaling import gap_columns
 from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
+from sivgap.report.render import blank
 from sivgap.report.tables import shown
-from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER, Line, column, interval, pass_at_1
+from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
+from sivgap.report.trajectory_figure import Line, column, interval, pass_at_1
 
 if TYPE_CHECKING:
     from sivgap.report.evaluations import Scaling
@@ -32,7 +34,7 @@ _CURVES = (
 
 def uncertainties(record: Record, found: Analysis | None) -> go.Figure:
     """Measured U_s, U_v and gap (90 % intervals over prompts), the fitted law, and the forecast with its interval."""
-    figure, lines = _figure("epoch", "uncertainty (nats a response)"), record.of("test")
+    figure, lines = blank("epoch", "uncertainty (nats a response)"), record.of("test")
     for name, curve, colour, label in _CURVES:
         value, low, high = interval(lines, name)
         figure.add_scatter(
@@ -63,7 +65,7 @@ def _band(figure: go.Figure, found: Analysis, curve: str, colour: str, label: st
 
 def accuracies(record: Record) -> go.Figure:
     """Solver, best-of-N and best-of-N without the score, with 90 % intervals."""
-    figure, lines = _figure("epoch", "accuracy"), record.of("test")
+    figure, lines = blank("epoch", "accuracy"), record.of("test")
     for name, colour, label, dash in (
         ("solver_accuracy", SOLVER, "one response", "solid"),
         ("verifier_accuracy", VERIFIER, "best of N by the verifier", "solid"),
@@ -78,7 +80,7 @@ def gv_gap(record: Record) -> go.Figure:
 
     What rests on fewer than ten informative prompts is left out, and what an older run's lines mean otherwise.
     """
-    figure, lines = _figure("epoch", "generation-verification gap"), record.of("test")
+    figure, lines = blank("epoch", "generation-verification gap"), record.of("test")
     for name, colour, label in (
         ("gv_gap", GAP, "gap"),
         ("gv_gap_aggregate_relative", VERIFIER, "relative gap, aggregate"),
@@ -103,7 +105,7 @@ def _measured(
 
 def pass_at_k(record: Record) -> go.Figure:
     """pass@k by epoch."""
-    figure, lines = _figure("epoch", "pass@k"), record.of("test")
+    figure, lines = blank("epoch", "pass@k"), record.of("test")
     known = [k for k, value in lines[0]["pass_at_k"].items() if value is not None]
     for shade, k in zip(np.linspace(0.25, 1, len(known)), known, strict=True):
         figure.add_scatter(
@@ -115,7 +117,7 @@ def pass_at_k(record: Record) -> go.Figure:
 
 def linearity(found: Analysis) -> go.Figure:
     """DG/dt against G (SV Fig. 2)."""
-    figure = _figure("gap G (nats)", "dG/dt (nats an epoch)")
+    figure = blank("gap G (nats)", "dG/dt (nats an epoch)")
     gap, epoch = found.mean.gap, found.mean.epoch
     change = np.diff(gap) / np.diff(epoch)
     figure.add_scatter(x=gap[:-1], y=change, mode="markers", name="measured", marker={"color": GAP})
@@ -130,7 +132,7 @@ def linearity(found: Analysis) -> go.Figure:
 
 def over_n(tables: dict[float, pd.DataFrame]) -> go.Figure:
     """Accuracy of solver and verifier over N, at the first and the last measurement."""
-    figure = _figure("N", "accuracy")
+    figure = blank("N", "accuracy")
     figure.update_xaxes(type="log", dtick=np.log10(2))
     for epoch, table in sorted(tables.items()):
         dash = "dot" if epoch == min(tables) else "solid"
@@ -144,7 +146,7 @@ def over_n(tables: dict[float, pd.DataFrame]) -> go.Figure:
 
 def by_strategy(runs: Mapping[str, Sequence[Record]], name: str, label: str, model: CrossModel | None) -> go.Figure:
     """One column of every setting, mean over its seeds with one standard deviation, and the law of `model`."""
-    figure = _figure("epoch", label)
+    figure = blank("epoch", label)
     for i, (strategy, records) in enumerate(runs.items()):
         colour = STRATEGY_COLOURS[i % len(STRATEGY_COLOURS)]
         epoch = column(records[0].of("test"), "epoch")
@@ -168,7 +170,7 @@ def by_strategy(runs: Mapping[str, Sequence[Record]], name: str, label: str, mod
 
 def pass_at_k_ends(rounds: Mapping[str, Rounds]) -> go.Figure:
     """pass@k over k, by setting, at the first measurement (dashed) and at the last."""
-    figure = _figure("k", "pass@k")
+    figure = blank("k", "pass@k")
     figure.update_xaxes(type="log", dtick=np.log10(2))
     for i, (name, each) in enumerate(rounds.items()):
         if each.passed is None:
@@ -185,28 +187,16 @@ def pass_at_k_ends(rounds: Mapping[str, Rounds]) -> go.Figure:
 
 def overlay(records: Sequence[Record], name: str, label: str) -> go.Figure:
     """One column of every run."""
-    figure = _figure("epoch", label)
+    figure = blank("epoch", label)
     for record in records:
         lines = record.of("test")
         figure.add_scatter(x=column(lines, "epoch"), y=column(lines, name), mode="lines+markers", name=record.name)
     return figure
 
 
-def _figure(x: str, y: str) -> go.Figure:
-    clear = "rgba(0,0,0,0)"
-    figure = go.Figure()
-    figure.update_layout(
-        template="none", paper_bgcolor=clear, plot_bgcolor=clear, margin={"l": 55, "r": 10, "t": 10, "b": 45},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, height=380, hovermode="closest",
-    )  # fmt: skip
-    figure.update_xaxes(title=x)
-    figure.update_yaxes(title=y)
-    return figure
-
-
 def evaluation_over_n(table: pd.DataFrame) -> go.Figure:
     """Best of N by score and pass@N, each with its 90 % interval."""
-    figure = _figure("N", "accuracy")
+    figure = blank("N", "accuracy")
     _estimates(figure, table, "n", "pass_at_n", NEUTRAL, "pass@N")
     _estimates(figure, table, "n", "likeliest_of_n", GAP, "likeliest of N, no score")
     _estimates(figure, table, "n", "best_of_n", VERIFIER, "best of N by score")
@@ -216,7 +206,7 @@ def evaluation_over_n(table: pd.DataFrame) -> go.Figure:
 
 def gap_over_threshold(table: pd.DataFrame) -> go.Figure:
     """Gap and relative gap over the threshold."""
-    figure, swept = _figure("threshold", "generation-verification gap"), table[table["weight"] == "threshold"]
+    figure, swept = blank("threshold", "generation-verification gap"), table[table["weight"] == "threshold"]
     _estimates(figure, swept, "parameter", "gv_gap", GAP, "gap")
     _estimates(figure, swept, "parameter", "gv_gap_aggregate_relative", VERIFIER, "relative gap, aggregate")
     _estimates(figure, swept, "parameter", "gv_gap_relative", SOLVER, "relative gap, mean over prompts")
@@ -225,7 +215,7 @@ def gap_over_threshold(table: pd.DataFrame) -> go.Figure:
 
 def reliability(table: pd.DataFrame) -> go.Figure:
     """Share that is right among responses of like score."""
-    figure = _figure("score", "share that is right")
+    figure = blank("score", "share that is right")
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"color": NEUTRAL})
     _estimates(figure, table, "score", "accuracy", VERIFIER, "responses of like score")
     return figure
@@ -233,7 +223,7 @@ def reliability(table: pd.DataFrame) -> go.Figure:
 
 def scaling(found: Scaling) -> go.Figure:
     """Relative gaps over FLOPs, and the line with its prediction band."""
-    figure = _figure("pre-training FLOPs (6ND)", "relative gap")
+    figure = blank("pre-training FLOPs (6ND)", "relative gap")
     points = found.points.dropna(subset=["gv_gap_relative"])
     if found.line is not None:
         x = np.geomspace(points["flops"].min(), points["flops"].max(), 50)
@@ -255,7 +245,7 @@ def scaling(found: Scaling) -> go.Figure:
 
 def gaps_over(models: pd.DataFrame, column: str, label: str) -> go.Figure:
     """Every gap of a table of models (`read_models`) over one of its columns."""
-    figure = _figure(label, "gap")
+    figure = blank(label, "gap")
     for name in gap_columns(models):
         known = models[models[name].notna() & models[column].notna()]
         figure.add_scatter(x=known[column], y=known[name], mode="markers", name=name, text=list(known["model"]))
@@ -266,7 +256,7 @@ def gaps_over(models: pd.DataFrame, column: str, label: str) -> go.Figure:
 
 def difference(rows: pd.DataFrame) -> go.Figure:
     """Of one metric of two runs, by epoch."""
-    figure = _figure("epoch", "B less A")
+    figure = blank("epoch", "B less A")
     _estimates(figure, rows.assign(difference_low=rows["low"], difference_high=rows["high"]), "epoch", "difference",
                VERIFIER, "B less A")  # fmt: skip
     return figure

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sivgap.report.compare_sides import METRICS
 from sivgap.report.figures import plain, save
-from sivgap.report.trajectory_figure import NEUTRAL, VERIFIER
+from sivgap.report.colours import NEUTRAL, VERIFIER
 
 
 def draw_comparison(differences: pd.DataFrame, names: tuple[str, str], path: Path) -> None:

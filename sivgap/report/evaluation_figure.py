@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from sivgap.report.figures import plain, save
 from sivgap.report.tables import shown
-from sivgap.report.trajectory_figure import GAP, NEUTRAL, SOLVER, VERIFIER
+from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
 
 
 def draw_evaluation(tables: Mapping[str, pd.DataFrame], title: str, path: Path) -> None:

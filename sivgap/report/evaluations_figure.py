@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.ticker import NullFormatter
 
 from sivgap.report.figures import plain, save
-from sivgap.report.trajectory_figure import NEUTRAL, VERIFIER
+from sivgap.report.colours import NEUTRAL, VERIFIER
 
 if TYPE_CHECKING:
     from sivgap.report.evaluations import Scaling

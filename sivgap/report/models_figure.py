@@ -13,7 +13,7 @@ import pandas as pd
 
 from sivgap.gap.scaling import fit_line, gap_columns
 from sivgap.report.figures import plain, save
-from sivgap.report.trajectory_figure import NEUTRAL, VERIFIER
+from sivgap.report.colours import NEUTRAL, VERIFIER
 
 
 def draw_models(models: pd.DataFrame, path: Path) -> None:

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from sivgap.report.figures import plain, save
-from sivgap.report.trajectory_figure import NEUTRAL, SOLVER, VERIFIER
+from sivgap.report.colours import NEUTRAL, SOLVER, VERIFIER
 
 
 def draw_over_n(tables: dict[float, pd.DataFrame], title: str, path: Path) -> None:

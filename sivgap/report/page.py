@@ -1,22 +1,15 @@
-"""``report.html``: one self-contained page. Everything in it is escaped but the charts' library and their data."""
+"""``report.html`` of everything that is reported on: what stands on each page."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from sivgap.dynamics.analysis import OVER_PROMPTS, Analysis
-from sivgap.plain import visible
 from sivgap.progress import accuracy_of_all
 from sivgap.report import charts
 from sivgap.report.beware import beware_of
@@ -27,22 +20,15 @@ from sivgap.report.evaluation_record import Evaluation
 from sivgap.report.examples import Examples, examples
 from sivgap.report.fit_tables import arrivals_table, claims_table
 from sivgap.report.record import Line, Record
+from sivgap.report.render import Chart, render
 from sivgap.report.rounds import Rounds
 from sivgap.report.sweep_record import SweepRecord
-from sivgap.report.tables import cells, estimates_table, runs_table, trajectory_table
+from sivgap.report.tables import estimates_table, runs_table, trajectory_table
 from sivgap.report.trajectory_figure import interval
 
 if TYPE_CHECKING:
     from sivgap.report.compare import Comparison
     from sivgap.report.evaluations import Scaling
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A plotly figure and what it shows in a sentence."""
-
-    figure: go.Figure
-    caption: str
 
 
 def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.DataFrame]) -> str:
@@ -89,7 +75,7 @@ def page_of_run(record: Record, found: Analysis | None, by_n: dict[float, pd.Dat
             ("gap (nats)", first["gap"], last["gap"]),
         )
     ]
-    return _render(
+    return render(
         title=record.name,
         subtitle=f"{record.status.get('state')}, {last['n_prompts']} held-out prompts x {last['n_samples']} samples, "
         f"epoch {last['epoch']:g}, {record.status.get('seconds', 0):.0f} s",
@@ -127,7 +113,7 @@ def page_of_runs(records: Sequence[Record], title: str) -> str:
             "Relative generation-verification gap (gap / missing accuracy), held out; runs of older versions lack it",
         ),
     ]
-    return _render(
+    return render(
         title=title,
         subtitle=f"{len(records)} runs",
         cards=[],
@@ -175,7 +161,7 @@ def page_of_sweep(
         ]  # fmt: skip
         shown.append(Chart(charts.pass_at_k_ends(rounds), "pass@k before and after, held out, mean over seeds"))
     unfinished = [f"{p.job.name}: {p.state}" for p in sweep.progress if p.state != "complete"]
-    return _render(
+    return render(
         title=sweep.name,
         subtitle=f"{len(sweep.records)} of {len(sweep.progress)} jobs complete",
         cards=[],
@@ -198,7 +184,7 @@ def page_of_evaluation(
     responses: Examples,
 ) -> str:
     """The report of one evaluation; `tables` by name, each with its title."""
-    return _render(
+    return render(
         title=title,
         subtitle=f"{size}, {found.status.get('seconds', 0):.0f} s",
         cards=cards,
@@ -221,7 +207,7 @@ def page_of_evaluation(
 
 def page_of_evaluations(title: str, scalings: Sequence[Scaling], tables: Sequence[tuple[str, pd.DataFrame]]) -> str:
     """The report of several evaluations."""
-    return _render(
+    return render(
         title=title,
         subtitle=f"{len(tables[0][1])} evaluations",
         cards=[],
@@ -238,7 +224,7 @@ def page_of_models(
     title: str, models: pd.DataFrame, tables: Sequence[tuple[str, pd.DataFrame]], findings: Sequence[str]
 ) -> str:
     """The report of a table of models."""
-    return _render(
+    return render(
         title=title,
         subtitle=f"{len(models)} models",
         cards=[],
@@ -259,7 +245,7 @@ def page_of_comparison(
 ) -> str:
     """The report of two runs or evaluations beside each other."""
     by_epoch = [rows for _, rows in found.differences.groupby("metric", sort=False) if len(rows) > 1]
-    return _render(
+    return render(
         title=f"B {found.names[1]} against A {found.names[0]}",
         subtitle=f"{found.prompts} problems that both measured",
         cards=[],
@@ -277,28 +263,3 @@ def page_of_comparison(
         examples_title="Problems won and lost at the last measurement",
         details=[],
     )
-
-
-def _render(
-    shown: Sequence[Chart],
-    tables: Sequence[tuple[str, pd.DataFrame]],
-    examples_title: str = "Answers at the last measurement, held out",
-    **parts: Any,
-) -> str:
-    environment = Environment(
-        loader=PackageLoader("sivgap.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.finalize = _visible
-    data = json.dumps([json.loads(chart.figure.to_json()) for chart in shown], allow_nan=False)
-    return environment.get_template("page.html.j2").render(
-        **parts,
-        examples_title=examples_title,
-        charts=shown,
-        tables=[{"title": title, "header": list(t.columns), "rows": cells(t)} for title, t in tables],
-        plotly_js=Markup(get_plotlyjs().replace("</script", "<\\/script")),  # noqa: S704 - the library itself
-        charts_json=Markup(data.replace("<", "\\u003c")),  # noqa: S704 - JSON; no tag can end or begin in it
-    )
-
-
-def _visible(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

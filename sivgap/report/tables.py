@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sivgap.dynamics.fit import Estimate
 from sivgap.gap.estimate import FEWEST, count_column, too_few
 from sivgap.plain import no_formula, visible
-from sivgap.report.record import Record
-from sivgap.report.summary import fit_if_possible
 from sivgap.runs.files import write_text
+
+if TYPE_CHECKING:
+    from sivgap.dynamics.fit import Estimate
+    from sivgap.report.record import Record
 
 _SHOWN = (
     "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
@@ -31,6 +33,8 @@ def trajectory_table(record: Record, split: str = "test") -> pd.DataFrame:
 
 def runs_table(records: Sequence[Record]) -> pd.DataFrame:
     """One row a run: what it was, where it began and ended on the held-out panel, and the fitted law."""
+    from sivgap.report.summary import fit_if_possible  # lmfit, which pages of a curve do not need
+
     rows = []
     for record in records:
         lines = record.of("test")

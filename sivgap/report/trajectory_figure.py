@@ -18,13 +18,11 @@ from scipy.special import stdtrit
 from sivgap.dynamics.fit import CoupledFit
 from sivgap.dynamics.interval import LEVEL
 from sivgap.gap.estimate import FEWEST, count_column, wilson
+from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
 from sivgap.report.figures import save
 
 Line = dict[str, Any]
 Column = NDArray[np.float64]
-
-SOLVER, VERIFIER, GAP, NEUTRAL = "#0072B2", "#D55E00", "#009E73", "#666666"
-"""Okabe and Ito's colours, told apart by colour-blind readers."""
 
 
 def draw_trajectory(lines: Sequence[Line], fit: CoupledFit | None, title: str, path: Path) -> None:

@@ -21,6 +21,7 @@ from sivgap.dynamics.weights import Weights, have_errors
 from sivgap.errors import ConfigError, RunError
 from sivgap.runs.names import epoch_name
 from sivgap.runs.read import read_parquet
+from sivgap.runs.tables import read_csv, read_wandb
 from sivgap.runs.trajectory import Trajectory
 
 Split = Literal["train", "test"]
@@ -121,13 +122,7 @@ def from_csv(path: Path, unit: Unit, solver: SolverEstimate) -> list[Curves]:
         ConfigError: If there is no such file.
         RunError: If it cannot be read as numbers.
     """
-    if not path.is_file():
-        raise ConfigError(f"csv={path}: no such file")
-    try:
-        table = pd.read_csv(path, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError, OverflowError) as error:
-        raise RunError(f"{path}: not a CSV file that can be read ({' '.join(str(error).split())[:120]})") from error
-    table.columns = [str(column) for column in table.columns]
+    table = read_csv(path)
     table = _renamed(table, unit, solver) if unit == "token" or solver == "all" else table
     if _RUN not in table.columns:
         return [read_curves(table, path.name)]
@@ -141,16 +136,7 @@ def from_wandb(name: str, split: Split, unit: Unit, solver: SolverEstimate) -> C
         ConfigError: If the name has not three parts.
         RunError: If it cannot be had.
     """
-    if name.count("/") != 2:
-        raise ConfigError(f"wandb={name}: expected ENTITY/PROJECT/RUN")
-    try:
-        import wandb
-
-        rows = list(wandb.Api().run(name).scan_history())
-    except Exception as error:  # its client raises many kinds
-        reason = " ".join(str(error).split())[:160]
-        raise RunError(f"wandb={name}: cannot be read ({reason}); the run directory has the same numbers") from error
-    table = pd.DataFrame(rows)
+    table = read_wandb(name)
     prefix = f"{split}/"
     table = table.rename(columns={c: c.removeprefix(prefix) for c in table.columns if c.startswith(prefix)})
     if SOLVER in table:
