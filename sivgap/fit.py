@@ -7,6 +7,7 @@ Writes ``fit.json`` (CONTRACT) and ``figures/fit.png``: into the run directory w
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -48,8 +49,8 @@ class FitConfig(Settings):
     run: str | None = None
     """With ``curve``: the column that tells the runs in one table apart."""
     entropy: str | None = None
-    """With ``curve``: the column of token entropy (nats), for the entropy law; null is ``token_entropy`` or ``entropy``,
-    where there is one."""
+    """With ``curve``: the column of token entropy (nats), for the entropy law; null is the first of token_entropy,
+    entropy ... that is there."""
     forecast: ForecastConfig = ForecastConfig()
     out: str = "fits"
     """Where results go unless a single run directory is fitted: ``out``/NAME."""
@@ -113,6 +114,7 @@ def fit(config: FitConfig) -> None:
     from sivgap.report.fit_figure import draw_fit
     from sivgap.report.fit_tables import print_fit
     from sivgap.runs.files import write_json
+    from sivgap.runs.load_curves import entropy_laws
 
     whole, sources, folder, solver = _read(config)
     runs = [run if config.until is None else run.until(config.until) for run in whole]
@@ -129,13 +131,18 @@ def fit(config: FitConfig) -> None:
             config.seed,
             _prompts(config, sources, list(average(runs).epoch), solver),
             _arrivals(config, sources),
+            config.forecast.method,
         )
         advance(1, 0)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "fit.json", {**as_json(found), "solver_estimate": solver}, folder)
+    laws = entropy_laws(sources, config.split, config.until)
+    contents = {**as_json(found), "solver_estimate": solver, "entropy_law": {n: asdict(law) for n, law in laws.items()}}
+    write_json(folder / "fit.json", contents, folder)
     picture = folder / "figures" / "fit.png"
     draw_fit(found, known, picture)
     print_fit(found, display)
+    for name, law in laws.items():
+        display.say(f"{name}: {law.sentence}")
     display.say(f"U_s of {_SOLVER[solver]}, weights {found.weights}: {_chosen(config)}")
     display.say(f"picture: {picture}")
     print(folder / "fit.json")

@@ -99,10 +99,13 @@ def _of_runs(config: FitConfig, column: str) -> tuple[list[Curve], str]:
     from sivgap.runs.load_curves import common_name, run_folders
     from sivgap.runs.trajectory import Trajectory
 
-    assert config.runs is not None and config.curve is not None
+    assert config.runs is not None
+    assert config.curve is not None
     folders = run_folders(config.runs)
     curves = []
     for folder in folders:
         lines = [one for one in Trajectory(folder / "trajectory.jsonl").read() if one.get("split") == config.split]
-        curves.append(read_curve(pd.DataFrame(lines), config.curve, config.step or "epoch", folder.name, config.entropy))
+        curves.append(
+            read_curve(pd.DataFrame(lines), config.curve, config.step or "epoch", folder.name, config.entropy)
+        )
     return curves, f"{common_name(folders)}-{column}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response, Timetable
+from sivgap.dynamics.collapse import Alarm
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Rollouts
 from sivgap.errors import RunError, Stopped
@@ -26,7 +27,7 @@ from sivgap.runs.run import Run
 from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
 from sivgap.startup import introduce, tokens_at_most
-from sivgap.stopping import Gain, remaining_gain
+from sivgap.stopping import Gain, collapse, remaining_gain
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
 from sivgap.to_come import PROMPTS, RESPONSES, VERDICTS, Workload, verdict_cost
@@ -73,10 +74,12 @@ class Improvement:
 
     @property
     def stops_early(self) -> bool:
-        """Whether `stopping` ends the run here: all that may still be gained is less than was asked for."""
+        """Whether `stopping` ends the run here: it collapses, or too little is still to be gained."""
         stopping = self.config.stopping
         if stopping.action == "advise" or not self.progress.measured:
             return False
+        if stopping.rule == "collapse":
+            return self._collapse() is not None
         gain = self._remaining_gain()
         return gain is not None and gain.high < stopping.min_gain
 
@@ -311,7 +314,11 @@ class Improvement:
         return {name: self._external[name] for name in given}, {name: self._external[name] for name in arriving}
 
     def _advise(self) -> None:
-        """Say what is still to be gained, once it is less than ``stopping.min_gain``."""
+        """Say what is still to be gained, once it is less than ``stopping.min_gain``, or that the run collapses."""
+        alarm = self._collapse()
+        if alarm is not None:
+            end = "; stopping here" if self.stops_early else ""
+            self.display.say(f"collapse, since epoch {alarm.step:g}: {alarm.reason}{end}")
         gain = self._remaining_gain()
         if gain is not None and gain.value < self.config.stopping.min_gain:
             self.display.say(
@@ -320,12 +327,21 @@ class Improvement:
             )
 
     def _remaining_gain(self) -> Gain | None:
-        """None without a stopping rule, and where nothing can be said yet. What the first rank finds decides."""
-        if self.config.stopping.rule == "none":
+        """None without this stopping rule, and where nothing can be said yet. What the first rank finds decides."""
+        if self.config.stopping.rule != "forecast":
             return None
         gain = remaining_gain(self.run.trajectory.read(), self.config.epochs) if self.group.leads else None
         found = json.loads(self.group.gather(json.dumps(gain and asdict(gain)).encode())[0])
         return found and Gain(**found)
+
+    def _collapse(self) -> Alarm | None:
+        """None without this stopping rule, and where the run does not collapse. What the first rank finds decides."""
+        if self.config.stopping.rule != "collapse":
+            return None
+        lines = self.run.trajectory.read() if self.group.leads else []
+        alarm = collapse(lines, self.config.stopping.entropy)
+        found = json.loads(self.group.gather(json.dumps(alarm and asdict(alarm)).encode())[0])
+        return found and Alarm(**found)
 
     def _standing(self) -> Checkpoint | None:
         """Everything that the run needs to go on from here; for the first rank alone."""

@@ -1,4 +1,4 @@
-"""When to stop: the gain that is still to be expected, by the same forecast that `sivgap.fit` makes.
+"""When to stop: the gain that is still to be expected, by the same forecast that `sivgap.fit` makes, or a collapse.
 
 The decision reads the trajectory alone, so a resumed run decides as the undisturbed one did.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sivgap.dynamics.closed_form import Array
+from sivgap.dynamics.collapse import Alarm, Watched, first_alarm
 from sivgap.dynamics.forecast import FEWEST_SEEN, forecast
 
 
@@ -38,3 +40,22 @@ def remaining_gain(lines: Sequence[dict[str, Any]], end: float) -> Gain | None:
     said = forecast(epoch, curves[None], np.array([epoch[-1], end]), noise=False)
     now = float(said.value[0, 0, 0])
     return Gain(now - float(said.value[0, 0, 1]), now - float(said.high[0, 0, 1]), now - float(said.low[0, 0, 1]))
+
+
+def collapse(lines: Sequence[dict[str, Any]], entropy: float) -> Alarm | None:
+    """When and why the run of `lines` began to collapse on its held-out panel; None where it does not.
+
+    Args:
+        entropy: Nats a token below which there is too little.
+    """
+    held_out = [line for line in lines if line["split"] == "test"]
+    accuracy = _series(held_out, "solver_accuracy")
+    if accuracy is None:
+        return None
+    return first_alarm(Watched(accuracy, *(_series(held_out, n) for n in ("token_entropy", "solver_length"))), entropy)
+
+
+def _series(lines: Sequence[dict[str, Any]], name: str) -> tuple[Array, Array] | None:
+    """Epochs and values where `name` was measured."""
+    known = [(line["epoch"], line[name]) for line in lines if line.get(name) is not None]
+    return (np.array([e for e, _ in known]), np.array([v for _, v in known], dtype=np.float64)) if known else None

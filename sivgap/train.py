@@ -118,7 +118,11 @@ def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) ->
 
     with open_improvement(run, display, stop, group) as job:
         improve(job)
-    return "stopped early: stopping.min_gain is not to be expected any more" if job.stops_early else None
+    if not job.stops_early:
+        return None
+    if run.config.stopping.rule == "collapse":
+        return "stopped early: the run collapses; its best checkpoint is an earlier one"
+    return "stopped early: stopping.min_gain is not to be expected any more"
 
 
 def improve(job: Improvement) -> None:

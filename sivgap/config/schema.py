@@ -69,13 +69,17 @@ class MeasureConfig(Settings):
 
 
 class StoppingConfig(Settings):
-    rule: Literal["none", "forecast"] = "none"
-    """``forecast``: after each measurement, forecast how far the held-out U_s will still fall until ``epochs``."""
+    rule: Literal["none", "forecast", "collapse"] = "none"
+    """``forecast``: after each measurement, forecast how far the held-out U_s will still fall until ``epochs``.
+    ``collapse``: watch the held-out panel for an accuracy that comes down, and for an entropy below ``entropy`` or a
+    length that runs away while accuracy is not at its best."""
     action: Literal["advise", "stop"] = "advise"
-    """``advise`` says so once the expected gain is below ``min_gain``; ``stop`` ends the run once its whole 90 %
-    interval is."""
+    """``advise`` says so once the expected gain is below ``min_gain``, or the run collapses; ``stop`` ends the run once
+    the whole 90 % interval of the gain is below, or it collapses."""
     min_gain: float = Field(default=0.05, gt=0)
     """Nats a response."""
+    entropy: float = Field(default=0.05, ge=0)
+    """Nats a token, for ``collapse``."""
 
 
 class WandbConfig(Settings):

@@ -12,6 +12,7 @@ from sivgap.dynamics.arrivals import Arrival, DirectGamma, direct_gamma
 from sivgap.dynamics.bootstrap import over_residuals, percentiles
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross_fit import CrossFit, fit_cross
+from sivgap.dynamics.curve_forecast import Method
 from sivgap.dynamics.curves import FEWEST, Curves
 from sivgap.dynamics.energy import Exponent, fit_exponent
 from sivgap.dynamics.families import blocks, predict
@@ -21,6 +22,7 @@ from sivgap.dynamics.forecast import FAMILIES, Forecast, forecast, held_out_erro
 from sivgap.dynamics.forecast_limit import limit_over_prompts
 from sivgap.dynamics.gls import PromptCovariance
 from sivgap.dynamics.goodness import aicc
+from sivgap.dynamics.pair_forecast import adaptive_pair
 from sivgap.dynamics.population import Population, PromptCurves, over_population, same_panel
 from sivgap.dynamics.steps_ahead import steps_ahead
 from sivgap.dynamics.verdict import (
@@ -71,6 +73,7 @@ class Analysis:
     sensitivity: dict[str, float]
     bootstrap: dict[str, Any] | None
     rivals: dict[str, dict[str, float | None]]
+    method: Method
     forecast: Forecast
     limit: Array | None
     horizon: float
@@ -89,6 +92,7 @@ def analyse(
     seed: int = 0,
     prompts: Sequence[PromptCurves] = (),
     arrivals: Sequence[Arrival] = (),
+    method: Method = "default",
 ) -> Analysis:
     """Fit `runs`, judge the theory, forecast.
 
@@ -102,6 +106,7 @@ def analyse(
         prompts: Curves of every prompt of each run at the epochs of `average`, where they are stored: intervals and
             tests are then of the population of prompts.
         arrivals: What the verifier did when external data came.
+        method: Of the forecast.
     """
     fit = fit_coupled(runs, shared, weights)
     alike = [run for run in runs if run.arrivals == runs[0].arrivals]
@@ -121,7 +126,7 @@ def analyse(
     far = 2 * last if horizon is None else horizon
     ahead = steps_ahead(last, float(np.median(np.diff(mean.epoch))), far, known)
     both = np.stack([mean.solver, mean.verifier])
-    said = forecast(mean.epoch, both[None], ahead)
+    said = (forecast if method == "default" else adaptive_pair)(mean.epoch, both[None], ahead)
     cross = fit_cross(runs, seed=seed, prompts=prompts if one_panel else ()) if crossed else None
     by_prompts = population is not None if cross is None else cross.by_prompts
     return Analysis(
@@ -140,6 +145,7 @@ def analyse(
         sensitivity=_sensitivity(runs, shared),
         bootstrap=_bootstrap(mean, fit, draws, seed, population),
         rivals=_rivals(mean.epoch, both),
+        method=method,
         forecast=said,
         limit=None if population is None else limit_over_prompts(whole.epoch, population.curves, said.limit[0], seed),
         horizon=far,

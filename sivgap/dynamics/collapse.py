@@ -61,7 +61,7 @@ class Alarm:
 
 def alarm(watched: Watched, entropy: float = ENTROPY) -> str | None:
     """Why the run that measured `watched` collapses now, in a sentence; None where it does not."""
-    steps, values = watched.accuracy
+    values = watched.accuracy[1]
     best, now, error = _down(values) if len(values) else (np.nan, np.nan, 0.0)
     fallen = best - now
     if len(values) >= _FEWEST and fallen > max((1 + _FEWEST / len(values)) * _DOWN_NOISE * error, _DOWN_SHARE * best):

@@ -23,19 +23,24 @@ LENGTHS = ("solver_length", "length", "response_length", "response_length/mean",
 """Columns that are taken for the length of responses."""
 
 
+Series = tuple[Array, Array]
+"""Ascending steps and values."""
+
+
 @dataclass(frozen=True)
 class Curve:
-    """Ascending steps (T,) and values (T,); entropy and length at the same steps where they were logged (T,), else NaN.
+    """Ascending steps (T,) and values (T,) of one run; `label` is the column.
 
-    `notes` says in plain sentences what was odd about the data and what was done about it.
+    `entropy` and `length` are what was logged beside it, at steps of their own. `notes` says in plain sentences what
+    was odd about the data and what was done about it.
     """
 
     name: str
     label: str
     step: Array
     value: Array
-    entropy: Array | None = None
-    length: Array | None = None
+    entropy: Series | None = None
+    length: Series | None = None
     notes: tuple[str, ...] = ()
 
     def until(self, step: float) -> Curve:
@@ -49,13 +54,17 @@ class Curve:
             raise RunError(
                 f"{self.name}: {seen.sum()} points up to until={step:g}; a forecast needs at least {FEWEST_SEEN}"
             )
-        cut = {name: getattr(self, name) for name in ("entropy", "length")}
         return replace(
             self,
             step=self.step[seen],
             value=self.value[seen],
-            **{name: None if values is None else values[seen] for name, values in cut.items()},
+            entropy=_until(self.entropy, step),
+            length=_until(self.length, step),
         )
+
+
+def _until(series: Series | None, step: float) -> Series | None:
+    return None if series is None else (series[0][series[0] <= step], series[1][series[0] <= step])
 
 
 def read_curve(frame: pd.DataFrame, column: str, step: str | None, name: str, entropy: str | None = None) -> Curve:
@@ -70,31 +79,38 @@ def read_curve(frame: pd.DataFrame, column: str, step: str | None, name: str, en
     for wanted in (column, *(named for named in (step, entropy) if named)):
         _present(frame, wanted, name)
     step = step or _first(frame, STEPS, but=column)
-    columns = {"value": column}
-    for part, found in (
-        ("entropy", entropy or _first(frame, ENTROPIES)),
-        ("length", _first(frame, LENGTHS)),
-    ):
-        if found is not None and found != column:
-            columns[part] = found
-    table = pd.DataFrame({part: numbers_of(frame[title], title, name) for part, title in columns.items()})
-    table["step"] = np.arange(len(frame), dtype=float) if step is None else numbers_of(frame[step], step, name)
+    when = pd.Series(np.arange(len(frame), dtype=float), frame.index)
+    if step is not None:
+        when = numbers_of(frame[step], step, name)
     notes = [] if step is not None else [f"{name}: no column of steps, so rows are counted (step=COLUMN names one)"]
-    whole = table[["step", "value"]].notna().all(axis=1)
+    values = numbers_of(frame[column], column, name)
+    whole = when.notna() & values.notna()
     if not whole.any():
         raise RunError(f"{name}: {column} holds no number")
-    if (table["step"].notna() & ~whole).any():
-        notes.append(f"{name}: {int((~whole).sum())} of {len(table)} rows have no {column} and were left out")
-    table = table[whole]
-    if not table["step"].is_monotonic_increasing:
+    if not whole.all():
+        notes.append(f"{name}: {int((~whole).sum())} of {len(whole)} rows have no {column} and were left out")
+    if not when[whole].is_monotonic_increasing:
         notes.append(f"{name}: steps were not in order and were sorted")
-        table = table.sort_values("step", kind="stable")
+    table = pd.DataFrame({"step": when[whole], "value": values[whole]}).sort_values("step", kind="stable")
     _check(table, column, name)
-    parts = {part: table[part].to_numpy(np.float64) for part in columns}
     return Curve(
-        name, column, table["step"].to_numpy(np.float64), parts["value"], parts.get("entropy"), parts.get("length"),
+        name,
+        column,
+        table["step"].to_numpy(np.float64),
+        table["value"].to_numpy(np.float64),
+        _beside(frame, when, entropy or _first(frame, ENTROPIES, but=column), name),
+        _beside(frame, when, _first(frame, LENGTHS, but=column), name),
         tuple(notes),
-    )  # fmt: skip
+    )
+
+
+def _beside(frame: pd.DataFrame, when: pd.Series, column: str | None, name: str) -> Series | None:
+    """Another column, at the steps where it is known; the last value of a step that comes twice."""
+    if column is None:
+        return None
+    table = pd.DataFrame({"step": when, "value": numbers_of(frame[column], column, name)}).dropna()
+    table = table.sort_values("step", kind="stable").drop_duplicates("step", keep="last")
+    return (table["step"].to_numpy(np.float64), table["value"].to_numpy(np.float64)) if len(table) else None
 
 
 def _present(frame: pd.DataFrame, column: str, name: str) -> None:

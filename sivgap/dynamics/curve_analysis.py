@@ -12,6 +12,7 @@ from sivgap.dynamics.collapse import Alarm, Watched, first_alarm
 from sivgap.dynamics.curve import Curve
 from sivgap.dynamics.curve_forecast import CurveForecast, Method, forecast_curves
 from sivgap.dynamics.entropy_law import EntropyLaw, fit_entropy_law
+from sivgap.dynamics.families import blocks
 from sivgap.dynamics.kind import Kind, kind_of
 from sivgap.dynamics.steps_ahead import steps_ahead
 
@@ -59,7 +60,7 @@ def analyse_curve(
     far = last + (last - first) if horizon is None else horizon
     ahead = steps_ahead(last, float(np.median(np.diff(curve.step))), far, known.step)
     found, kind = forecast_with_kind(curve.step, curve.value, ahead, method)
-    law = None if curve.entropy is None else fit_entropy_law(curve.entropy, curve.value)
+    law = _entropy_law(curve)
     alarm = _alarm(curve)
     return CurveAnalysis(curve, known, method, far, found, kind, alarm, law, _warnings(curve, kind, alarm, law))
 
@@ -84,12 +85,25 @@ def _widened(found: CurveForecast, by: float, values: Array) -> CurveForecast:
     return replace(found, low=low, high=high, limit=np.array([[value, *ends]]))
 
 
+def _entropy_law(curve: Curve) -> EntropyLaw | None:
+    """At the steps where both were logged."""
+    if curve.entropy is None:
+        return None
+    _, mine, other = np.intersect1d(curve.step, curve.entropy[0], return_indices=True)
+    return fit_entropy_law(curve.entropy[1][other], curve.value[mine])
+
+
 def _alarm(curve: Curve) -> Alarm | None:
-    """Of a column that should rise and stay within [0, 1]."""
+    """Of a column that should rise and stays within [0, 1]."""
     if not _GOOD.search(curve.label) or curve.value.min() < 0 or curve.value.max() > 1:
         return None
-    beside = [None if v is None or not np.isfinite(v).all() else (curve.step, v) for v in (curve.entropy, curve.length)]
-    return first_alarm(Watched((curve.step, curve.value), *beside))
+    series = [None if one is None else _in_blocks(*one) for one in (curve.entropy, curve.length)]
+    return first_alarm(Watched(_in_blocks(curve.step, curve.value), *series))
+
+
+def _in_blocks(step: Array, values: Array) -> tuple[Array, Array]:
+    when, means = blocks(step, values[None])
+    return when, means[0]
 
 
 def _warnings(curve: Curve, kind: Kind, alarm: Alarm | None, law: EntropyLaw | None) -> tuple[str, ...]:

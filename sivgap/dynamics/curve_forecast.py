@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sivgap.dynamics.closed_form import Array
@@ -25,6 +26,7 @@ from sivgap.dynamics.members import MEMBERS, Member
 from sivgap.dynamics.orientation import orient
 from sivgap.dynamics.shape import jumps, turns
 
+Flags = NDArray[np.bool_]
 Method = Literal["default", "adaptive"]
 
 ADAPTIVE = (
@@ -34,8 +36,8 @@ DESCRIPTIONS: dict[Method, str] = {"default": METHOD, "adaptive": ADAPTIVE}
 
 
 @dataclass(frozen=True)
-class _Rules:
-    """A method.
+class Rules:
+    """What makes a method.
 
     Attributes:
         prior: Weight of each member before anything is seen of how it does.
@@ -60,9 +62,9 @@ class _Rules:
     widest: float = 1.0
 
 
-_RULES: dict[Method, _Rules] = {
-    "default": _Rules({"families": 1.0}, keeps_jumps=False, narrowest=1.0, recent=0.0, change=0.0, widest=np.inf),
-    "adaptive": _Rules({"families": 0.3, "level": 0.2, "damped_slope": 0.3, "s_shape": 0.2}),
+RULES: dict[Method, Rules] = {
+    "default": Rules({"families": 1.0}, keeps_jumps=False, narrowest=1.0, recent=0.0, change=0.1, widest=np.inf),
+    "adaptive": Rules({"families": 0.3, "level": 0.2, "damped_slope": 0.3, "s_shape": 0.2}),
 }
 
 _ONE_WAY = ("families", "s_shape")
@@ -104,15 +106,15 @@ class _Origin:
     noise: Array
 
 
-def forecast_curves(step: Array, values: Array, at: Array, method: Method = "default") -> CurveForecast:
-    """Forecast `values` (B, T), seen at `step` (T,), at the later steps `at` (M,).
+def forecast_curves(step: Array, values: Array, at: Array, method: Method | Rules = "default") -> CurveForecast:
+    """Forecast `values` (B, T), seen at `step` (T,), at the later steps `at` (M,), by a method or by other rules.
 
     Raises:
         ValueError: With fewer points than a forecast needs.
     """
     if len(step) < FEWEST_SEEN:
         raise ValueError(f"{len(step)} points; a forecast needs at least {FEWEST_SEEN}")
-    rules = _RULES[method]
+    rules = method if isinstance(method, Rules) else RULES[method]
     when, seen = blocks(step - step[0], values)
     orientation = orient(seen)
     curves = orientation.turned(seen)
@@ -120,13 +122,13 @@ def forecast_curves(step: Array, values: Array, at: Array, method: Method = "def
     rolled = [_members(rules, when[:n], curves[:, :n], when[n:]) for n in _origins(len(when))]
     final = _members(rules, when, curves, asked)
     errors = np.sqrt(_squared_errors(rolled, curves, len(rules.prior)))
-    stays = jumps(seen) if rules.keeps_jumps else np.zeros(len(seen), dtype=bool)
+    stays: Flags = jumps(seen) if rules.keeps_jumps else np.zeros(len(seen), dtype=bool)
     prior = _prior(rules, seen)
     weights = _weights(rules, prior, errors**2, len(rolled))
     weights[:, stays] = np.array([[name == "level"] for name in rules.prior])
     share = (weights + prior) / 2  # how members count for the interval
     value, half = _value(final, weights, curves, stays), _half(final, weights, share, curves, stays)
-    ahead = np.minimum((asked - when[-1]) / when[-1], _FURTHEST)
+    ahead: Array = np.minimum((asked - when[-1]) / when[-1], _FURTHEST)
     span = np.ptp(curves, axis=1)[:, None]
     half = half * _widening(rules, rolled, weights, share, curves, stays)[:, None]
     half = np.minimum(np.sqrt(half**2 + (rules.change * span) ** 2 * ahead), rules.widest * span * np.sqrt(0.5 + ahead))
@@ -141,7 +143,7 @@ def _origins(points: int) -> list[int]:
     return sorted({int(n) for n in np.linspace(first, points - 1, _ORIGINS)}) if points > first else []
 
 
-def _members(rules: _Rules, when: Array, curves: Array, at: Array) -> _Origin:
+def _members(rules: Rules, when: Array, curves: Array, at: Array) -> _Origin:
     """Every member from the first points of `curves`, which are not turned anew: a forecast knows its direction."""
     found: list[Member] = [MEMBERS[name](when / when[-1], curves, at / when[-1]) for name in rules.prior]
     mean, variance, noise = (np.stack([getattr(m, part) for m in found]) for part in ("mean", "variance", "noise"))
@@ -156,14 +158,14 @@ def _squared_errors(rolled: list[_Origin], curves: Array, members: int) -> Array
     return np.asarray(np.mean(each, axis=0))
 
 
-def _prior(rules: _Rules, seen: Array) -> Array:
+def _prior(rules: Rules, seen: Array) -> Array:
     """Of each member for each curve, (K, B)."""
     turned = turns(seen).turned
     rows = [w * np.where(turned & (name in _ONE_WAY), rules.turned, 1.0) for name, w in rules.prior.items()]
     return np.asarray(np.stack(rows) / np.sum(rows, axis=0))
 
 
-def _weights(rules: _Rules, prior: Array, errors: Array, origins: int) -> Array:
+def _weights(rules: Rules, prior: Array, errors: Array, origins: int) -> Array:
     """Of each member, (K, B)."""
     if not origins:
         return prior.copy()
@@ -173,22 +175,20 @@ def _weights(rules: _Rules, prior: Array, errors: Array, origins: int) -> Array:
     return np.asarray(weight / weight.sum(axis=0))
 
 
-def _value(origin: _Origin, weights: Array, curves: Array, stays: Array) -> Array:
+def _value(origin: _Origin, weights: Array, curves: Array, stays: Flags) -> Array:
     """The forecast, (B, M)."""
     value = np.einsum("kb,kbm->bm", weights, origin.mean)
     return np.where(stays[:, None], curves[:, origin.seen - 1, None], value)
 
 
-def _half(origin: _Origin, weights: Array, share: Array, curves: Array, stays: Array) -> Array:
+def _half(origin: _Origin, weights: Array, share: Array, curves: Array, stays: Flags) -> Array:
     """Half of the interval before it is widened, (B, M)."""
     value = _value(origin, weights, curves, stays)
     within = origin.variance + (origin.mean - value) ** 2 + origin.noise[..., None]
     return np.asarray(ndtri((1 + LEVEL) / 2) * np.sqrt(np.einsum("kb,kbm->bm", share, within)))
 
 
-def _widening(
-    rules: _Rules, rolled: list[_Origin], weights: Array, share: Array, curves: Array, stays: Array
-) -> Array:
+def _widening(rules: Rules, rolled: list[_Origin], weights: Array, share: Array, curves: Array, stays: Flags) -> Array:
     """Factor with which intervals would have held `LEVEL` of what followed earlier forecasts, (B,)."""
     if not rolled:
         return np.ones(len(curves))

@@ -43,6 +43,13 @@ class EntropyLaw:
     early: float | None
     points: int
 
+    @property
+    def sentence(self) -> str:
+        """What it says, for a reader."""
+        if self.a <= 0:
+            return "accuracy falls with entropy, the other way round than the entropy law says: no ceiling from it"
+        return f"entropy law: R^2 {self.r2:.2f}, ceiling {self.ceiling:.3f} (90 %: {self.low:.3f} to {self.high:.3f})"
+
 
 def fit_entropy_law(entropy: Array, reward: Array) -> EntropyLaw | None:
     """Least squares of `reward` (T,) on exp(`entropy`) (T,), in nats a token, in the order of training.

@@ -8,9 +8,10 @@ from typing import Any
 from sivgap.dynamics.analysis import OVER_PROMPTS, Analysis
 from sivgap.dynamics.arrivals import DirectGamma
 from sivgap.dynamics.cross_fit import CrossFit
+from sivgap.dynamics.curve_forecast import DESCRIPTIONS
 from sivgap.dynamics.energy import Exponent
 from sivgap.dynamics.fit import Estimate
-from sivgap.dynamics.forecast import METHOD, Forecast
+from sivgap.dynamics.forecast import Forecast
 from sivgap.dynamics.interval import LEVEL
 from sivgap.dynamics.verdict import residual_autocorrelation
 
@@ -66,7 +67,7 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "linearity": asdict(analysis.linearity),
         "rivals": analysis.rivals,
         "forecast": {
-            "method": METHOD,
+            "method": DESCRIPTIONS[analysis.method],
             "horizon": analysis.horizon,
             "level": LEVEL,
             **{name: _points(said, i) for i, name in enumerate(_CURVES)},

@@ -13,7 +13,7 @@ from sivgap.dynamics.forecast import combined
 from sivgap.dynamics.local import Local, damped_slope, level
 
 _DELAYED_REACH = 1.0
-"""Ranges seen that an S-shape may still go, as a standard deviation of its prior: before the turn the data do not say."""
+"""Ranges seen that an S-shape may still go, as the deviation of a prior: before it turns the data do not say."""
 
 
 @dataclass(frozen=True)

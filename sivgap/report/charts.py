@@ -13,12 +13,12 @@ from sivgap.dynamics.analysis import Analysis
 from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.cross import curves
 from sivgap.gap.scaling import gap_columns
+from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
 from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.cross_model import CrossModel
 from sivgap.report.record import Record
 from sivgap.report.render import blank
 from sivgap.report.tables import shown
-from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
 from sivgap.report.trajectory_figure import Line, column, interval, pass_at_1
 
 if TYPE_CHECKING:

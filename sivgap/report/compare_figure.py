@@ -10,9 +10,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from sivgap.report.colours import NEUTRAL, VERIFIER
 from sivgap.report.compare_sides import METRICS
 from sivgap.report.figures import plain, save
-from sivgap.report.colours import NEUTRAL, VERIFIER
 
 
 def draw_comparison(differences: pd.DataFrame, names: tuple[str, str], path: Path) -> None:

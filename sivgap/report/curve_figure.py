@@ -44,7 +44,9 @@ def _panel(axis: Axes, found: CurveAnalysis) -> None:
     small = 3.5 if len(known.step) < 80 else 1.8
     axis.plot(curve.step, curve.value, "o", color=SOLVER, markersize=small, label="seen")
     if later.any():
-        axis.plot(known.step[later], known.value[later], "o", color=SOLVER, markersize=small, mfc="white", label="not used")
+        axis.plot(
+            known.step[later], known.value[later], "o", color=SOLVER, markersize=small, mfc="white", label="not used"
+        )
     if len(said.step):
         axis.plot(said.step, said.value[0], color=VERIFIER, linewidth=1.2, label="forecast")
         axis.fill_between(said.step, said.low[0], said.high[0], color=VERIFIER, alpha=0.18, linewidth=0)

@@ -29,11 +29,11 @@ def _row(found: CurveAnalysis) -> dict[str, object]:
         "last value": float(curve.value[-1]),
     }
     if len(said.step):
-        row["forecast to"] = float(said.step[-1])
+        row["to step"] = float(said.step[-1])
         row["forecast"] = float(said.value[0, -1])
         row["90 %"] = _span(float(said.low[0, -1]), float(said.high[0, -1]))
     row["in the end"] = float(value)
-    row["90 %, in the end"] = _span(float(low), float(high))
+    row["90 % "] = _span(float(low), float(high))
     return row
 
 
@@ -44,8 +44,8 @@ def entropy_table(found: Sequence[CurveAnalysis]) -> pd.DataFrame:
         law = one.entropy_law
         if law is not None:
             rows.append(
-                {"run": one.curve.name, "a": law.a, "b": law.b, "R²": law.r2, "ceiling b - a": law.ceiling,
-                 "90 %": _span(law.low, law.high), f"ceiling from the first {EARLY:.0%}": law.early}
+                {"run": one.curve.name, "a": law.a, "b": law.b, "R²": law.r2, "ceiling": law.ceiling,
+                 "90 %": _span(law.low, law.high), f"of the first {EARLY:.0%}": law.early}
             )  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -57,7 +57,9 @@ def members_table(found: Sequence[CurveAnalysis]) -> pd.DataFrame:
         said = one.forecast
         for name, weight, error in zip(said.members, said.weights[0], said.errors[0], strict=True):
             member = name.replace("_", " ")
-            rows.append({"run": one.curve.name, "member": member, "weight": float(weight), "held-out RMSE": float(error)})
+            rows.append(
+                {"run": one.curve.name, "member": member, "weight": float(weight), "held-out RMSE": float(error)}
+            )
     return pd.DataFrame(rows)
 
 
@@ -76,7 +78,7 @@ def print_curves(found: Sequence[CurveAnalysis], display: Display) -> None:
 def _print(frame: pd.DataFrame, title: str, display: Display) -> None:
     table = Table(title=escape(visible(title)), title_justify="left")
     for place, column in enumerate(frame.columns):
-        table.add_column(column, justify="right" if place else "left")
+        table.add_column(column, justify="right" if place else "left", no_wrap=bool(place), overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
     display.console.print(table)

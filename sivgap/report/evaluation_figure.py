@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
 from sivgap.report.figures import plain, save
 from sivgap.report.tables import shown
-from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
 
 
 def draw_evaluation(tables: Mapping[str, pd.DataFrame], title: str, path: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter
 
-from sivgap.report.figures import plain, save
 from sivgap.report.colours import NEUTRAL, VERIFIER
+from sivgap.report.figures import plain, save
 
 if TYPE_CHECKING:
     from sivgap.report.evaluations import Scaling

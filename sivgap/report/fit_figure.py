@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 
 from sivgap.dynamics.analysis import Analysis
 from sivgap.dynamics.curves import Curves
-from sivgap.report.figures import plain, save
 from sivgap.report.colours import GAP, NEUTRAL, SOLVER, VERIFIER
+from sivgap.report.figures import plain, save
 
 _CURVES = (("solver", SOLVER, "solver $U_s$"), ("verifier", VERIFIER, "verifier $U_v$"), ("gap", GAP, "gap $G$"))
 

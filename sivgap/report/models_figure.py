@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from sivgap.gap.scaling import fit_line, gap_columns
-from sivgap.report.figures import plain, save
 from sivgap.report.colours import NEUTRAL, VERIFIER
+from sivgap.report.figures import plain, save
 
 
 def draw_models(models: pd.DataFrame, path: Path) -> None:

@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from sivgap.report.figures import plain, save
 from sivgap.report.colours import NEUTRAL, SOLVER, VERIFIER
+from sivgap.report.figures import plain, save
 
 
 def draw_over_n(tables: dict[float, pd.DataFrame], title: str, path: Path) -> None:

@@ -35,6 +35,8 @@ def identity(config: TrainConfig) -> str:
         del settings[group]
     if config.stopping.rule == "none" or config.stopping.action == "advise":
         del settings["stopping"]  # it changes no number
+    else:
+        del settings["stopping"]["min_gain" if config.stopping.rule == "collapse" else "entropy"]  # it is not read
     settings["cross"] = _external(config)
     if not settings["cross"]:
         del settings["cross"]

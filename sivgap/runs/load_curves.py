@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sivgap.beware import CHOSEN_CUT
 from sivgap.dynamics.arrivals import Arrival
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
+from sivgap.dynamics.entropy_law import EntropyLaw, fit_entropy_law
 from sivgap.dynamics.population import PromptCurves
 from sivgap.dynamics.weights import Weights, have_errors
 from sivgap.errors import ConfigError, RunError
@@ -113,6 +114,23 @@ def _cut(lines: Sequence[dict[str, Any]], name: str) -> list[str]:
         "their uncertainty is a lower bound, so the fitted U_v and gap are not those of finished responses; raise "
         "sampling.max_new_tokens"
     ]
+
+
+def entropy_laws(folders: Sequence[Path], split: Split, until: float | None = None) -> dict[str, EntropyLaw]:
+    """The entropy law of solver accuracy in each run directory that logged ``token_entropy``, by name."""
+    found = {}
+    for folder in folders:
+        lines = [line for line in Trajectory(folder / "trajectory.jsonl").read() if line.get("split") == split]
+        names = ("token_entropy", "solver_accuracy")
+        pairs = [
+            [line[name] for name in names]
+            for line in lines
+            if all(line.get(name) is not None for name in names) and (until is None or line[EPOCH] <= until)
+        ]
+        law = fit_entropy_law(*np.array(pairs, dtype=np.float64).T) if pairs else None
+        if law is not None:
+            found[folder.name] = law
+    return found
 
 
 def from_csv(path: Path, unit: Unit, solver: SolverEstimate) -> list[Curves]:
