@@ -136,8 +136,8 @@ def fit(config: FitConfig) -> None:
         advance(1, 0)
     folder.mkdir(parents=True, exist_ok=True)
     laws = entropy_laws(sources, config.split, config.until)
-    contents = {**as_json(found), "solver_estimate": solver, "entropy_law": {n: asdict(law) for n, law in laws.items()}}
-    write_json(folder / "fit.json", contents, folder)
+    opinions = {"entropy_law": {name: asdict(law) for name, law in laws.items()}} if laws else {}
+    write_json(folder / "fit.json", {**as_json(found), "solver_estimate": solver, **opinions}, folder)
     picture = folder / "figures" / "fit.png"
     draw_fit(found, known, picture)
     print_fit(found, display)

@@ -1,10 +1,14 @@
-"""Benchmarks take minutes to hours and no test runs them; that what they import is there can be told at once."""
+"""Benchmarks take minutes to hours and hardly a test runs them; that what they import is there can be told at once."""
 
 import ast
 import importlib
 from pathlib import Path
 
+import external_curves
+import numpy as np
+import pandas as pd
 import pytest
+import simulated_curves
 
 BENCHMARKS = sorted((Path(__file__).parents[1] / "benchmarks").rglob("*.py"))
 
@@ -18,3 +22,22 @@ def test_what_a_benchmark_imports_from_sivgap_is_there(path):
             for name in node.names:
                 if not hasattr(module, name.name):
                     importlib.import_module(f"{node.module}.{name.name}")
+
+
+def test_curves_of_others_are_scored_from_a_file(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"source": source, "run": f"{kind} {i}", "metric": "accuracy", "step": s, "value": v}
+        for source, kind in (("one", "exponential"), ("other", "collapse"))
+        for i, (step, value) in enumerate(simulated_curves.simulated(kind, 2, rng))
+        for s, v in zip(step, value, strict=True)
+    ]
+    rows += [{**row, "metric": "entropy", "value": 1 - row["value"]} for row in rows if row["source"] == "one"]
+    pd.DataFrame(rows).to_csv(tmp_path / "curves.csv", index=False)
+    published = {}
+    monkeypatch.setattr(external_curves, "publish", lambda name, text, found: published.update(text=text, found=found))
+    external_curves.main([str(tmp_path / "curves.csv"), "--simulated", "0", "--metrics", "accuracy"])
+    for word in ("one, accuracy", "last value", "coverage", "chosen without it", "ceiling"):
+        assert word in published["text"]
+    assert {row["method"] for row in published["found"]["logged"]} == set(external_curves.METHODS)
+    assert str(tmp_path) not in published["text"]

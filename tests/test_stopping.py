@@ -4,9 +4,10 @@ from stop_at import StopAt
 from test_resume import attempt, config
 
 from sivgap.dynamics.closed_form import Coupled
+from sivgap.dynamics.collapse import Alarm
 from sivgap.runs.identity import identity
 from sivgap.signals import StopRequest
-from sivgap.stopping import remaining_gain
+from sivgap.stopping import collapse, remaining_gain
 
 
 def lines(law: Coupled, until: float, noise: float = 0.0) -> list[dict]:
@@ -53,3 +54,39 @@ def test_a_run_stops_where_the_forecast_says_so_and_again_when_it_is_resumed(tmp
                          (("stopping.rule=forecast", "stopping.action=stop"), False)])  # fmt: skip
 def test_advice_does_not_make_another_run(tmp_path, overrides, same):
     assert (identity(config(tmp_path)) == identity(config(tmp_path, *overrides))) is same
+
+
+def falling(until: float, **columns) -> list[dict]:
+    """Held-out lines of a run whose accuracy rises until epoch 3 and is lost after it."""
+    return [
+        {"epoch": t, "split": "test", "solver_accuracy": 0.3 + 0.1 * min(t, 3) - 0.2 * max(t - 3, 0), **columns}
+        for t in np.arange(0, until + 0.1, 0.5)
+    ]
+
+
+def test_a_collapse_is_told_while_it_happens():
+    assert collapse(falling(3.5), 0.05) is None
+    found = collapse(falling(6), 0.05)
+    assert 3.5 < found.step <= 5
+    assert "accuracy has come down" in found.reason
+    assert collapse([{"epoch": 0.0, "split": "test"}], 0.05) is None
+    dip = [{**line, "solver_accuracy": min(line["solver_accuracy"], 0.55)} for line in falling(3.5, token_entropy=0.01)]
+    assert collapse(dip, 0.05) is None  # at its best, whatever its entropy
+
+
+def test_a_run_that_collapses_is_ended_where_that_is_asked(tmp_path, monkeypatch):
+    heard = Alarm(1.0, "accuracy has come down from 0.500 to 0.300")
+    monkeypatch.setattr("sivgap.improve.collapse", lambda lines, entropy: heard if lines[-1]["epoch"] >= 1 else None)
+    told = ("epochs=2", "stopping.rule=collapse")
+    _, stopped = attempt(config(tmp_path / "stopped", *told, "stopping.action=stop"), StopRequest())
+    assert stopped[-1]["epoch"] == 1.0
+    _, advised = attempt(config(tmp_path / "advised", *told), StopRequest())
+    assert advised[-1]["epoch"] == 2.0
+
+
+def test_settings_that_a_rule_does_not_read_make_no_other_run(tmp_path):
+    stop = "stopping.action=stop"
+    for rule, unread, read in (("collapse", "min_gain", "entropy"), ("forecast", "entropy", "min_gain")):
+        plain = identity(config(tmp_path, f"stopping.rule={rule}", stop))
+        assert identity(config(tmp_path, f"stopping.rule={rule}", stop, f"stopping.{unread}=0.2")) == plain
+        assert identity(config(tmp_path, f"stopping.rule={rule}", stop, f"stopping.{read}=0.2")) != plain

@@ -43,6 +43,12 @@ class CurveAnalysis:
     entropy_law: EntropyLaw | None
     warnings: tuple[str, ...]
 
+    @property
+    def named_warnings(self) -> list[str]:
+        """`warnings`, each beginning with the name of the run."""
+        start = f"{self.curve.name}: "
+        return [sentence if sentence.startswith(start) else start + sentence for sentence in self.warnings]
+
 
 def analyse_curve(
     known: Curve, until: float | None = None, horizon: float | None = None, method: Method = "default"
@@ -112,6 +118,6 @@ def _warnings(curve: Curve, kind: Kind, alarm: Alarm | None, law: EntropyLaw | N
         said.append(f"Collapse: at step {alarm.step:g} {alarm.reason}.")
     if len(curve.step) < _FEW:
         said.append(f"Only {len(curve.step)} points: the forecast rests on what such curves do, not on this one.")
-    if law is not None and law.a < 0:
-        said.append("Reward falls with entropy, the other way round than the entropy law says: do not use its ceiling.")
+    if law is not None and not law.holds:
+        said.append(f"{law.sentence[0].upper()}{law.sentence[1:]}.")
     return (*said, *curve.notes)

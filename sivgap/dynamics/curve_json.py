@@ -25,7 +25,7 @@ def curves_as_json(found: Sequence[CurveAnalysis]) -> dict[str, Any]:
         },
         "curves": {one.curve.name: _curve(one) for one in found},
         "runs": [one.curve.name for one in found],
-        "warnings": [_named(one, sentence, alone is None) for one in found for sentence in one.warnings],
+        "warnings": [sentence for one in found for sentence in one.named_warnings],
     }
 
 
@@ -57,7 +57,3 @@ def _points(found: CurveAnalysis) -> list[dict[str, float]]:
 
 def _limit(found: CurveAnalysis) -> dict[str, float]:
     return dict(zip(("value", "low", "high"), map(float, found.forecast.limit[0]), strict=True))
-
-
-def _named(found: CurveAnalysis, sentence: str, several: bool) -> str:
-    return f"{found.curve.name}: {sentence}" if several and found.curve.name not in sentence else sentence

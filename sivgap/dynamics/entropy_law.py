@@ -18,6 +18,9 @@ from sivgap.dynamics.interval import LEVEL
 EARLY = 0.4
 """Share of the points from which the ceiling is said as a test: how near would it have been then?"""
 
+_HOLDS = 0.5
+"""R^2 below which the law does not describe a run."""
+
 FEWEST = 5
 """Points below which no line is drawn."""
 
@@ -44,10 +47,15 @@ class EntropyLaw:
     points: int
 
     @property
+    def holds(self) -> bool:
+        """Whether it explains at least half of what reward did, in the direction that it says."""
+        return self.a > 0 and self.r2 >= _HOLDS
+
+    @property
     def sentence(self) -> str:
         """What it says, for a reader."""
-        if self.a <= 0:
-            return "accuracy falls with entropy, the other way round than the entropy law says: no ceiling from it"
+        if not self.holds:
+            return f"the entropy law does not hold here (R^2 {self.r2:.2f}, a = {self.a:.3g}): no ceiling from it"
         return f"entropy law: R^2 {self.r2:.2f}, ceiling {self.ceiling:.3f} (90 %: {self.low:.3f} to {self.high:.3f})"
 
 

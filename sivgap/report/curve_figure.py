@@ -50,7 +50,7 @@ def _panel(axis: Axes, found: CurveAnalysis) -> None:
     if len(said.step):
         axis.plot(said.step, said.value[0], color=VERIFIER, linewidth=1.2, label="forecast")
         axis.fill_between(said.step, said.low[0], said.high[0], color=VERIFIER, alpha=0.18, linewidth=0)
-    if found.entropy_law is not None and found.entropy_law.a > 0:
+    if found.entropy_law is not None and found.entropy_law.holds:
         axis.axhline(found.entropy_law.ceiling, color=GAP, linewidth=0.9, linestyle="--", label="entropy law's ceiling")
     if found.alarm is not None:
         axis.axvline(found.alarm.step, color="#CC0000", linewidth=0.9, label="collapse")

@@ -26,11 +26,7 @@ def page_of_curves(found: Sequence[CurveAnalysis], title: str) -> str:
         subtitle=f"{found[0].curve.label} of {len(found)} run{'s' if several else ''}; {DESCRIPTIONS[found[0].method]}",
         cards=[] if several else _cards(found[0]),
         findings=[],
-        warnings=[
-            f"{one.curve.name}: {sentence}" if several and one.curve.name not in sentence else sentence
-            for one in found
-            for sentence in one.warnings
-        ],
+        warnings=[sentence for one in found for sentence in (one.named_warnings if several else one.warnings)],
         shown=[Chart(_chart(one), f"{one.curve.name}: forecast with 90 % interval") for one in found[:_MOST]],
         tables=[
             ("Forecast", curves_table(found)),
@@ -50,7 +46,7 @@ def _cards(found: CurveAnalysis) -> list[tuple[str, str]]:
         ends = f" [{said.low[0, -1]:.3g}, {said.high[0, -1]:.3g}]"
         cards.append((f"step {said.step[-1]:g} (90 %)", f"{said.value[0, -1]:.4g}{ends}"))
     cards.append(("in the end (90 %)", f"{value:.4g} [{low:.3g}, {high:.3g}]"))
-    if found.entropy_law is not None:
+    if found.entropy_law is not None and found.entropy_law.holds:
         cards.append(("ceiling by the entropy law", f"{found.entropy_law.ceiling:.4g}"))
     return cards
 

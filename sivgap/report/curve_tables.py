@@ -66,9 +66,8 @@ def members_table(found: Sequence[CurveAnalysis]) -> pd.DataFrame:
 def print_curves(found: Sequence[CurveAnalysis], display: Display) -> None:
     """What to beware of, before any number; then the tables. On standard error."""
     for one in found:
-        for sentence in one.warnings:
-            named = sentence if one.curve.name in sentence else f"{one.curve.name}: {sentence}"
-            display.console.print(f"[yellow]beware[/yellow]  {escape(visible(named))}")
+        for sentence in one.named_warnings:
+            display.console.print(f"[yellow]beware[/yellow]  {escape(visible(sentence))}")
     _print(curves_table(found), f"forecast of {found[0].curve.label}", display)
     law = entropy_table(found)
     if len(law):
