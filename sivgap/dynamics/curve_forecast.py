@@ -117,7 +117,9 @@ def forecast_curves(step: Array, values: Array, at: Array, method: Method | Rule
     rules = method if isinstance(method, Rules) else RULES[method]
     when, seen = blocks(step - step[0], values)
     orientation = orient(seen)
-    curves = orientation.turned(seen)
+    span = np.ptp(seen, axis=1)[:, None]
+    span = np.where(span > 0, span, 1.0)
+    curves = orientation.turned(seen) / span
     asked = np.concatenate([at - step[0], [np.inf]])
     rolled = [_members(rules, when[:n], curves[:, :n], when[n:]) for n in _origins(len(when))]
     final = _members(rules, when, curves, asked)
@@ -129,13 +131,14 @@ def forecast_curves(step: Array, values: Array, at: Array, method: Method | Rule
     share = (weights + prior) / 2  # how members count for the interval
     value, half = _value(final, weights, curves, stays), _half(final, weights, share, curves, stays)
     ahead: Array = np.minimum((asked - when[-1]) / when[-1], _FURTHEST)
-    span = np.ptp(curves, axis=1)[:, None]
     half = half * _widening(rules, rolled, weights, share, curves, stays)[:, None]
-    half = np.minimum(np.sqrt(half**2 + (rules.change * span) ** 2 * ahead), rules.widest * span * np.sqrt(0.5 + ahead))
-    ends = [orientation.back(end) for end in (value, value - half, value + half)]
+    half = np.minimum(np.sqrt(half**2 + rules.change**2 * ahead), rules.widest * np.sqrt(0.5 + ahead))
+    ends = [orientation.back(end * span) for end in (value, value - half, value + half)]
     middle, low, high = ends[0], np.minimum(*ends[1:]), np.maximum(*ends[1:])
     limit = np.stack([middle[:, -1], low[:, -1], high[:, -1]], axis=-1)
-    return CurveForecast(at, middle[:, :-1], low[:, :-1], high[:, :-1], limit, tuple(rules.prior), weights.T, errors.T)
+    return CurveForecast(
+        at, middle[:, :-1], low[:, :-1], high[:, :-1], limit, tuple(rules.prior), weights.T, errors.T * span
+    )
 
 
 def _origins(points: int) -> list[int]:

@@ -80,8 +80,8 @@ def _patterned(when: Array, seen: Array) -> bool:
     """Whether residuals of the families have neighbours alike, and are large."""
     if len(when) < _FEWEST:
         return False
-    curves, u = orient(seen).turned(seen), when / when[-1]
-    left = min((curves[0] - MEMBERS[name](u, curves, u).mean[0] for name in ("families", "s_shape")), key=np.std)
     span = float(np.ptp(seen))
+    curves, u = orient(seen).turned(seen) / span, when / when[-1]
+    left = min((curves[0] - MEMBERS[name](u, curves, u).mean[0] for name in ("families", "s_shape")), key=np.std)
     alike = float(np.corrcoef(left[:-1], left[1:])[0, 1]) if np.std(left) > 0 else 0.0
-    return alike > _PATTERN and float(np.std(left)) > max(_PATTERN_SIZE * span, 1.5 * float(noise_of(seen)[0]))
+    return alike > _PATTERN and float(np.std(left)) > max(_PATTERN_SIZE, 1.5 * float(noise_of(curves)[0]))
