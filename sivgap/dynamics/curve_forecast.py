@@ -135,9 +135,15 @@ def forecast_curves(step: Array, values: Array, at: Array, method: Method | Rule
     half = np.minimum(np.sqrt(half**2 + rules.change**2 * ahead), rules.widest * np.sqrt(0.5 + ahead))
     ends = [orientation.back(end * span) for end in (value, value - half, value + half)]
     middle, low, high = ends[0], np.minimum(*ends[1:]), np.maximum(*ends[1:])
-    limit = np.stack([middle[:, -1], low[:, -1], high[:, -1]], axis=-1)
     return CurveForecast(
-        at, middle[:, :-1], low[:, :-1], high[:, :-1], limit, tuple(rules.prior), weights.T, errors.T * span
+        at,
+        middle[:, :-1],
+        low[:, :-1],
+        high[:, :-1],
+        np.stack([middle[:, -1], low[:, -1], high[:, -1]], axis=-1),
+        tuple(rules.prior),
+        weights.T,
+        errors.T * span,
     )
 
 
