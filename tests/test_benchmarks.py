@@ -25,12 +25,12 @@ def test_what_a_benchmark_imports_from_sivgap_is_there(path):
 
 
 def test_curves_of_others_are_scored_from_a_file(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
+    rng, t = np.random.default_rng(0), np.linspace(0, 1, 12)
     rows = [
         {"source": source, "run": f"{kind} {i}", "metric": "accuracy", "step": s, "value": v}
         for source, kind in (("one", "exponential"), ("other", "collapse"))
-        for i, (step, value) in enumerate(simulated_curves.simulated(kind, 2, rng))
-        for s, v in zip(step, value, strict=True)
+        for i in range(2)
+        for s, v in zip(t, 0.1 + 0.5 * simulated_curves.shape(kind, t, rng), strict=True)
     ]
     rows += [{**row, "metric": "entropy", "value": 1 - row["value"]} for row in rows if row["source"] == "one"]
     pd.DataFrame(rows).to_csv(tmp_path / "curves.csv", index=False)

@@ -47,7 +47,8 @@ class Rules:
         keeps_jumps: Whether a curve that moves by jumps keeps its last value.
         narrowest: Least factor of the interval; rolling origins may show that it is too wide.
         recent: Power of the share seen by which an origin counts for the interval.
-        change: Ranges seen by which any run may have moved after as much time again, as half an interval.
+        change: Ranges by which any run may have moved after as much time again, as half an interval. The range is the
+            geometric mean of all that was seen and of its latter half: a run that has come to rest moves less.
         widest: Ranges seen that half an interval has at most, after as much time again.
     """
 
@@ -132,7 +133,9 @@ def forecast_curves(step: Array, values: Array, at: Array, method: Method | Rule
     value, half = _value(final, weights, curves, stays), _half(final, weights, share, curves, stays)
     ahead: Array = np.minimum((asked - when[-1]) / when[-1], _FURTHEST)
     half = half * _widening(rules, rolled, weights, share, curves, stays)[:, None]
-    half = np.minimum(np.sqrt(half**2 + rules.change**2 * ahead), rules.widest * np.sqrt(0.5 + ahead))
+    lively = np.ptp(curves[:, len(when) // 2 :], axis=1)[:, None]  # of a range of 1
+    moved = rules.change**2 * lively * ahead
+    half = np.minimum(np.sqrt(half**2 + moved), rules.widest * np.sqrt(0.5 + ahead))
     ends = [orientation.back(end * span) for end in (value, value - half, value + half)]
     middle, low, high = ends[0], np.minimum(*ends[1:]), np.maximum(*ends[1:])
     return CurveForecast(
