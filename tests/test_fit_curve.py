@@ -65,7 +65,8 @@ def test_several_runs_in_one_file_have_one_table_and_one_page(tmp_path):
     found = result(tmp_path, done)
     assert found["runs"] == ["a", "b", "c"]
     assert found["forecast"]["method"].startswith("adaptive")
-    assert found["forecast"]["curve"] is None
+    assert set(found["forecast"]["curve"]) == set(found["forecast"]["limit"]["curve"]) == {"a", "b", "c"}
+    assert found["forecast"]["curve"]["a"][-1]["step"] == 2 * STEP[-1]
     assert sum(member["weight"] for member in found["curves"]["a"]["members"].values()) == pytest.approx(1)
     lost = found["curves"]["c"]
     assert not lost["known_kind"]

@@ -12,16 +12,16 @@ from sivgap.dynamics.interval import LEVEL
 
 
 def curves_as_json(found: Sequence[CurveAnalysis]) -> dict[str, Any]:
-    """``forecast.curve`` and its ``limit`` of a single curve; of several they are null, and all is in ``curves``."""
-    alone = found[0] if len(found) == 1 else None
+    """``forecast.curve`` and its ``limit``; of several runs each by the run's name."""
+    alone = len(found) == 1
     return {
         "column": found[0].curve.label,
         "forecast": {
             "method": DESCRIPTIONS[found[0].method],
-            "horizon": found[0].horizon if alone else max(one.horizon for one in found),
+            "horizon": max(one.horizon for one in found),
             "level": LEVEL,
-            "curve": None if alone is None else _points(alone),
-            "limit": None if alone is None else {"curve": _limit(alone)},
+            "curve": _points(found[0]) if alone else {one.curve.name: _points(one) for one in found},
+            "limit": {"curve": _limit(found[0]) if alone else {one.curve.name: _limit(one) for one in found}},
         },
         "curves": {one.curve.name: _curve(one) for one in found},
         "runs": [one.curve.name for one in found],
@@ -35,8 +35,6 @@ def _curve(found: CurveAnalysis) -> dict[str, Any]:
         "points": len(found.curve.step),
         "steps": [float(found.curve.step[0]), float(found.curve.step[-1])],
         "last": float(found.curve.value[-1]),
-        "curve": _points(found),
-        "limit": _limit(found),
         "members": {
             name: {"weight": float(weight), "held_out_rmse": float(error)}
             for name, weight, error in zip(said.members, said.weights[0], said.errors[0], strict=True)
