@@ -23,6 +23,8 @@ from sivgap.verifiers.question import Scores
 
 SAMPLES = 4
 """Responses a problem, or ``n`` if that is fewer: enough to see that they differ."""
+FEWER_SAMPLES = 2
+"""Responses a problem where there is no time for `SAMPLES`: more problems tell more than more responses to few."""
 FEWEST = 2
 """Problems that are tried however slow the machine is."""
 PROBED = 16
@@ -36,7 +38,7 @@ LATER = 0.25
 
 Checked = Callable[[OnBatch], OnBatch]
 Seconds = Callable[[int], float]
-"""How long so many problems take."""
+"""How long so many responses take."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +108,16 @@ def _sampled(
     with display.phase("finding the speed", 1, "probes") as advance:
         seconds = _probe(lab, problems)
         advance(1, 0)
+    samples = affordable_samples(seconds, until - time.perf_counter(), len(problems), lab.config.n)
     while done < len(problems):
-        count = affordable(seconds, until - time.perf_counter(), len(problems) - done)
+        count = affordable(seconds, until - time.perf_counter(), len(problems) - done, samples)
         if count < FEWEST and done:
             break
         portion = problems[done : done + max(count, FEWEST)]
         begun = time.perf_counter()
         with display.phase("trying responses", len(portion)) as advance:
-            rollouts, verdicts = lab.sample_and_verify(portion, lab.config.n, lab.config.seed, checked(advance))
-        seconds = _proportional((time.perf_counter() - begun) / len(portion))
+            rollouts, verdicts = lab.sample_and_verify(portion, samples, lab.config.seed, checked(advance))
+        seconds = _proportional((time.perf_counter() - begun) / (len(portion) * samples))
         parts.append((np.arange(done, done + len(portion)), rollouts))
         scored.append(verdicts)
         done += len(portion)
@@ -126,24 +129,29 @@ def _sampled(
     return list(problems[:done]), gather(parts), together
 
 
-def affordable(seconds: Seconds, left: float, most: int) -> int:
-    """Problems, up to `most`, that are done in `left` seconds, by the `seconds` of so many."""
-    return next((count for count in range(most, 0, -1) if seconds(count) <= left), 0)
+def affordable_samples(seconds: Seconds, left: float, problems: int, most: int) -> int:
+    """Responses a problem: `most`, or `FEWER_SAMPLES` where so many to all `problems` take more than `left` seconds."""
+    return most if seconds(problems * most) <= left else min(most, FEWER_SAMPLES)
 
 
-def _proportional(a_problem: float) -> Seconds:
-    return lambda count: a_problem * count
+def affordable(seconds: Seconds, left: float, most: int, samples: int) -> int:
+    """Problems, up to `most`, whose `samples` responses each are done in `left` seconds."""
+    return next((count for count in range(most, 0, -1) if seconds(count * samples) <= left), 0)
+
+
+def _proportional(a_response: float) -> Seconds:
+    return lambda count: a_response * count
 
 
 def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
-    """By the first tokens of few problems at once, and of more."""
-    settings, verifier = lab.config.sampling, lab.config.verifier
+    """By the first tokens of few responses at once, and of more."""
+    settings, verifier, samples = lab.config.sampling, lab.config.verifier, lab.config.n
     longest = WRITTEN * settings.max_new_tokens + (verifier.max_new_tokens if verifier.heading is not None else 0)
     tokens = min(PROBED, settings.max_new_tokens)
 
     def seconds(count: int, tokens: int) -> float:
         begun = time.perf_counter()
-        sampling = Sampling(lab.config.n, settings.solver_temperature, tokens, lab.config.seed, settings.top_p)
+        sampling = Sampling(samples, settings.solver_temperature, tokens, lab.config.seed, settings.top_p)
         lab.engine.rollout([lab.writer.solve(problem) for problem in problems[:count]], sampling)
         return time.perf_counter() - begun
 
@@ -151,9 +159,9 @@ def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
     few, more = min(FEWEST, len(problems)), min(4 * FEWEST, len(problems))
     of_few = seconds(few, tokens) * longest / tokens
     if few == more:
-        return _proportional(of_few / few)
-    each = max((seconds(more, tokens) * longest / tokens - of_few) / (more - few), 0.0)
-    return lambda count: max(of_few + each * (count - few), 0.0)
+        return _proportional(of_few / (few * samples))
+    each = max((seconds(more, tokens) * longest / tokens - of_few) / ((more - few) * samples), 0.0)
+    return lambda count: max(of_few + each * (count - few * samples), 0.0)
 
 
 def _train_seconds(lab: Lab, examples: Sequence[Example], until: float) -> float | None:
