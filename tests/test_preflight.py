@@ -7,7 +7,7 @@ import pytest
 
 from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
-from sivgap.measure import Panel
+from sivgap.loop.measurement import Panel
 from sivgap.preflight.conversation import worth_reading
 from sivgap.preflight.trial import affordable, affordable_samples
 from sivgap.selection import Choice

@@ -4,9 +4,9 @@ from stop_at import StopAt
 from test_resume import attempt, config
 
 from sivgap.dynamics.closed_form import Coupled
+from sivgap.loop.early_stopping import remaining_gain
 from sivgap.runs.identity import identity
 from sivgap.signals import StopRequest
-from sivgap.stopping import remaining_gain
 
 
 def lines(law: Coupled, until: float, noise: float = 0.0) -> list[dict]:

@@ -10,7 +10,7 @@ from small_runs import composed, lines
 from transformers import AutoModelForCausalLM
 
 from sivgap.errors import RunError
-from sivgap.lab import open_lab
+from sivgap.loop.components import open_lab
 from sivgap.models.head import MOST_LOGITS, output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.tasks.load import load_dataset

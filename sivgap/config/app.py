@@ -29,9 +29,13 @@ from pydantic.fields import FieldInfo
 from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
 from sivgap.plain import visible
+from sivgap.registry import is_own
 
 _NOT_REPEATED = ("key_env", "base_url")
 """Keys whose wrong values may be secrets."""
+
+_OPEN_AXES = ("verifier",)
+"""Groups whose names may be of a user's own code."""
 
 _LONGEST = 400
 """Characters that a message repeats of what was typed."""
@@ -74,7 +78,7 @@ def run_app(
             _exit(unexpected(error, _log_of(error)))
 
     try:
-        sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
+        sys.argv[1:] = [_quoted(word) for typed in sys.argv[1:] for word in own_overrides(typed)]
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(_help(config_name, schema))
         main()
@@ -155,6 +159,16 @@ def _help(config_name: str, schema: type[BaseModel]) -> str:
 def _exit(error: SivgapError) -> NoReturn:
     print(visible(f"sivgap: {' '.join(str(error).split())}"), file=sys.stderr)
     sys.exit(error.status)
+
+
+def own_overrides(word: str) -> list[str]:
+    """What ``verifier=my_module:Name`` stands for, and settings of one's own code, which no file declares."""
+    key, _, value = word.partition("=")
+    if key in _OPEN_AXES and is_own(value):
+        return [f"{key}=own", f"{key}.name={value}"]
+    if any(key.startswith(f"{axis}.settings.") for axis in _OPEN_AXES):
+        return [f"++{word}"]
+    return [word]
 
 
 def _quoted(word: str) -> str:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from sivgap.config.preflight import PreflightConfig
 from sivgap.config.schema import TrainConfig
 from sivgap.engines.rollout import OnBatch, Rollouts, Sampling, gather
-from sivgap.lab import Lab
-from sivgap.measure import Panel
+from sivgap.loop.components import Lab
+from sivgap.loop.measurement import Panel
 from sivgap.preflight.conversation import Conversation, conversation, worth_reading
 from sivgap.progress import Display
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
-from sivgap.verifiers.question import Scores
+from sivgap.verifiers.question import Scores, gather_scores
 
 SAMPLES = 4
 """Responses a problem, or ``n`` if that is fewer: enough to see that they differ."""
@@ -103,7 +103,7 @@ def _sampled(
 ) -> tuple[list[Problem], Rollouts, Scores]:
     """Portions of `problems`, each as large as there is time for by the speed seen so far, until `until`."""
     parts: list[tuple[NDArray[np.int64], Rollouts]] = []
-    scored: list[Scores] = []
+    scored: list[tuple[NDArray[np.int64], Scores]] = []
     done = 0
     with display.phase("finding the speed", 1, "probes") as advance:
         seconds = _probe(lab, problems)
@@ -118,15 +118,11 @@ def _sampled(
         with display.phase("trying responses", len(portion)) as advance:
             rollouts, verdicts = lab.sample_and_verify(portion, samples, lab.config.seed, checked(advance))
         seconds = _proportional((time.perf_counter() - begun) / (len(portion) * samples))
-        parts.append((np.arange(done, done + len(portion)), rollouts))
-        scored.append(verdicts)
+        places = np.arange(done, done + len(portion))
+        parts.append((places, rollouts))
+        scored.append((places, verdicts))
         done += len(portion)
-    together = Scores(
-        np.concatenate([scores.values for scores in scored]),
-        np.concatenate([scores.unparsed for scores in scored]),
-        notes=scored[-1].notes,
-    )
-    return list(problems[:done]), gather(parts), together
+    return list(problems[:done]), gather(parts), gather_scores(scored)
 
 
 def affordable_samples(seconds: Seconds, left: float, problems: int, most: int) -> int:

@@ -17,6 +17,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.allocation import planned
 from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, base_of, base_place, read_settings
+from sivgap.registry import digest_of, file_stem, is_own
 from sivgap.runs.names import RESUME_FILES, numbered_directory
 from sivgap.tiny import located
 
@@ -96,7 +97,7 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
         "weight": config.weight.model_dump(mode="json"),
         "pass_at": config.pass_at,
     }
-    behind = "-".join((config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10]))
+    behind = "-".join((config.dataset.name, file_stem(config.verifier.name), f"seed{config.seed}", short(asked)[:10]))
     names = [f"evaluate-{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
 
@@ -113,9 +114,13 @@ def _dataset(config: DatasetConfig) -> dict[str, object]:
 
 def verifier_identity(config: VerifierConfig, dataset: str) -> dict[str, object]:
     """What decides a verifier's scores; settings that came with later verifiers count where they are not at rest."""
-    if config.name == "gold":
-        return {"name": "gold"}
     settings = config.model_dump(mode="json")
+    if not config.asks and config.name != "ensemble":
+        noise = {} if (config.tpr, config.fpr) == (1, 0) else {key: settings[key] for key in ("tpr", "fpr", "errors")}
+        own = {"settings": config.settings, "code": digest_of(config.name)} if is_own(config.name) else {}
+        return {"name": config.name, **noise, **own}
+    for key in ("tpr", "fpr", "errors", "settings"):
+        del settings[key]
     if config.name == "ensemble":
         members = {name: verifier_identity(member_config(config, name, dataset), dataset) for name in config.members}
         return {"name": "ensemble", "combine": config.combine, "members": members, "accept": config.accept}

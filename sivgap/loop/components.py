@@ -18,21 +18,22 @@ from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.grading.forms import forms_of
 from sivgap.grading.grade import grade_samples
-from sivgap.measure import External, Panel
+from sivgap.loop.measurement import External, Panel
 from sivgap.models.layout import beside_adapter, beside_weights
 from sivgap.models.load import Loaded, check_targets, context_length
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
 from sivgap.selection import Choice, Selection
-from sivgap.solver import check_context, load_solver, make_bench
+from sivgap.solver import check_context, load_solver, make_verifier_context
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
 from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
+from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.question import Responses, Scores, Verifier
-from sivgap.verifiers.verifier import Bench, InPass, in_pass, make_verifier
+from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Lab:
     engine: Engine
     learner: Sft
     comparer: AnswerComparer
-    bench: Bench
+    bench: VerifierContext
     group: Group = ALONE
     beside_weights: Mapping[str, bytes] = field(default_factory=dict)
     """What other programs need to load the trained weights, by file names."""
@@ -83,7 +84,8 @@ class Lab:
             return rollouts, self.in_pass.read(rollouts)
         started = time.perf_counter()
         bodies = rollouts.bodies
-        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream, on_batch)
+        responses = Responses(problems, self.writer.decode(bodies), bodies, rollouts.nll, rollouts.length)
+        scores = self.verifier.score(responses, stream, on_batch)
         return replace(rollouts, seconds_verify=time.perf_counter() - started), self._of_first_rank(scores)
 
     def sample_and_verify(
@@ -233,7 +235,7 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
         beside_weights(loaded.model, loaded.tokenizer, torch.float32) if adapter is None else beside_adapter(adapter)
     )
     with comparer() as answers:
-        bench = make_bench(config, solver, dataset, answers, group)
+        bench = make_verifier_context(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
         parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, bench, group)
