@@ -34,11 +34,11 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Sampling
 from sivgap.gap.auroc import auroc
 from sivgap.grading.equal import AnswerComparer, comparer
-from sivgap.grading.grade import grade_samples
 from sivgap.hardware import keep_freed_memory
 from sivgap.prompts import PromptWriter
 from sivgap.runs.identity import short
 from sivgap.solver import Solver, load_source, make_verifier_context
+from sivgap.tasks.grade import grade_samples
 from sivgap.tasks.load import Dataset, load_dataset
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem

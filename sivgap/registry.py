@@ -126,7 +126,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _class_name(name: str) -> str:
-    return "".join(part.title() for part in name.split("_"))
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 @contextmanager

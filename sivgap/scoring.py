@@ -21,13 +21,13 @@ from sivgap.config.members import asking
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.forms import forms_of
-from sivgap.grading.grade import Grade, grade_samples
+from sivgap.grading.grade import Grade
 from sivgap.loop.workload import RESPONSES, VERDICTS, verdict_cost
 from sivgap.progress import Display
 from sivgap.runs.files import write_atomically
 from sivgap.signals import StopRequest
 from sivgap.store.responses import ResponseStore, Stored
+from sivgap.tasks.grade import forms_of, grade_samples
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.question import Scores, Verifier
 

@@ -18,13 +18,13 @@ from sivgap.engines.stop import StopText
 from sivgap.engines.vllm_start import require_vllm
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.forms import forms_of
 from sivgap.models.ends import embedding_rows
 from sivgap.models.load import Loaded, context_length, load_model, pad_token
 from sivgap.models.source import find_source
 from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import ALONE, Group
 from sivgap.prompts import PromptWriter, fill, is_follow_up
+from sivgap.tasks.grade import forms_of
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.context import VerifierContext

@@ -19,12 +19,12 @@ import sivgap.scoring
 from sivgap.background import Background
 from sivgap.engines.hf import HFEngine
 from sivgap.errors import Stopped
-from sivgap.grading.grade import grade_samples
 from sivgap.loop.session import open_experiment
 from sivgap.progress import Display
 from sivgap.runs.checkpoint import Progress, load_newest
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
+from sivgap.tasks.grade import grade_samples
 from sivgap.train import improve
 from sivgap.update.sft import Sft
 

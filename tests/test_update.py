@@ -85,7 +85,7 @@ def test_activations_computed_twice_are_the_same_bits(pairs, update, settings):
 @pytest.mark.parametrize("update", [Sft, Rpo])
 def test_a_step_that_does_not_fit_is_done_in_parts_to_the_same_end(pairs, update, monkeypatch):
     whole, short, full = (trained(update) for _ in range(3))
-    texts = short._nll
+    texts = short.token_nll
 
     def small(given):
         if len(given) > (2 if short._checkpointing else 0):

@@ -11,9 +11,9 @@ from sivgap.config.locate import read_prompt
 from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.rollout import Prompt, Rollouts, Sampling
 from sivgap.grading.equal import comparer
-from sivgap.grading.grade import grade
 from sivgap.loop.components import open_lab
 from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.tasks.grade import grade
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.sudoku import solutions

@@ -34,7 +34,7 @@ from sivgap.registry import is_own
 _NOT_REPEATED = ("key_env", "base_url")
 """Keys whose wrong values may be secrets."""
 
-_OPEN_AXES = ("verifier",)
+_OPEN_AXES = ("verifier", "dataset", "update")
 """Groups whose names may be of a user's own code."""
 
 _LONGEST = 400
@@ -106,6 +106,9 @@ def validate(raw: DictConfig, schema: type[S]) -> S:
     """
     try:
         container: Any = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
+        match container:
+            case {"dataset": {"name": str(dataset), "prompt": str(prompt)}} if is_own(dataset):
+                container["dataset"]["prompt"] = prompt.replace(f"solve_{dataset}", "solve")
         match container:
             case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}}:
                 container["verifier"]["prompt"] = task_prompt(prompt, dataset)
@@ -202,7 +205,7 @@ def _explain(error: object, schema: type[BaseModel]) -> str:
     if not key:
         return message
     text = f"{key}: {message[0].lower()}{message[1:]}"
-    if key.rpartition(".")[2] in _NOT_REPEATED:
+    if key.rpartition(".")[2] in _NOT_REPEATED or isinstance(error["input"], dict):  # a group says itself what is wrong
         return text
     text += f", got {_short(repr(error['input']))}"
     near = difflib.get_close_matches(str(error["input"]), re.findall(r"'([^']+)'", message), 1)

@@ -12,13 +12,13 @@ import numpy as np
 from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.engines.rollout import Rollouts, Sampling
 from sivgap.grading.equal import comparer
-from sivgap.grading.grade import grade_samples
 from sivgap.loop.components import Lab, open_lab
 from sivgap.plan.rates import Rates, batch_rows
 from sivgap.plan.texts import Texts
 from sivgap.plan.work import Lengths, measurements, panels
 from sivgap.prompts import PromptWriter
 from sivgap.solver import load_solver, make_verifier_context
+from sivgap.tasks.grade import grade_samples
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example

@@ -43,6 +43,10 @@ def identity(config: TrainConfig) -> str:
         del settings["sampling"]["top_p"]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"], settings["update"]["checkpointing"]
+    if config.update.settings is None:
+        del settings["update"]["settings"]
+    if is_own(config.update.name):
+        settings["update"]["code"] = digest_of(config.update.name)
     if config.update.name == "sft":  # as before there was another update
         del settings["update"]["beta"], settings["update"]["sft_weight"]
     if not config.measure.reuse:
@@ -97,7 +101,9 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
         "weight": config.weight.model_dump(mode="json"),
         "pass_at": config.pass_at,
     }
-    behind = "-".join((config.dataset.name, file_stem(config.verifier.name), f"seed{config.seed}", short(asked)[:10]))
+    behind = "-".join(
+        (file_stem(config.dataset.name), file_stem(config.verifier.name), f"seed{config.seed}", short(asked)[:10])
+    )
     names = [f"evaluate-{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
 
@@ -109,6 +115,8 @@ def _dataset(config: DatasetConfig) -> dict[str, object]:
     for key in ("path", "test_path"):
         if settings[key] and Path(settings[key]).is_file():
             settings[key] = _digest_file(Path(settings[key]))
+    if is_own(config.name):
+        settings["code"] = digest_of(config.name)
     return settings
 
 

@@ -165,7 +165,7 @@ def run_directory(config: TrainConfig, key: str) -> Path:
     """The newest directory of the run with identity `key`; with ``fresh`` a new one: NAME, NAME-2, NAME-3, ..."""
     external = "" if config.cross.strategy == "none" else f"-{config.cross.strategy}"
     verifier = file_stem(config.verifier.name) + external
-    behind = "-".join((config.dataset.name, verifier, f"seed{config.seed}", key[:_SHOWN]))
+    behind = "-".join((file_stem(config.dataset.name), verifier, f"seed{config.seed}", key[:_SHOWN]))
     names = [f"{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
 

@@ -14,7 +14,7 @@ import numpy as np
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.grade import grade_samples
+from sivgap.tasks.grade import grade_samples
 from sivgap.verifiers.question import Responses, Scores
 from sivgap.verifiers.random import response_noise
 

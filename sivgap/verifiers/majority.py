@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 
 from sivgap.engines.rollout import OnBatch
-from sivgap.grading.grade import grade_samples
+from sivgap.tasks.grade import grade_samples
 from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.question import Responses, Scores
 
