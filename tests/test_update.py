@@ -92,11 +92,11 @@ def test_a_step_that_does_not_fit_is_done_in_parts_to_the_same_end(pairs, update
             raise torch.OutOfMemoryError("CUDA out of memory")
         return texts(given)
 
-    monkeypatch.setattr(short, "_nll", small)
+    monkeypatch.setattr(short, "token_nll", small)
     assert short.step(pairs, 0) == pytest.approx(whole.step(pairs, 0), rel=1e-5)
     for name, moment in whole.optimizer_state().items():  # the gradients, of which a first step of Adam shows the sign
         assert float((short.optimizer_state()[name] - moment).norm()) <= 2e-6 * float(moment.norm()), name
-    monkeypatch.setattr(full, "_nll", lambda given: small([*given] * 9))
+    monkeypatch.setattr(full, "token_nll", lambda given: small([*given] * 9))
     with pytest.raises(RunError, match="one example of 23 tokens does not fit"):
         full.step(pairs, 0)
 
