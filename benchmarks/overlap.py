@@ -28,7 +28,7 @@ from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig
 from sivgap.hardware import describe_hardware
-from sivgap.opening import open_improvement
+from sivgap.loop.session import open_experiment
 from sivgap.progress import Display
 from sivgap.report.tables import markdown
 from sivgap.runs.run import Run
@@ -78,7 +78,7 @@ def run(folder: Path, prompts: int, *overrides: str) -> tuple[float, float, list
         config = validate(compose("train", given), TrainConfig)
     opened = Run(config)
     Clock.seconds = 0.0
-    with open_improvement(opened, Display(quiet=True), StopRequest()) as job:
+    with open_experiment(opened, Display(quiet=True), StopRequest()) as job:
         started = time.perf_counter()
         improve(job)
         job.settle()
@@ -94,7 +94,7 @@ def main() -> None:
     a = parser.parse_args()
     load, hardware = os.getloadavg()[0], describe_hardware()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name, patch("sivgap.recorder.Background", Clock):
+    with tempfile.TemporaryDirectory() as name, patch("sivgap.loop.recorder.Background", Clock):
         folder = Path(name)
         competition_problems(folder / "problems.jsonl", 4 * a.prompts)
         tasks = {

@@ -34,11 +34,11 @@ from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import Sampling
 from sivgap.gap.auroc import auroc
 from sivgap.grading.equal import AnswerComparer, comparer
-from sivgap.grading.grade import grade_samples
 from sivgap.hardware import keep_freed_memory
 from sivgap.prompts import PromptWriter
 from sivgap.runs.identity import short
-from sivgap.solver import Solver, load_source, make_bench
+from sivgap.solver import Solver, load_source, make_verifier_context
+from sivgap.tasks.grade import grade_samples
 from sivgap.tasks.load import Dataset, load_dataset
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
@@ -280,7 +280,7 @@ def judged(
     started = time.perf_counter()
     with comparer() as answers:
         own = replace(solver, writer=writer_of(solver, words, cell["style"], dataset))
-        bench = make_bench(config, own, dataset, answers)
+        bench = make_verifier_context(config, own, dataset, answers)
         judge = replace(make_judge(shipped.model_copy(update=settings), bench), template=wording["words"])
         responses = Responses(problems, found.texts, [np.array(body, dtype=np.int64) for body in found.bodies])
         verdicts = judge.ask(responses, about_each(*responses.shape), key_of(0, "wordings"))

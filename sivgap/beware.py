@@ -213,7 +213,7 @@ def _longer(seen: Measured, asked: Asked) -> str:
 
 def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
     if asked.verifier == "gold":
-        return
+        return  # it is the truth, or errs as it was told to
     if seen.unparsed > UNPARSED:
         yield f"{seen.unparsed:.1%} of the verdicts could not be read, and never pass; {_readable(asked)}"
     if seen.score is not None and seen.spread is not None:

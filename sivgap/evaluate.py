@@ -196,11 +196,11 @@ def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequ
     """The part of all ranks but the first: to generate what it asks for."""
     from sivgap.grading.equal import comparer
     from sivgap.parallel.served import serve
-    from sivgap.solver import load_solver, make_bench
+    from sivgap.solver import load_solver, make_verifier_context
 
     with comparer() as answers:
         solver = load_solver(config, dataset, group)
-        bench = make_bench(config, solver, dataset, answers, group)
+        bench = make_verifier_context(config, solver, dataset, answers, group)
         with stop.deferred():
             serve(group, [solver.engine, bench.engine])
 
@@ -239,11 +239,11 @@ def _opened(
     from sivgap.engines.noise import key_of
     from sivgap.engines.rollout import Sampling
     from sivgap.grading.equal import comparer
+    from sivgap.loop.introduction import introduce, tokens_at_most
     from sivgap.parallel.served import asking
     from sivgap.runs.identity import responses_identity, short, verifier_identity
     from sivgap.runs.names import stored_under
-    from sivgap.solver import check_context, load_solver, make_bench
-    from sivgap.startup import introduce, tokens_at_most
+    from sivgap.solver import check_context, load_solver, make_verifier_context
     from sivgap.store.parts import Parts
     from sivgap.store.responses import ResponseStore
     from sivgap.store.verdicts import RememberingJudge, VerdictsInPass
@@ -271,7 +271,7 @@ def _opened(
         return RememberingJudge(judge, verdicts(verifier.name), solver.writer)
 
     with comparer() as answers:
-        bench = make_bench(config, solver, dataset, answers, group)
+        bench = make_verifier_context(config, solver, dataset, answers, group)
         with asking(group, [solver.engine, bench.engine]) as (own, judge):
             solver, bench = replace(solver, engine=own), replace(bench, engine=judge)
             check_context(config, [*dataset.train, *dataset.test], solver, bench)

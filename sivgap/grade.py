@@ -15,14 +15,14 @@ from sivgap.config.dataset import DatasetConfig
 from sivgap.config.settings import Settings
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.equal import comparer
-from sivgap.grading.forms import forms_of
-from sivgap.grading.grade import Grade, grade
+from sivgap.grading.grade import Grade
 from sivgap.grading.lm_eval import exact_match, flexible_extract, strict_match
-from sivgap.grading.reference import unreadable
 from sivgap.grading.short_answer import accepted_answers, squad_alone
 from sivgap.progress import Display
 from sivgap.runs.files import write_text
+from sivgap.tasks.grade import forms_of, grade
 from sivgap.tasks.source import read_records, text_field
+from sivgap.tasks.task import task_of
 
 _CHUNK = 256
 """Lines graded between two moves of the progress bar."""
@@ -123,7 +123,7 @@ def _checked(record: dict[str, Any], where: str, dataset: str) -> dict[str, Any]
         if not isinstance(record.get("response"), str):
             raise ValueError("field 'response': expected text")
         reference = text_field(record, "reference")
-        wrong = unreadable(dataset, reference)
+        wrong = task_of(dataset).unreadable(reference)
         if wrong:
             raise ValueError(f"field 'reference': {wrong}")
         return {**record, "reference": reference}

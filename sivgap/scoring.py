@@ -17,17 +17,18 @@ import pyarrow.parquet as parquet
 
 from sivgap.background import Background
 from sivgap.config.evaluation import EvaluateConfig
+from sivgap.config.members import asking
 from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.forms import forms_of
-from sivgap.grading.grade import Grade, grade_samples
+from sivgap.grading.grade import Grade
+from sivgap.loop.workload import RESPONSES, VERDICTS, verdict_cost
 from sivgap.progress import Display
 from sivgap.runs.files import write_atomically
 from sivgap.signals import StopRequest
 from sivgap.store.responses import ResponseStore, Stored
+from sivgap.tasks.grade import forms_of, grade_samples
 from sivgap.tasks.problem import Problem
-from sivgap.to_come import RESPONSES, VERDICTS, verdict_cost
 from sivgap.verifiers.question import Scores, Verifier
 
 RESPONSES_AT_ONCE = 4096
@@ -53,7 +54,7 @@ def score_all(
     """
     forms = forms_of(config.dataset, examples)
     size = max(1, RESPONSES_AT_ONCE // config.n)
-    apart = store.verdicts is None and config.verifier.name != "gold"
+    apart = store.verdicts is None and bool(asking(config.verifier, config.dataset.name))
     watched = _Watched(display, stop, len(problems), config.n)
     responses = len(problems) * config.n
     display.left.plan({RESPONSES: responses, VERDICTS: apart * responses}, {VERDICTS: verdict_cost(config)})

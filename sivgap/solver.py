@@ -24,9 +24,10 @@ from sivgap.models.source import find_source
 from sivgap.parallel.engine import Dealt
 from sivgap.parallel.group import ALONE, Group
 from sivgap.prompts import PromptWriter, fill, is_follow_up
+from sivgap.tasks.grade import forms_of
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
-from sivgap.verifiers.verifier import Bench
+from sivgap.verifiers.context import VerifierContext
 
 _TEXT = 32
 """Tokens of a prompt on which an engine compares two ways of computing the same."""
@@ -64,14 +65,14 @@ def load_solver(config: SolverConfig, dataset: Dataset, group: Group = ALONE) ->
     return Solver(loaded, writer, engine if group.size == 1 else Dealt(engine, group, team))
 
 
-def make_bench(
+def make_verifier_context(
     config: SolverConfig, solver: Solver, dataset: Dataset, comparer: AnswerComparer, group: Group = ALONE
-) -> Bench:
+) -> VerifierContext:
     """What the verifiers of `config` are made from: the solver itself, or the model that ``verifier.model`` names."""
     judge = solver
     if config.verifier.model.path is not None:
         judge = load_source(config.verifier.model, config, dataset, group)
-    return Bench(
+    return VerifierContext(
         judge.engine,
         judge.writer,
         judge is solver,
@@ -80,6 +81,8 @@ def make_bench(
         config.sampling.verifier_temperature,
         config.dataset.name,
         comparer,
+        forms_of(config.dataset, dataset.examples),
+        config.seed,
     )
 
 
@@ -125,7 +128,7 @@ def _stop(loaded: Loaded, source: ModelSource) -> StopText | None:
     return StopText(loaded.tokenizer, source.stop) if source.stop else None
 
 
-def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Solver, bench: Bench) -> None:
+def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Solver, bench: VerifierContext) -> None:
     """Every prompt must be writable, and fit the model's context with its response and its verdict.
 
     Raises:
@@ -145,7 +148,7 @@ def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Sol
     needs = [(int(lengths.max()) + response, context_length(solver.loaded.model))]
     for verifier in asking(config.verifier, config.dataset.name):
         asked = _question_length(verifier, longest, bench.writer, int(lengths.max()), response)
-        needs.append((asked + verifier.max_new_tokens, bench.context))
+        needs.append((asked + verifier.max_new_tokens, bench.context_length))
     for needed, context in needs:
         if context is not None and needed > context:
             raise RunError(

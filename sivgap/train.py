@@ -32,7 +32,7 @@ from sivgap.signals import StopRequest, listening
 from sivgap.sweep.job import run_job
 
 if TYPE_CHECKING:
-    from sivgap.improve import Improvement
+    from sivgap.loop.experiment import Experiment
     from sivgap.runs.run import Run
 
 _log = logging.getLogger("sivgap")
@@ -114,25 +114,23 @@ def _in_ranks(run: Run, stop: StopRequest) -> str | None:
 def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> str | None:
     """Load, improve, finish, as one of the ranks of `group`; why the run ended early, if it did."""
     with display.phase("loading torch and transformers", None):
-        from sivgap.opening import open_improvement  # here, not for --help
+        from sivgap.loop.session import open_experiment  # here, not for --help
 
-    with open_improvement(run, display, stop, group) as job:
-        improve(job)
-    if not job.stops_early:
-        return None
-    if run.config.stopping.rule == "collapse":
-        return "stopped early: the run collapses; its best checkpoint is an earlier one"
-    return "stopped early: stopping.min_gain is not to be expected any more"
+    with open_experiment(run, display, stop, group) as experiment:
+        improve(experiment)
+    return experiment.early_reason
 
 
-def improve(job: Improvement) -> None:
+def improve(run: Experiment) -> None:
     """Algorithm 1, from the newest checkpoint (or a first measurement) to the last epoch."""
-    job.resume()
-    while not job.finished:
-        for prompts in job.rounds():
-            chosen = job.label(prompts)
-            job.update(chosen)
-        job.end_half_epoch()
+    run.resume()
+    while not run.finished:
+        for problems in run.batches():
+            rollouts = run.sample(problems)  # Eq. 4
+            scores = run.verify(problems, rollouts)  # Eq. 5
+            examples = run.select(problems, rollouts, scores)  # Eq. 5, or the external response, Eq. 14
+            run.update(examples)  # Eq. 7
+        run.measure()  # Eq. 3, 6, 8
 
 
 if __name__ == "__main__":

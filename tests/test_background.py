@@ -13,18 +13,18 @@ from small_runs import SMALL, composed, lines
 from stop_at import StopAt
 from test_evaluate import run as run_evaluation
 
-import sivgap.lab
-import sivgap.recorder
+import sivgap.loop.components
+import sivgap.loop.recorder
 import sivgap.scoring
 from sivgap.background import Background
 from sivgap.engines.hf import HFEngine
 from sivgap.errors import Stopped
-from sivgap.grading.grade import grade_samples
-from sivgap.opening import open_improvement
+from sivgap.loop.session import open_experiment
 from sivgap.progress import Display
 from sivgap.runs.checkpoint import Progress, load_newest
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
+from sivgap.tasks.grade import grade_samples
 from sivgap.train import improve
 from sivgap.update.sft import Sft
 
@@ -128,7 +128,7 @@ def awaited(monkeypatch) -> list[tuple[str, int]]:
             assert turn.wait_for(lambda: begun[what] >= least, timeout=60), f"graded before {what} number {least}"
         return grade_samples(*asked)
 
-    for module in (sivgap.lab, sivgap.scoring):
+    for module in (sivgap.loop.components, sivgap.scoring):
         monkeypatch.setattr(module, "grade_samples", patient)
     monkeypatch.setattr(HFEngine, "rollout", counted("sampling", HFEngine.rollout))
     monkeypatch.setattr(Sft, "step", counted("step", Sft.step))
@@ -139,7 +139,7 @@ def test_one_panel_is_graded_while_the_next_is_sampled_and_that_one_while_the_mo
     """Train, test, labels, steps, train, test."""
     awaited += [("sampling", 2), ("step", 2), ("sampling", 5), ("sampling", 5)]
     run = Run(composed(*SMALL, "epochs=0.5", "update.batch_size=4", f"runs_dir={tmp_path}"))
-    with open_improvement(run, Display(quiet=True), StopRequest()) as job:
+    with open_experiment(run, Display(quiet=True), StopRequest()) as job:
         improve(job)
     run.close()
     measured = [(line["epoch"], line["split"]) for line in lines(run.path)]
@@ -158,7 +158,7 @@ def test_a_run_that_is_stopped_while_it_samples_labels_has_measured(tmp_path):
     """The checkpoint that knows of the measurement is there before the process leaves."""
     run = Run(composed(*SMALL, f"runs_dir={tmp_path}"))
     after_measuring = StopAt(60)  # steps of sampling, of which both panels take 56
-    with pytest.raises(Stopped), open_improvement(run, Display(quiet=True), after_measuring) as job:
+    with pytest.raises(Stopped), open_experiment(run, Display(quiet=True), after_measuring) as job:
         improve(job)
     run.close()
     found, damaged = load_newest(run.checkpoints)
@@ -172,9 +172,9 @@ def test_what_cannot_be_written_ends_the_run(monkeypatch, tmp_path):
     def full(*asked: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sivgap.recorder, "write_samples", full)
+    monkeypatch.setattr(sivgap.loop.recorder, "write_samples", full)
     run = Run(composed(*SMALL, f"runs_dir={tmp_path}"))
-    with pytest.raises(OSError, match="No space"), open_improvement(run, Display(quiet=True), StopRequest()) as job:
+    with pytest.raises(OSError, match="No space"), open_experiment(run, Display(quiet=True), StopRequest()) as job:
         improve(job)
     run.close()
     assert load_newest(run.checkpoints) == (None, [])

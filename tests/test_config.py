@@ -221,7 +221,7 @@ def test_help_and_cfg_print_and_exit_0(command):
 
 
 def test_a_run_samples_before_it_loads_what_its_end_needs():
-    code = "import sys, sivgap.opening; print(*{'lmfit', 'matplotlib', 'scipy.stats', 'wandb'} & set(sys.modules))"
+    code = "import sys, sivgap.loop.session; print(*{'lmfit', 'matplotlib', 'scipy.stats', 'wandb'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not done.stdout.split()
 

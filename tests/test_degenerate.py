@@ -8,7 +8,7 @@ from test_resume import attempt, config
 
 from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
-from sivgap.measure import Panel, summarise
+from sivgap.loop.measurement import Panel, summarise
 from sivgap.selection import Selection
 from sivgap.signals import StopRequest
 from sivgap.verifiers.question import Scores

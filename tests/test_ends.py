@@ -15,7 +15,7 @@ from sivgap.config.model import ModelSource
 from sivgap.cross.external import Response
 from sivgap.engines.rollout import Rollouts
 from sivgap.errors import RunError
-from sivgap.lab import open_lab
+from sivgap.loop.components import open_lab
 from sivgap.models.ends import end_of_turn
 from sivgap.models.load import context_length, load_model, pad_token
 from sivgap.prompts import PromptWriter

@@ -13,12 +13,13 @@ from sivgap.grading.equal import DEADLINE, comparer
 from sivgap.grading.expression import find_expression
 from sivgap.grading.extract import final_number, find_number, last_boxed
 from sivgap.grading.forms import asked_forms
-from sivgap.grading.grade import grade
 from sivgap.grading.lm_eval import exact_match, flexible_extract, strict_match
 from sivgap.grading.number import read_number, to_fraction
 from sivgap.grading.reasoning import answer_part
 from sivgap.grading.votes import vote_key
+from sivgap.tasks.grade import grade
 from sivgap.tasks.problem import Problem
+from sivgap.tasks.task import task_of
 
 ARGUED = {
     # The gold is a paragraph that names 28 %, 100 and 72 %, and whose last sentence is cut off.
@@ -332,7 +333,7 @@ FORMS = [
 @pytest.mark.parametrize(("dataset", "template", "solutions", "forms"), FORMS)
 def test_the_form_asked_for_is_read_off_the_prompt(dataset, template, solutions, forms):
     examples = [Problem(str(i), "q", "2", solution) for i, solution in enumerate(solutions)]
-    assert asked_forms(dataset, template, examples) == forms
+    assert asked_forms(task_of(dataset).form, template, examples) == forms
 
 
 STRICT = {

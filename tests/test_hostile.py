@@ -24,7 +24,6 @@ from sivgap.config.model import ModelSource
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.extract import final_number, last_boxed
-from sivgap.grading.grade import grade
 from sivgap.grading.limits import acceptable
 from sivgap.grading.number import to_fraction
 from sivgap.grading.short_answer import matches, readings
@@ -35,6 +34,7 @@ from sivgap.runs.identity import identity
 from sivgap.runs.load_curves import from_csv
 from sivgap.runs.trajectory import Trajectory
 from sivgap.tasks import arithmetic, gsm8k
+from sivgap.tasks.grade import grade
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import read_problems
 

@@ -75,6 +75,13 @@ def test_a_threshold_of_k_rounds_keeps_what_survives_them(quality):
     assert ((full.values >= 0.5) == (two.values == 1)).all()
 
 
+def test_rounds_end_when_one_response_is_left(quality):
+    asked_for_more = Tournament(Knowing(quality), rounds=9, both_orders=False).score(responses(5, 16), 0)
+    assert (
+        asked_for_more.values == Tournament(Knowing(quality), both_orders=False).score(responses(5, 16), 0).values
+    ).all()
+
+
 def test_both_orders_undo_a_preference_for_a_place_and_note_it(quality):
     partial = Knowing(quality, place=2.0)  # the second one always wins
     blind = Tournament(partial, both_orders=False).score(responses(5, 16), 0)

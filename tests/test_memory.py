@@ -16,8 +16,8 @@ from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
 from sivgap.hardware import MUCH, keep_freed_memory
+from sivgap.loop.session import open_experiment
 from sivgap.models.shape import shape_of
-from sivgap.opening import open_improvement
 from sivgap.plan.estimate import _longest, needed_memory
 from sivgap.plan.memory import memory, this_kind
 from sivgap.plan.texts import texts
@@ -85,12 +85,13 @@ def test_an_evaluation_needs_the_memory_that_is_planned(tmp_path):
 
 def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):
     run, held = Run(composed(*SMALL, "epochs=3", f"runs_dir={tmp_path}")), []
-    with listening() as stop, open_improvement(run, Display(quiet=True), stop) as job:
+    with listening() as stop, open_experiment(run, Display(quiet=True), stop) as job:
         job.resume()
         while not job.finished:
-            for problems in job.rounds():
-                job.update(job.label(problems))
-            job.end_half_epoch()
+            for problems in job.batches():
+                rollouts = job.sample(problems)
+                job.update(job.select(problems, rollouts, job.verify(problems, rollouts)))
+            job.measure()
             job.recorder._background.later(gc.collect)  # behind its turn the thread holds nothing of what came before
             job.settle()
             held.append(sum(thing.nbytes for thing in gc.get_objects() if type(thing) is torch.Tensor))

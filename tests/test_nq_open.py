@@ -9,8 +9,8 @@ from small_runs import lines
 
 from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
-from sivgap.grading.grade import grade
 from sivgap.grading.short_answer import accepted_answers, normalise
+from sivgap.tasks.grade import grade
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.nq_open import to_problem
 from sivgap.tasks.source import read_problems

@@ -7,9 +7,9 @@ import pytest
 
 from sivgap.engines.rollout import Rollouts
 from sivgap.grading.grade import Grade
-from sivgap.measure import Panel
+from sivgap.loop.measurement import Panel
 from sivgap.preflight.conversation import worth_reading
-from sivgap.preflight.trial import affordable
+from sivgap.preflight.trial import affordable, affordable_samples
 from sivgap.selection import Choice
 from sivgap.verifiers.question import Scores
 
@@ -98,6 +98,12 @@ def test_the_conversations_are_a_right_and_a_wrong_one_of_different_problems(cor
 
 
 def test_as_many_problems_are_tried_as_there_is_time_for():
-    assert affordable(lambda count: 10 + 2 * count, 30, 16) == 10
-    assert affordable(lambda count: 10 + 2 * count, 300, 16) == 16
-    assert affordable(lambda count: 10 + 2 * count, 11, 16) == 0
+    assert affordable(lambda count: 10 + count, 30, 16, 2) == 10
+    assert affordable(lambda count: 10 + count, 300, 16, 2) == 16
+    assert affordable(lambda count: 10 + count, 11, 16, 2) == 0
+
+
+def test_more_problems_go_before_more_responses_to_each():
+    assert affordable_samples(lambda count: 1.0 * count, 64, 16, 4) == 4
+    assert affordable_samples(lambda count: 1.0 * count, 63, 16, 4) == 2
+    assert affordable_samples(lambda count: 1.0 * count, 1, 16, 1) == 1

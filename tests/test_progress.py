@@ -12,14 +12,14 @@ from rich.console import Console
 from small_runs import composed
 
 import sivgap.progress
+from sivgap.loop.schedule import Schedule
+from sivgap.loop.workload import Workload, verdict_cost
 from sivgap.progress import Display
 from sivgap.runs.log import logged
-from sivgap.schedule import Schedule
 from sivgap.scoring import _Watched
 from sivgap.signals import listening
 from sivgap.tasks.problem import Problem
 from sivgap.time_left import TimeLeft, until_end
-from sivgap.to_come import Workload, verdict_cost
 
 
 @pytest.fixture

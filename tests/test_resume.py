@@ -8,7 +8,7 @@ from stop_at import StopAt
 
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
-from sivgap.opening import open_improvement
+from sivgap.loop.session import open_experiment
 from sivgap.progress import Display
 from sivgap.runs.run import Run
 from sivgap.signals import StopRequest
@@ -25,7 +25,7 @@ def attempt(settings: TrainConfig, stop: StopRequest) -> tuple[bool, list[dict]]
     """One attempt at a run: whether it came to its end, and its trajectory without the clock."""
     run = Run(settings)
     try:
-        with open_improvement(run, Display(), stop) as job:
+        with open_experiment(run, Display(), stop) as job:
             improve(job)
         done = True
     except Stopped:

@@ -4,7 +4,7 @@ import pytest
 from small_runs import TIMES, composed, lines
 
 from sivgap.errors import ConfigError
-from sivgap.opening import open_improvement
+from sivgap.loop.session import open_experiment
 from sivgap.progress import Display
 from sivgap.runs.run import Run
 from sivgap.signals import listening
@@ -15,7 +15,7 @@ SMOKE = ("experiment=smoke", "epochs=1.5", "tracking.wandb.mode=disabled", "engi
 
 def trained(folder, *overrides: str) -> list[dict]:
     run = Run(composed(*SMOKE, f"runs_dir={folder}", *overrides))
-    with listening() as stop, open_improvement(run, Display(quiet=True), stop) as job:
+    with listening() as stop, open_experiment(run, Display(quiet=True), stop) as job:
         improve(job)
     run.close()
     return lines(run.path)

@@ -21,7 +21,7 @@ from sivgap.config.model import ModelSource, name_of
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError
 from sivgap.export import ExportConfig, export
-from sivgap.lab import open_lab
+from sivgap.loop.components import open_lab
 from sivgap.models.load import load_model
 from sivgap.models.source import lasting_name
 from sivgap.runs.checkpoint import load_newest, read_weights

@@ -5,9 +5,9 @@ from test_resume import attempt, config
 
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.collapse import Alarm
+from sivgap.loop.early_stopping import collapse, remaining_gain
 from sivgap.runs.identity import identity
 from sivgap.signals import StopRequest
-from sivgap.stopping import collapse, remaining_gain
 
 
 def lines(law: Coupled, until: float, noise: float = 0.0) -> list[dict]:
@@ -76,7 +76,9 @@ def test_a_collapse_is_told_while_it_happens():
 
 def test_a_run_that_collapses_is_ended_where_that_is_asked(tmp_path, monkeypatch):
     heard = Alarm(1.0, "accuracy has come down from 0.500 to 0.300")
-    monkeypatch.setattr("sivgap.improve.collapse", lambda lines, entropy: heard if lines[-1]["epoch"] >= 1 else None)
+    monkeypatch.setattr(
+        "sivgap.loop.early_stopping.collapse", lambda lines, entropy: heard if lines[-1]["epoch"] >= 1 else None
+    )
     told = ("epochs=2", "stopping.rule=collapse")
     _, stopped = attempt(config(tmp_path / "stopped", *told, "stopping.action=stop"), StopRequest())
     assert stopped[-1]["epoch"] == 1.0

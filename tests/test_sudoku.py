@@ -11,8 +11,8 @@ from small_runs import lines
 
 from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
-from sivgap.grading.grade import grade
 from sivgap.grading.grids import last_grid, strict_grid
+from sivgap.tasks.grade import grade
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.source import read_problems
 from sivgap.tasks.sudoku import (

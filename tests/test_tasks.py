@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sivgap.errors import RunError
-from sivgap.grading.grade import grade
 from sivgap.tasks import arithmetic, gsm8k, math
 from sivgap.tasks.arithmetic_faults import fallible_solution
+from sivgap.tasks.grade import grade
 from sivgap.tasks.source import LONGEST_LINE, read_problems
 from sivgap.tiny.texts import true_score
 

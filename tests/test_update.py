@@ -10,7 +10,7 @@ from small_runs import composed, lines
 from transformers import AutoModelForCausalLM
 
 from sivgap.errors import RunError
-from sivgap.lab import open_lab
+from sivgap.loop.components import open_lab
 from sivgap.models.head import MOST_LOGITS, output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.tasks.load import load_dataset
@@ -85,18 +85,18 @@ def test_activations_computed_twice_are_the_same_bits(pairs, update, settings):
 @pytest.mark.parametrize("update", [Sft, Rpo])
 def test_a_step_that_does_not_fit_is_done_in_parts_to_the_same_end(pairs, update, monkeypatch):
     whole, short, full = (trained(update) for _ in range(3))
-    texts = short._nll
+    texts = short.token_nll
 
     def small(given):
         if len(given) > (2 if short._checkpointing else 0):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return texts(given)
 
-    monkeypatch.setattr(short, "_nll", small)
+    monkeypatch.setattr(short, "token_nll", small)
     assert short.step(pairs, 0) == pytest.approx(whole.step(pairs, 0), rel=1e-5)
     for name, moment in whole.optimizer_state().items():  # the gradients, of which a first step of Adam shows the sign
         assert float((short.optimizer_state()[name] - moment).norm()) <= 2e-6 * float(moment.norm()), name
-    monkeypatch.setattr(full, "_nll", lambda given: small([*given] * 9))
+    monkeypatch.setattr(full, "token_nll", lambda given: small([*given] * 9))
     with pytest.raises(RunError, match="one example of 23 tokens does not fit"):
         full.step(pairs, 0)
 

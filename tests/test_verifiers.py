@@ -11,23 +11,24 @@ from sivgap.config.locate import read_prompt
 from sivgap.config.verifier import VerifierConfig
 from sivgap.engines.rollout import Prompt, Rollouts, Sampling
 from sivgap.grading.equal import comparer
-from sivgap.grading.grade import grade
-from sivgap.lab import open_lab
+from sivgap.loop.components import open_lab
 from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.tasks.grade import grade
 from sivgap.tasks.load import load_dataset
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.sudoku import solutions
 from sivgap.tiny import WEIGHTS
+from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.question import NEUTRAL, Responses, about_each
-from sivgap.verifiers.verifier import Bench, in_pass
+from sivgap.verifiers.verifier import in_pass
 
 
 def writer() -> PromptWriter:
     return PromptWriter(AutoTokenizer.from_pretrained(WEIGHTS), False, "Question: {question}\nSolution: ")
 
 
-def bench() -> Bench:
-    return Bench(None, writer(), True, 1, 256, 0.1, "arithmetic", None)  # what reads scores asks no engine
+def bench() -> VerifierContext:
+    return VerifierContext(None, writer(), True, 1, 256, 0.1, "arithmetic", None)  # what reads scores asks no engine
 
 
 def rollouts(**answers) -> Rollouts:

@@ -64,7 +64,7 @@ def test_the_extra_and_the_check_have_the_same_bounds():
 
 
 def test_a_run_does_not_import_vllm_before_it_is_asked_for():
-    code = "import sys, sivgap.train, sivgap.opening, sivgap.solver; sys.exit('vllm' in sys.modules)"
+    code = "import sys, sivgap.train, sivgap.loop.session, sivgap.solver; sys.exit('vllm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_HEAVY = ("sivgap.opening", "sivgap.config.app", "sivgap.report.summary", "sivgap.report.evaluation",
+_HEAVY = ("sivgap.loop.session", "sivgap.config.app", "sivgap.report.summary", "sivgap.report.evaluation",
           "sivgap.report.fit_figure", "sivgap.dynamics.analysis", "sivgap.sweep.sweeper",
           "hydra_plugins.sivgap_sweeper")  # fmt: skip
 

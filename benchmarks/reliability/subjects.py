@@ -28,7 +28,7 @@ from sivgap.cross.collect import collect
 from sivgap.cross.external import Response
 from sivgap.errors import RunError, Stopped
 from sivgap.evaluate import _damage
-from sivgap.improve import Improvement
+from sivgap.loop.experiment import Experiment
 from sivgap.parallel.group import ALONE
 from sivgap.report.evaluation_record import read_evaluation
 from sivgap.report.record import read_record
@@ -98,13 +98,13 @@ def make(folder: Path) -> None:
 
 
 def _stop(config: TrainConfig, moment: int) -> None:
-    from sivgap.opening import open_improvement
+    from sivgap.loop.session import open_experiment
     from sivgap.progress import Display
     from sivgap.train import improve
 
     run = Run(config)
     try:
-        with open_improvement(run, Display(), StopAt(moment)) as job:
+        with open_experiment(run, Display(), StopAt(moment)) as job:
             improve(job)
     except Stopped as stopped:
         run.mark_end("stopped", str(stopped))
@@ -144,7 +144,7 @@ def gone_on_with(config: TrainConfig) -> str:
             display=SimpleNamespace(say=lambda sentence: None), tracker=SimpleNamespace(log=lambda lines: None),
             lab=SimpleNamespace(learner=SimpleNamespace(restore=restore)),
         )  # fmt: skip
-        Improvement.resume(state)  # type: ignore[arg-type]
+        Experiment.resume(state)  # type: ignore[arg-type]
         return repr((asdict(state.progress), state._labels, state._queue, got, run.trajectory.read()))
     finally:
         run.close()

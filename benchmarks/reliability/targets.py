@@ -26,7 +26,6 @@ from sivgap.errors import ConfigError, RunError
 from sivgap.grading.expression import answer_of
 from sivgap.grading.extract import final_number, last_boxed
 from sivgap.grading.forms import OF_DATASET, in_form
-from sivgap.grading.grade import grade
 from sivgap.grading.grids import last_grid, strict_grid
 from sivgap.grading.limits import acceptable
 from sivgap.grading.lm_eval import strict_match
@@ -39,6 +38,7 @@ from sivgap.runs.sums import SUMS, digest, note
 from sivgap.runs.trajectory import Trajectory, final_accuracy
 from sivgap.sweep.manifest import Sweep
 from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
+from sivgap.tasks.grade import grade
 from sivgap.tasks.source import read_problems
 from sivgap.verifiers.parse import Parser, verdict_parser
 

@@ -29,9 +29,13 @@ from pydantic.fields import FieldInfo
 from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
 from sivgap.plain import visible
+from sivgap.registry import is_own
 
 _NOT_REPEATED = ("key_env", "base_url")
 """Keys whose wrong values may be secrets."""
+
+_OPEN_AXES = ("verifier", "dataset", "update")
+"""Groups whose names may be of a user's own code."""
 
 _LONGEST = 400
 """Characters that a message repeats of what was typed."""
@@ -74,7 +78,7 @@ def run_app(
             _exit(unexpected(error, _log_of(error)))
 
     try:
-        sys.argv[1:] = [_quoted(word) for word in sys.argv[1:]]
+        sys.argv[1:] = [_quoted(word) for typed in sys.argv[1:] for word in own_overrides(typed)]
         if {"--help", "-h"} & set(sys.argv[1:]):
             print(_help(config_name, schema))
         main()
@@ -102,6 +106,9 @@ def validate(raw: DictConfig, schema: type[S]) -> S:
     """
     try:
         container: Any = OmegaConf.to_container(raw, resolve=True, throw_on_missing=True)
+        match container:
+            case {"dataset": {"name": str(dataset), "prompt": str(prompt)}} if is_own(dataset):
+                container["dataset"]["prompt"] = prompt.replace(f"solve_{dataset}", "solve")
         match container:
             case {"dataset": {"name": str(dataset)}, "verifier": {"prompt": str(prompt)}}:
                 container["verifier"]["prompt"] = task_prompt(prompt, dataset)
@@ -157,6 +164,16 @@ def _exit(error: SivgapError) -> NoReturn:
     sys.exit(error.status)
 
 
+def own_overrides(word: str) -> list[str]:
+    """What ``verifier=my_module:Name`` stands for, and settings of one's own code, which no file declares."""
+    key, _, value = word.partition("=")
+    if key in _OPEN_AXES and is_own(value):
+        return [f"{key}=own", f"{key}.name={value}"]
+    if any(key.startswith(f"{axis}.settings.") for axis in _OPEN_AXES):
+        return [f"++{word}"]
+    return [word]
+
+
 def _quoted(word: str) -> str:
     """An override whose value is a path with an equals sign in it, as a checkpoint has, in the quotes Hydra wants."""
     key, _, value = word.partition("=")
@@ -188,7 +205,7 @@ def _explain(error: object, schema: type[BaseModel]) -> str:
     if not key:
         return message
     text = f"{key}: {message[0].lower()}{message[1:]}"
-    if key.rpartition(".")[2] in _NOT_REPEATED:
+    if key.rpartition(".")[2] in _NOT_REPEATED or isinstance(error["input"], dict):  # a group says itself what is wrong
         return text
     text += f", got {_short(repr(error['input']))}"
     near = difflib.get_close_matches(str(error["input"]), re.findall(r"'([^']+)'", message), 1)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sivgap.config.settings import FilePath, Settings
+from sivgap.registry import Axis
+
+DATASETS = Axis("dataset", ("arithmetic", "gsm8k", "math", "nq_open", "sudoku"), "sivgap.tasks")
 
 
 class DatasetConfig(Settings):
-    name: Literal["arithmetic", "gsm8k", "math", "nq_open", "sudoku"]
-    """Which task: how to read problems, and how to grade answers."""
+    name: Annotated[str, AfterValidator(DATASETS.check)]
+    """Which task: how to read problems, and how to grade answers; ``module:Name`` is one of your own."""
     path: FilePath | None = None
     """A local ``.jsonl`` or ``.parquet`` file with the training problems, instead of the hub."""
     test_path: FilePath | None = None

@@ -8,12 +8,17 @@ import yaml
 
 from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.config.verifier import VerifierConfig
+from sivgap.registry import is_own
 
 
 def member_config(config: VerifierConfig, name: str, dataset: str) -> VerifierConfig:
     """A member of an ensemble: its own YAML, with the ensemble's folder of prompts, repetitions and model. Its readout,
     too, is its own (that of ``mc`` is expected), unless the ensemble's says that all are expected."""
+    if is_own(name):
+        return VerifierConfig(name=name)
     shipped = yaml.safe_load((conf_dir() / "verifier" / f"{name}.yaml").read_text(encoding="utf-8"))
+    if not VerifierConfig.model_validate(shipped).asks:
+        return VerifierConfig.model_validate(shipped)
     prompt = task_prompt(str(PurePosixPath(config.prompt).with_name(f"{name}.txt")), dataset)
     shared = {"prompt": prompt, "repetitions": config.repetitions, "model": config.model}
     readout = {"readout": config.readout} if config.readout == "expected" else {}
@@ -21,7 +26,7 @@ def member_config(config: VerifierConfig, name: str, dataset: str) -> VerifierCo
 
 
 def asking(config: VerifierConfig, dataset: str) -> list[VerifierConfig]:
-    """The verifiers of `config` that ask a model: itself, or the members of an ensemble; ground truth asks nobody."""
+    """The verifiers of `config` that ask a model: itself, or the members of an ensemble."""
     members = config.members if config.name == "ensemble" else []
     each = [member_config(config, name, dataset) for name in members] or [config]
-    return [one for one in each if one.name != "gold"]
+    return [one for one in each if one.asks]

@@ -18,6 +18,7 @@ from sivgap.config.model import ModelConfig
 from sivgap.config.settings import FilePath, Settings
 from sivgap.config.update import UpdateConfig
 from sivgap.config.verifier import VerifierConfig
+from sivgap.registry import is_own
 from sivgap.tiny import EMBEDDED
 
 
@@ -138,12 +139,12 @@ class SolverConfig(Settings):
     def _fits(self) -> SolverConfig:
         if not self.model.path and self.model.name not in EMBEDDED:
             raise ValueError("model.path: expected a local folder or a hub id")
-        if not self.model.path and self.dataset.name != "arithmetic":
+        if not self.model.path and self.dataset.name != "arithmetic" and not is_own(self.dataset.name):
             raise ValueError(
                 f"dataset: the embedded {self.model.name} model reads arithmetic only, not {self.dataset.name}; "
                 "choose a model, for example model=llama32_3b, or model.path=FOLDER"
             )
-        generated = self.dataset.name in ("arithmetic", "sudoku")
+        generated = self.dataset.name in ("arithmetic", "sudoku") or is_own(self.dataset.name)
         if not generated and not self.dataset.path and not self.dataset.hub_id:
             raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
         if self.dataset.test_path and not self.dataset.path:

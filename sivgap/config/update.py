@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from sivgap.config.settings import Settings
+from sivgap.registry import Axis, is_own
+
+UPDATES = Axis("update", ("sft", "rpo"), "sivgap.update")
 
 
 class UpdateConfig(Settings):
-    name: Literal["sft", "rpo"] = "sft"
+    name: Annotated[str, AfterValidator(UPDATES.check)] = "sft"
     """``sft``: fine-tuning on the chosen responses, loss on response tokens only. ``rpo``: DPO on chosen against
-    rejected responses, with a likelihood term (MG)."""
+    rejected responses, with a likelihood term (MG). ``module:Name`` is one of your own."""
+    settings: dict[str, JsonValue] | None = None
+    """Of ``module:Name``: its own settings, as in ``update.settings={clip: 0.2}``."""
     beta: float = Field(default=0.05, gt=0)
     """Of ``rpo``: how sharply the model may move away from the one that drew the pairs."""
     sft_weight: float = Field(default=1.0, ge=0)
@@ -42,3 +47,9 @@ class UpdateConfig(Settings):
     replay: float = Field(default=0.0, ge=0, lt=1)
     """Share of training examples that are synthetic verification examples (a departure from the paper that keeps the
     verifier's calibration; only tasks that can make graded solutions have it: ``arithmetic``)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> UpdateConfig:
+        if self.settings is not None and not is_own(self.name):
+            raise ValueError(f"settings: {self.name} has none; they are of an update of your own, module:Name")
+        return self

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from sivgap.config.model import ModelSource
 from sivgap.config.settings import FilePath, Fraction, Settings
+from sivgap.registry import Axis, is_own
+
+QUESTIONS = ("qe", "tf", "mc", "cot_binary", "cot_score", "tournament")
+"""Verifiers that put a question to a model."""
+WITHOUT_MODEL = ("gold", "majority", "likelihood", "format", "random")
+"""Verifiers that ask nobody."""
+VERIFIERS = Axis("verifier", (*QUESTIONS, "ensemble", *WITHOUT_MODEL), "sivgap.verifiers")
 
 
 class VerifierConfig(Settings):
-    name: Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "ensemble", "gold"]
+    name: Annotated[str, AfterValidator(VERIFIERS.check)]
     """``qe`` asks for a score in [0, 1], ``tf`` for True or False (SV); ``mc`` reads Correct against Incorrect,
     ``cot_binary`` and ``cot_score`` justify their verdict first, ``tournament`` compares in pairs, ``ensemble`` joins
-    several, ``gold`` is ground truth (MG Appendix C)."""
-    prompt: FilePath
+    several, ``gold`` is ground truth (MG Appendix C). Without labels or questions: ``majority``, ``likelihood``, and as
+    controls ``format`` and ``random``. ``module:Name`` is one of your own."""
+    prompt: FilePath = ""
     """File with the verifier's prompt; of a shipped one its variant for the dataset, ``mc_sudoku.txt`` for ``mc.txt``,
     where there is one. It follows the response in the same conversation, or stands alone if it has
     ``{question}`` and ``{response}`` (a tournament: ``{response_a}`` and ``{response_b}``)."""
@@ -44,23 +52,45 @@ class VerifierConfig(Settings):
     """Ask about each pair both ways round: judges prefer a place."""
     pairing: Literal["elimination", "swiss"] = "elimination"
     """Who meets in a tournament: the winners of the last round, or (ours) always responses of like strength."""
-    members: list[Literal["qe", "tf", "mc", "cot_binary", "cot_score", "tournament", "gold"]] = Field(default=[])
+    members: list[Annotated[str, AfterValidator(VERIFIERS.check)]] = Field(default=[])
     """Of an ensemble: its verifiers."""
     accept: list[Fraction] = Field(default=[0.5], min_length=1)
     """The score from which on each member accepts a response: one for all, or one each."""
     combine: Literal["and", "mean"] = "and"
     """An ensemble accepts what all members accept (the paper), or scores by the mean of their scores (ours)."""
 
+    tpr: Fraction = 1.0
+    """Of ``gold``: how often it accepts a right response; below 1 a noisy verifier whose noise is known."""
+    fpr: Fraction = 0.0
+    """Of ``gold``: how often it accepts a wrong response. J = tpr - fpr."""
+    errors: Literal["response", "problem"] = "response"
+    """Of ``gold``: whether it errs about each response by itself, or alike about those of a problem."""
+    settings: dict[str, JsonValue] | None = None
+    """Of ``module:Name``: keyword arguments, as in ``verifier.settings={longest: 200}``."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it puts a question to a model; an ensemble's members do that."""
+        return self.name in QUESTIONS
+
     @model_validator(mode="after")
     def _consistent(self) -> VerifierConfig:
+        if "ensemble" in self.members:
+            raise ValueError("members: expected verifiers by themselves, not an ensemble")
         if self.name == "ensemble" and not self.members:
             raise ValueError("members: expected verifiers, such as [mc,cot_score]")
         if len(set(self.members)) < len(self.members):
             raise ValueError("members: expected each verifier once")
         if self.members and len(self.accept) not in (1, len(self.members)):
             raise ValueError(f"accept: expected one score, or one for each of {len(self.members)} members")
-        if self.name not in ("ensemble", "gold") and len(self.answers) < 2:
+        if self.asks and not self.prompt:
+            raise ValueError(f"prompt: {self.name} needs a file with its question")
+        if self.asks and len(self.answers) < 2:
             raise ValueError(f"answers: {self.name} needs at least two allowed answers with their scores")
+        if self.name != "gold" and (self.tpr, self.fpr, self.errors) != (1.0, 0.0, "response"):
+            raise ValueError(f"tpr, fpr and errors are settings of verifier=gold, not of {self.name}")
+        if self.settings is not None and not is_own(self.name):
+            raise ValueError(f"settings: {self.name} has none; they are of a verifier of your own, module:Name")
         _check_pattern(self.pattern)
         return self
 

@@ -92,6 +92,12 @@ class Rollouts:
     seconds_generate: float = 0.0
     seconds_verify: float = 0.0
 
+    @classmethod
+    def none(cls, samples: int) -> Rollouts:
+        """Responses to no prompt, `samples` each."""
+        counts = np.zeros((0, samples), dtype=np.int64)
+        return cls([], np.zeros((0, samples)), counts, counts)
+
     @property
     def finished(self) -> NDArray[np.bool_]:
         """Whether each response ended by itself, (P, N)."""

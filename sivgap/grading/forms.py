@@ -11,19 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from sivgap.config.dataset import DatasetConfig
-from sivgap.config.locate import read_prompt
 from sivgap.grading.grids import strict_grid
 from sivgap.grading.marks import boxes
 from sivgap.grading.reasoning import answer_part
 from sivgap.tasks.problem import Problem
 
 Form = Literal["boxed", "hashes", "answer_line", "answer_sentence", "tag", "grid", "bare"]
-
-OF_DATASET: dict[str, Form] = {
-    "arithmetic": "answer_line", "gsm8k": "hashes", "math": "boxed", "nq_open": "answer_sentence", "sudoku": "grid",
-}  # fmt: skip
-"""What a dataset's own solutions end in."""
 
 _ASKED: tuple[tuple[Form, str], ...] = (
     ("boxed", r"\\boxed"),
@@ -36,15 +29,15 @@ _CUE = re.compile(r"(?i)(?:^|\n)[^\n{}]{0,20}(?:answer|solution|a)\s*[:：]?\s*\
 _LONGEST = 1_000
 
 
-def asked_forms(dataset: str, template: str, examples: Sequence[Problem] = ()) -> tuple[Form, ...]:
+def asked_forms(own: Form, template: str, examples: Sequence[Problem] = ()) -> tuple[Form, ...]:
     """The forms that a prompt asks for: any of them is right.
 
     Args:
-        dataset: As in `DatasetConfig`.
+        own: What the task's own solutions end in; a ``grid`` is never said in another form.
         template: The solver's prompt, with ``{question}``.
         examples: Few-shot examples shown before the question.
     """
-    if dataset == "sudoku":
+    if own == "grid":
         return ("grid",)
     words = template.replace("{question}", "")
     cue = _CUE.search(template)
@@ -52,16 +45,7 @@ def asked_forms(dataset: str, template: str, examples: Sequence[Problem] = ()) -
     found += [form for example in examples[:8] for form in _forms_in(_end_of(example)) if form not in found]
     if not found and cue and cue[0].strip().lower().startswith("answer"):
         return ("bare",)  # the prompt ends in "Answer:", and what follows is the answer itself
-    return tuple(dict.fromkeys(found)) or (OF_DATASET[dataset],)
-
-
-def forms_of(dataset: DatasetConfig, examples: Sequence[Problem] = ()) -> tuple[Form, ...]:
-    """The forms that a configured dataset's prompt asks for.
-
-    Raises:
-        ConfigError: If there is no such prompt file.
-    """
-    return asked_forms(dataset.name, read_prompt(dataset.prompt), examples)
+    return tuple(dict.fromkeys(found)) or (own,)
 
 
 def _forms_in(text: str) -> list[Form]:

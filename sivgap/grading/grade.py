@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.expression import find_expression
 from sivgap.grading.extract import find_number
-from sivgap.grading.forms import OF_DATASET, Form, in_form
+from sivgap.grading.forms import Form, in_form
 from sivgap.grading.grids import last_grid
 from sivgap.grading.number import Number, read_number, same_number
 from sivgap.grading.reference import number_of_reference
 from sivgap.grading.short_answer import accepted_answers, find_short_answer, key_of, matches
-from sivgap.tasks.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -35,42 +34,14 @@ class Grade:
     key: str | None = None
 
 
-def grade(
-    dataset: str,
-    responses: Sequence[str],
-    references: Sequence[str],
-    comparer: AnswerComparer,
-    forms: Sequence[Form] | None = None,
-) -> list[Grade]:
-    """Grade responses against references by the rules of a dataset, named as in `DatasetConfig`.
-
-    `forms` are those that the prompt asks for (`sivgap.grading.forms.asked_forms`); None stands for the dataset's own.
-    """
-    asked = tuple(forms or (OF_DATASET[dataset],))
-    pairs = list(zip(responses, references, strict=True))
-    if dataset == "nq_open":
-        return [_short_answer(response, accepted_answers(reference), asked) for response, reference in pairs]
-    if dataset == "sudoku":
-        return [_grid(response, last_grid(reference), asked) for response, reference in pairs]
-    if dataset == "math":
-        return _expressions(responses, references, comparer, asked)
-    return [_number(response, number_of_reference(reference), asked) for response, reference in pairs]
-
-
-def grade_samples(
-    dataset: str,
-    problems: Sequence[Problem],
-    texts: Sequence[str],
-    comparer: AnswerComparer,
-    forms: Sequence[Form] | None = None,
-) -> list[Grade]:
-    """Grade N responses to each of P problems, problem-major."""
-    samples = len(texts) // len(problems)
-    return grade(dataset, texts, [problem.reference for problem in problems for _ in range(samples)], comparer, forms)
+def grade_numbers(responses: Sequence[str], references: Sequence[str], forms: Sequence[Form]) -> list[Grade]:
+    """Numbers are compared exactly: 2.0 is 2 and 3/4 is 0.75, but 0.33 is not 1/3."""
+    return [
+        _number(response, number_of_reference(ref), forms) for response, ref in zip(responses, references, strict=True)
+    ]
 
 
 def _number(response: str, gold: Number | None, forms: Sequence[Form]) -> Grade:
-    """Numbers are compared exactly: 2.0 is 2 and 3/4 is 0.75, but 0.33 is not 1/3."""
     found = find_number(response)
     if found is None:
         return Grade(None, False, False)
@@ -82,9 +53,10 @@ def _number(response: str, gold: Number | None, forms: Sequence[Form]) -> Grade:
     return Grade(how.text, right, strictly, how.rule, f"=n{number.value}")
 
 
-def _expressions(
+def grade_expressions(
     responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
 ) -> list[Grade]:
+    """Mathematical answers are equal if they mean the same (``docs/grading.md``)."""
     found = [find_expression(response) for response in responses]
     formal = [[text for form in forms if (text := in_form(response, form))] for response in responses]
     asked = [(ref, how.text) for ref, how in zip(references, found, strict=True) if how is not None]
@@ -103,8 +75,13 @@ def _expressions(
     return grades
 
 
-def _short_answer(response: str, accepted: list[str], forms: Sequence[Form]) -> Grade:
+def grade_short_answers(responses: Sequence[str], references: Sequence[str], forms: Sequence[Form]) -> list[Grade]:
     """Equality in SQuAD's normal form with any of the answers that count."""
+    pairs = zip(responses, references, strict=True)
+    return [_short_answer(response, accepted_answers(reference), forms) for response, reference in pairs]
+
+
+def _short_answer(response: str, accepted: list[str], forms: Sequence[Form]) -> Grade:
     read, rule = find_short_answer(response)
     right = [answer for answer in read if matches(answer, accepted)]
     said = [text for form in forms if (text := in_form(response, form)) is not None]
@@ -113,8 +90,13 @@ def _short_answer(response: str, accepted: list[str], forms: Sequence[Form]) -> 
     return Grade(answer, bool(right), strictly, rule if answer else "", None if answer is None else key_of(answer))
 
 
-def _grid(response: str, solution: str | None, forms: Sequence[Form]) -> Grade:
+def grade_grids(responses: Sequence[str], references: Sequence[str], forms: Sequence[Form]) -> list[Grade]:
     """A complete grid that is the solution, the only valid completion of its puzzle."""
+    pairs = zip(responses, references, strict=True)
+    return [_grid(response, last_grid(reference), forms) for response, reference in pairs]
+
+
+def _grid(response: str, solution: str | None, forms: Sequence[Form]) -> Grade:
     grid = last_grid(response)
     right = grid is not None and grid == solution
     strictly = right and any(in_form(response, form) == solution for form in forms)

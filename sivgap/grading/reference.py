@@ -21,33 +21,33 @@ def number_of_reference(reference: str) -> Number | None:
     return None if found is None or found[1].rule == "last sentence" else found[0]
 
 
-def unreadable(dataset: str, reference: str) -> str | None:
+def unreadable_number(reference: str) -> str | None:
     """What is wrong with a reference, and what to write; None where its grader reads it, equal to itself."""
-    if dataset in ("gsm8k", "arithmetic"):
-        if number_of_reference(reference) is None:
-            return (
-                f"expected a number, such as 18 or 3/4, or a solution that ends in '#### 18', got {reference[-60:]!r}"
-            )
-    elif dataset == "math":
-        return _unreadable_expression(reference)
-    elif dataset == "nq_open":
-        from sivgap.grading.short_answer import accepted_answers, matches
-
-        answers = accepted_answers(reference)
-        if not answers or not all(answer.strip() and matches(answer, [answer]) for answer in answers):
-            return (
-                f'expected an answer, or a list of answers such as ["Paris", "Paris, France"], got {reference[:60]!r}'
-            )
-    elif dataset == "sudoku":
-        from sivgap.grading.grids import last_grid
-
-        grid = last_grid(reference)
-        if grid is None or "0" in grid:
-            return f"expected a complete grid, 16 digits 1-4, got {reference[:60]!r}"
+    if number_of_reference(reference) is None:
+        return f"expected a number, such as 18 or 3/4, or a solution that ends in '#### 18', got {reference[-60:]!r}"
     return None
 
 
-def _unreadable_expression(reference: str) -> str | None:
+def unreadable_short_answer(reference: str) -> str | None:
+    """As `unreadable_number`, of an answer or a JSON list of those that count."""
+    from sivgap.grading.short_answer import accepted_answers, matches
+
+    answers = accepted_answers(reference)
+    if not answers or not all(answer.strip() and matches(answer, [answer]) for answer in answers):
+        return f'expected an answer, or a list of answers such as ["Paris", "Paris, France"], got {reference[:60]!r}'
+    return None
+
+
+def unreadable_grid(reference: str) -> str | None:
+    """As `unreadable_number`, of a sudoku's solution."""
+    from sivgap.grading.grids import last_grid
+
+    grid = last_grid(reference)
+    return f"expected a complete grid, 16 digits 1-4, got {reference[:60]!r}" if grid is None or "0" in grid else None
+
+
+def unreadable_expression(reference: str) -> str | None:
+    """As `unreadable_number`, of a mathematical answer."""
     from sivgap.grading.expression import answer_of
     from sivgap.grading.kinds import read
     from sivgap.grading.latex import LONGEST_ANSWER

@@ -59,7 +59,7 @@ def show_plan(config: SolverConfig, name: str = "plan") -> Plan:
     started = time.perf_counter()
     display = Display()
     with display.phase("loading torch and transformers", None):
-        import sivgap.opening  # noqa: F401 - what a run loads, to know how long it takes
+        import sivgap.loop.session  # noqa: F401 - what a run loads, to know how long it takes
         from sivgap.plan.estimate import estimate
     with display.phase("planning", None):
         plan = estimate(config, started, display.say)

@@ -6,9 +6,7 @@ from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
 from sivgap.tasks.load import Dataset, load_dataset
 from sivgap.tasks.problem import Problem
-
-_PUBLISHED = {"gsm8k": (7473, 1319, 235), "math": (7500, 5000, 205), "nq_open": (87925, 3610, 48)}
-"""Training problems, held-out ones, and characters a question (mean)."""
+from sivgap.tasks.task import task_of
 
 
 def planned_problems(config: DatasetConfig) -> tuple[Dataset, bool]:
@@ -17,12 +15,13 @@ def planned_problems(config: DatasetConfig) -> tuple[Dataset, bool]:
     Raises:
         RunError: If they are not here, and nothing is known of them; or a local file is broken.
     """
+    published = task_of(config.name).published
     try:
         return load_dataset(config), False
     except RunError:
-        if config.path is not None or config.name not in _PUBLISHED:
+        if config.path is not None or published is None:
             raise
-    train, test, characters = _PUBLISHED[config.name]
+    train, test, characters = published
     sizes = {"train": min(config.train_size or train, train), "test": min(config.test_size or test, test)}
     made = {
         split: [Problem(f"{config.name}/{split}/{i}", "x" * characters, "") for i in range(size)]

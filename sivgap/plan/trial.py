@@ -12,13 +12,13 @@ import numpy as np
 from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.engines.rollout import Rollouts, Sampling
 from sivgap.grading.equal import comparer
-from sivgap.grading.grade import grade_samples
-from sivgap.lab import Lab, open_lab
+from sivgap.loop.components import Lab, open_lab
 from sivgap.plan.rates import Rates, batch_rows
 from sivgap.plan.texts import Texts
 from sivgap.plan.work import Lengths, measurements, panels
 from sivgap.prompts import PromptWriter
-from sivgap.solver import load_solver, make_bench
+from sivgap.solver import load_solver, make_verifier_context
+from sivgap.tasks.grade import grade_samples
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
@@ -101,7 +101,7 @@ def _judging(config: SolverConfig, dataset: Dataset) -> Iterator[Bench]:
     """An evaluation without its store: nothing is trained."""
     with comparer() as answers:
         solver = load_solver(config, dataset)
-        bench = make_bench(config, solver, dataset, answers)
+        bench = make_verifier_context(config, solver, dataset, answers)
         quick, verifier = in_pass(config.verifier, bench), make_verifier(config.verifier, bench)
         how = config.sampling
         sampling = Sampling(config.n, how.solver_temperature, how.max_new_tokens, config.seed, how.top_p)
@@ -111,7 +111,7 @@ def _judging(config: SolverConfig, dataset: Dataset) -> Iterator[Bench]:
             rollouts = solver.engine.rollout(prompts, sampling, None if quick is None else quick.ask)
             texts, started = solver.writer.decode(rollouts.bodies), time.perf_counter()
             if quick is None:
-                verifier.score(Responses(problems, texts, rollouts.bodies), config.seed)
+                verifier.score(Responses(problems, texts, rollouts.bodies, rollouts.nll, rollouts.length), config.seed)
                 rollouts = replace(rollouts, seconds_verify=time.perf_counter() - started)
             grade_samples(config.dataset.name, problems, texts, answers)
             return Attempt(rollouts, ())

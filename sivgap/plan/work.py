@@ -9,8 +9,8 @@ from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.external import make_timetable
+from sivgap.loop.schedule import make_schedule
 from sivgap.models.shape import Shape
-from sivgap.schedule import make_schedule
 from sivgap.tasks.load import Dataset
 
 

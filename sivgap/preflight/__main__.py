@@ -55,7 +55,7 @@ def preflight(config: PreflightConfig) -> None:
 def _found(config: PreflightConfig, display: Display, stop: StopRequest, started: float) -> Findings:
     from sivgap.engines.rollout import OnBatch
     from sivgap.hardware import keep_freed_memory
-    from sivgap.lab import open_lab
+    from sivgap.loop.components import open_lab
     from sivgap.preflight.findings import findings
     from sivgap.preflight.trial import run_trial, tried
     from sivgap.tasks.load import load_dataset

@@ -9,8 +9,8 @@ import numpy as np
 
 from sivgap.config.members import asking
 from sivgap.config.verifier import VerifierConfig
-from sivgap.lab import Lab
-from sivgap.measure import Panel
+from sivgap.loop.components import Lab
+from sivgap.loop.measurement import Panel
 from sivgap.prompts import is_follow_up
 from sivgap.tasks.problem import Problem
 from sivgap.verifiers.question import NOBODY, Questions, Responses

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from sivgap.config.preflight import PreflightConfig
-from sivgap.lab import Lab
+from sivgap.loop.components import Lab
 from sivgap.models.shape import shape_of
 from sivgap.plan.estimate import needed_memory
 from sivgap.plan.rates import Rates, engines

@@ -15,8 +15,8 @@ from transformers import AutoConfig
 from sivgap.beware import Measured, asked_of, beware
 from sivgap.config.preflight import PreflightConfig
 from sivgap.gap.distribution import score_histogram
-from sivgap.lab import Lab
-from sivgap.measure import Panel, seen_in
+from sivgap.loop.components import Lab
+from sivgap.loop.measurement import Panel, seen_in
 from sivgap.models.load import context_length
 from sivgap.plan.work import panels
 from sivgap.preflight.conversation import Conversation

@@ -12,17 +12,19 @@ from numpy.typing import NDArray
 from sivgap.config.preflight import PreflightConfig
 from sivgap.config.schema import TrainConfig
 from sivgap.engines.rollout import OnBatch, Rollouts, Sampling, gather
-from sivgap.lab import Lab
-from sivgap.measure import Panel
+from sivgap.loop.components import Lab
+from sivgap.loop.measurement import Panel
 from sivgap.preflight.conversation import Conversation, conversation, worth_reading
 from sivgap.progress import Display
 from sivgap.tasks.panel import draw_panel
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
-from sivgap.verifiers.question import Scores
+from sivgap.verifiers.question import Scores, gather_scores
 
 SAMPLES = 4
 """Responses a problem, or ``n`` if that is fewer: enough to see that they differ."""
+FEWER_SAMPLES = 2
+"""Responses a problem where there is no time for `SAMPLES`: more problems tell more than more responses to few."""
 FEWEST = 2
 """Problems that are tried however slow the machine is."""
 PROBED = 16
@@ -36,7 +38,7 @@ LATER = 0.25
 
 Checked = Callable[[OnBatch], OnBatch]
 Seconds = Callable[[int], float]
-"""How long so many problems take."""
+"""How long so many responses take."""
 
 
 @dataclass(frozen=True)
@@ -101,49 +103,51 @@ def _sampled(
 ) -> tuple[list[Problem], Rollouts, Scores]:
     """Portions of `problems`, each as large as there is time for by the speed seen so far, until `until`."""
     parts: list[tuple[NDArray[np.int64], Rollouts]] = []
-    scored: list[Scores] = []
+    scored: list[tuple[NDArray[np.int64], Scores]] = []
     done = 0
     with display.phase("finding the speed", 1, "probes") as advance:
         seconds = _probe(lab, problems)
         advance(1, 0)
+    samples = affordable_samples(seconds, until - time.perf_counter(), len(problems), lab.config.n)
     while done < len(problems):
-        count = affordable(seconds, until - time.perf_counter(), len(problems) - done)
+        count = affordable(seconds, until - time.perf_counter(), len(problems) - done, samples)
         if count < FEWEST and done:
             break
         portion = problems[done : done + max(count, FEWEST)]
         begun = time.perf_counter()
         with display.phase("trying responses", len(portion)) as advance:
-            rollouts, verdicts = lab.sample_and_verify(portion, lab.config.n, lab.config.seed, checked(advance))
-        seconds = _proportional((time.perf_counter() - begun) / len(portion))
-        parts.append((np.arange(done, done + len(portion)), rollouts))
-        scored.append(verdicts)
+            rollouts, verdicts = lab.sample_and_verify(portion, samples, lab.config.seed, checked(advance))
+        seconds = _proportional((time.perf_counter() - begun) / (len(portion) * samples))
+        places = np.arange(done, done + len(portion))
+        parts.append((places, rollouts))
+        scored.append((places, verdicts))
         done += len(portion)
-    together = Scores(
-        np.concatenate([scores.values for scores in scored]),
-        np.concatenate([scores.unparsed for scores in scored]),
-        notes=scored[-1].notes,
-    )
-    return list(problems[:done]), gather(parts), together
+    return list(problems[:done]), gather(parts), gather_scores(scored)
 
 
-def affordable(seconds: Seconds, left: float, most: int) -> int:
-    """Problems, up to `most`, that are done in `left` seconds, by the `seconds` of so many."""
-    return next((count for count in range(most, 0, -1) if seconds(count) <= left), 0)
+def affordable_samples(seconds: Seconds, left: float, problems: int, most: int) -> int:
+    """Responses a problem: `most`, or `FEWER_SAMPLES` where so many to all `problems` take more than `left` seconds."""
+    return most if seconds(problems * most) <= left else min(most, FEWER_SAMPLES)
 
 
-def _proportional(a_problem: float) -> Seconds:
-    return lambda count: a_problem * count
+def affordable(seconds: Seconds, left: float, most: int, samples: int) -> int:
+    """Problems, up to `most`, whose `samples` responses each are done in `left` seconds."""
+    return next((count for count in range(most, 0, -1) if seconds(count * samples) <= left), 0)
+
+
+def _proportional(a_response: float) -> Seconds:
+    return lambda count: a_response * count
 
 
 def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
-    """By the first tokens of few problems at once, and of more."""
-    settings, verifier = lab.config.sampling, lab.config.verifier
+    """By the first tokens of few responses at once, and of more."""
+    settings, verifier, samples = lab.config.sampling, lab.config.verifier, lab.config.n
     longest = WRITTEN * settings.max_new_tokens + (verifier.max_new_tokens if verifier.heading is not None else 0)
     tokens = min(PROBED, settings.max_new_tokens)
 
     def seconds(count: int, tokens: int) -> float:
         begun = time.perf_counter()
-        sampling = Sampling(lab.config.n, settings.solver_temperature, tokens, lab.config.seed, settings.top_p)
+        sampling = Sampling(samples, settings.solver_temperature, tokens, lab.config.seed, settings.top_p)
         lab.engine.rollout([lab.writer.solve(problem) for problem in problems[:count]], sampling)
         return time.perf_counter() - begun
 
@@ -151,9 +155,9 @@ def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
     few, more = min(FEWEST, len(problems)), min(4 * FEWEST, len(problems))
     of_few = seconds(few, tokens) * longest / tokens
     if few == more:
-        return _proportional(of_few / few)
-    each = max((seconds(more, tokens) * longest / tokens - of_few) / (more - few), 0.0)
-    return lambda count: max(of_few + each * (count - few), 0.0)
+        return _proportional(of_few / (few * samples))
+    each = max((seconds(more, tokens) * longest / tokens - of_few) / ((more - few) * samples), 0.0)
+    return lambda count: max(of_few + each * (count - few * samples), 0.0)
 
 
 def _train_seconds(lab: Lab, examples: Sequence[Example], until: float) -> float | None:

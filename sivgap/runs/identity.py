@@ -17,6 +17,7 @@ from sivgap.config.schema import TrainConfig
 from sivgap.config.verifier import VerifierConfig
 from sivgap.cross.allocation import planned
 from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, base_of, base_place, read_settings
+from sivgap.registry import digest_of, file_stem, is_own
 from sivgap.runs.names import RESUME_FILES, numbered_directory
 from sivgap.tiny import located
 
@@ -44,6 +45,10 @@ def identity(config: TrainConfig) -> str:
         del settings["sampling"]["top_p"]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"], settings["update"]["checkpointing"]
+    if config.update.settings is None:
+        del settings["update"]["settings"]
+    if is_own(config.update.name):
+        settings["update"]["code"] = digest_of(config.update.name)
     if config.update.name == "sft":  # as before there was another update
         del settings["update"]["beta"], settings["update"]["sft_weight"]
     if not config.measure.reuse:
@@ -98,7 +103,9 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
         "weight": config.weight.model_dump(mode="json"),
         "pass_at": config.pass_at,
     }
-    behind = "-".join((config.dataset.name, config.verifier.name, f"seed{config.seed}", short(asked)[:10]))
+    behind = "-".join(
+        (file_stem(config.dataset.name), file_stem(config.verifier.name), f"seed{config.seed}", short(asked)[:10])
+    )
     names = [f"evaluate-{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
 
@@ -110,14 +117,20 @@ def _dataset(config: DatasetConfig) -> dict[str, object]:
     for key in ("path", "test_path"):
         if settings[key] and Path(settings[key]).is_file():
             settings[key] = _digest_file(Path(settings[key]))
+    if is_own(config.name):
+        settings["code"] = digest_of(config.name)
     return settings
 
 
 def verifier_identity(config: VerifierConfig, dataset: str) -> dict[str, object]:
     """What decides a verifier's scores; settings that came with later verifiers count where they are not at rest."""
-    if config.name == "gold":
-        return {"name": "gold"}
     settings = config.model_dump(mode="json")
+    if not config.asks and config.name != "ensemble":
+        noise = {} if (config.tpr, config.fpr) == (1, 0) else {key: settings[key] for key in ("tpr", "fpr", "errors")}
+        own = {"settings": config.settings, "code": digest_of(config.name)} if is_own(config.name) else {}
+        return {"name": config.name, **noise, **own}
+    for key in ("tpr", "fpr", "errors", "settings"):
+        del settings[key]
     if config.name == "ensemble":
         members = {name: verifier_identity(member_config(config, name, dataset), dataset) for name in config.members}
         return {"name": "ensemble", "combine": config.combine, "members": members, "accept": config.accept}

@@ -19,6 +19,7 @@ from sivgap.config.model import UNNAMED
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
 from sivgap.life import alive
+from sivgap.registry import file_stem
 from sivgap.runs.files import drop_unfinished, write_json, write_text
 from sivgap.runs.identity import identity
 from sivgap.runs.names import epoch_name, numbered_directory
@@ -163,7 +164,8 @@ class Run:
 def run_directory(config: TrainConfig, key: str) -> Path:
     """The newest directory of the run with identity `key`; with ``fresh`` a new one: NAME, NAME-2, NAME-3, ..."""
     external = "" if config.cross.strategy == "none" else f"-{config.cross.strategy}"
-    behind = "-".join((config.dataset.name, f"{config.verifier.name}{external}", f"seed{config.seed}", key[:_SHOWN]))
+    verifier = file_stem(config.verifier.name) + external
+    behind = "-".join((file_stem(config.dataset.name), verifier, f"seed{config.seed}", key[:_SHOWN]))
     names = [f"{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
 

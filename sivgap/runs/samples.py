@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sivgap.measure import External, Panel
+from sivgap.loop.measurement import External, Panel
 from sivgap.runs.files import write_atomically
 from sivgap.tasks.problem import Problem
 

@@ -128,10 +128,12 @@ class ResponseStore:
         shape = (len(problems), self.sampling.samples)
         ending = rows["ending"].to_numpy(np.int64)
         bodies = [np.asarray(t, np.int64)[: len(t) - end] for t, end in zip(rows["tokens"], ending, strict=True)]
+        nll = rows["nll"].to_numpy(np.float64).reshape(shape)
+        length = rows["length"].to_numpy(np.int64).reshape(shape)
         return Stored(
-            Responses(problems, list(rows["text"]), bodies),
-            rows["nll"].to_numpy(np.float64).reshape(shape),
-            rows["length"].to_numpy(np.int64).reshape(shape),
+            Responses(problems, list(rows["text"]), bodies, nll, length),
+            nll,
+            length,
             (ending > 0).reshape(shape),
             generated,
         )

@@ -28,7 +28,7 @@ DIED = 12
 LOST = 255
 """What multiprocessing reports of a process whose server died: a scheduler that ends a job ends both."""
 
-_PRELOADED = ["sivgap.opening", "sivgap.config.app", "sivgap.sweep.process"]
+_PRELOADED = ["sivgap.loop.session", "sivgap.config.app", "sivgap.sweep.process"]
 """Not `sivgap.train`: it is the main module, which a new process runs again under another name."""
 
 

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sivgap.grading.equal import AnswerComparer
+from sivgap.grading.forms import Form
+from sivgap.grading.grade import Grade, grade_numbers
+from sivgap.grading.reference import unreadable_number
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
+from sivgap.tasks.task import Task
 
 LARGEST_VALUE = 199
 """Every operand and every intermediate result lies between 0 and this."""
@@ -125,3 +130,24 @@ def to_problem(record: Record) -> Problem:
     if not re.fullmatch(r"-?\d{1,9}", answer):
         raise ValueError(f"field 'answer': expected an integer, got {answer[:60]!r}")
     return Problem(str(record.get("id", "")), question.strip(), answer)
+
+
+class Arithmetic(Task):
+    """Answers are numbers."""
+
+    form = "answer_line"
+    sizes = (4096, 512)
+
+    def read(self, record: Record) -> Problem:
+        return to_problem(record)
+
+    def generate(self, part: str, count: int | None, seed: int) -> list[Problem]:
+        return generate(count or 0, part, seed)
+
+    def grade(
+        self, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
+    ) -> list[Grade]:
+        return grade_numbers(responses, references, forms)
+
+    def unreadable(self, reference: str) -> str | None:
+        return unreadable_number(reference)

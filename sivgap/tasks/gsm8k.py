@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from sivgap.grading.reference import number_of_reference
+from sivgap.grading.equal import AnswerComparer
+from sivgap.grading.forms import Form
+from sivgap.grading.grade import Grade, grade_numbers
+from sivgap.grading.reference import number_of_reference, unreadable_number
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
+from sivgap.tasks.task import Task
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
 
@@ -22,3 +27,21 @@ def to_problem(record: Record) -> Problem:
         raise ValueError(f"field 'answer': expected a number behind '####', such as '#### 18', got {value[:60]!r}")
     text = _CALCULATION.sub("", solution).strip()
     return Problem(str(record.get("id", "")), question.strip(), value, f"{text}\n#### {value}")
+
+
+class Gsm8k(Task):
+    """Answers are numbers."""
+
+    form = "hashes"
+    published = (7473, 1319, 235)
+
+    def read(self, record: Record) -> Problem:
+        return to_problem(record)
+
+    def grade(
+        self, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
+    ) -> list[Grade]:
+        return grade_numbers(responses, references, forms)
+
+    def unreadable(self, reference: str) -> str | None:
+        return unreadable_number(reference)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +11,13 @@ import numpy as np
 
 from sivgap.config.dataset import DatasetConfig
 from sivgap.errors import RunError
-from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
+from sivgap.registry import is_own, own_code
 from sivgap.tasks.problem import Problem
-from sivgap.tasks.source import ToProblem, read_hub, read_problems
-
-_READERS: dict[str, ToProblem] = {
-    "arithmetic": arithmetic.to_problem,
-    "gsm8k": gsm8k.to_problem,
-    "math": math.to_problem,
-    "nq_open": nq_open.to_problem,
-    "sudoku": sudoku.to_problem,
-}
-
-_HELD_OUT_SPLIT = {"nq_open": "validation"}
-"""Names of held-out splits on the hub that are not ``test``."""
+from sivgap.tasks.source import identified, read_hub, read_problems
+from sivgap.tasks.task import Task, task_of
 
 FEW_SHOT_POOL = 5
 """Few-shot examples are drawn from this many times as many candidates, the shortest solutions first."""
-
-_ALIKE = ("nq_open", "sudoku")
-"""Tasks whose solutions are all short, or all as long: there the shortest are only the odd ones (answers of one letter,
-puzzles with the most clues), and examples are drawn from all."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +35,20 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     Raises:
         RunError: If a file is broken (with its line), the hub cannot be reached, or there are too few problems.
     """
-    if config.name == "arithmetic" and config.path is None:
-        train_size, test_size = config.train_size or 4096, config.test_size or 512
-        train = arithmetic.generate(train_size + config.few_shot, "train", config.data_seed)
-        test = arithmetic.generate(test_size, "test", config.data_seed)
-        return Dataset(train[config.few_shot :], test, train[: config.few_shot])
+    task = task_of(config.name)
+    if task.sizes and config.path is None:
+        train_size, test_size = config.train_size or task.sizes[0], config.test_size or task.sizes[1]
+        train = _made(config, "train", train_size + config.few_shot) or []
+        return Dataset(train[config.few_shot :], _made(config, "test", test_size) or [], train[: config.few_shot])
     if config.path:
-        train, test = _from_files(config)
-    elif config.name == "sudoku":
-        train, test = (sudoku.generate(part, config.data_seed) for part in ("train", "test"))
+        train, test = _from_files(config, task)
+    elif (made := _made(config, "train", None)) is not None:
+        train, test = made, _made(config, "test", None) or []
+    elif config.hub_id:
+        train, test = _from_hub(config, task)
     else:
-        train, test = _from_hub(config)
-    examples, train = _take_examples(train, config.few_shot, any_length=config.name in _ALIKE)
+        raise RunError(f"dataset={config.name} makes no problems itself; give a file, dataset.path=TRAIN.jsonl")
+    examples, train = _take_examples(train, config.few_shot, task.examples_of_any_length)
     return Dataset(
         _draw(train, config.train_size, config.data_seed, "train"),
         _draw(test, config.test_size, config.data_seed, "test"),
@@ -67,10 +56,17 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     )
 
 
-def _from_files(config: DatasetConfig) -> tuple[list[Problem], list[Problem]]:
-    problems = read_problems(Path(config.path or ""), _READERS[config.name])
+def _made(config: DatasetConfig, part: str, count: int | None) -> list[Problem] | None:
+    """The problems of a part that the task generates, whose ids must tell them apart."""
+    with own_code(f"dataset={config.name}") if is_own(config.name) else nullcontext():
+        made = task_of(config.name).generate(part, count, config.data_seed)
+    return made if made is None or not is_own(config.name) else identified(made, f"dataset={config.name}")
+
+
+def _from_files(config: DatasetConfig, task: Task) -> tuple[list[Problem], list[Problem]]:
+    problems = read_problems(Path(config.path or ""), task.read)
     if config.test_path:
-        return problems, read_problems(Path(config.test_path), _READERS[config.name])
+        return problems, read_problems(Path(config.test_path), task.read)
     held_out = [_hash_share(p.question) < config.test_share for p in problems]
     train = [p for p, out in zip(problems, held_out, strict=True) if not out]
     test = [p for p, out in zip(problems, held_out, strict=True) if out]
@@ -82,11 +78,10 @@ def _from_files(config: DatasetConfig) -> tuple[list[Problem], list[Problem]]:
     return train, test
 
 
-def _from_hub(config: DatasetConfig) -> tuple[list[Problem], list[Problem]]:
-    hub_id, reader = config.hub_id or "", _READERS[config.name]
+def _from_hub(config: DatasetConfig, task: Task) -> tuple[list[Problem], list[Problem]]:
     return (
-        read_hub(hub_id, config.hub_config, "train", None, reader),
-        read_hub(hub_id, config.hub_config, _HELD_OUT_SPLIT.get(config.name, "test"), None, reader),
+        read_hub(config.hub_id or "", config.hub_config, "train", None, task.read),
+        read_hub(config.hub_id or "", config.hub_config, task.hub_split, None, task.read),
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from sivgap.grading.extract import last_boxed
-from sivgap.grading.reference import unreadable
+from sivgap.grading.reference import unreadable_expression
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
+from sivgap.tasks.task import Task
 
 
 def to_problem(record: Record) -> Problem:
@@ -14,8 +15,21 @@ def to_problem(record: Record) -> Problem:
     reference = text_field(record, "answer") if "answer" in record else last_boxed(solution)
     if reference is None:
         raise ValueError(r"field 'solution': expected an answer in \boxed{...}")
-    wrong = unreadable("math", reference)
+    wrong = unreadable_expression(reference)
     if wrong:
         raise ValueError(f"field {'answer' if 'answer' in record else 'solution'!r}: {wrong}")
     identity = record.get("id", record.get("unique_id", ""))
     return Problem(str(identity), question.strip(), reference, solution.strip())
+
+
+class Math(Task):
+    """Answers are any mathematical expressions."""
+
+    form = "boxed"
+    published = (7500, 5000, 205)
+
+    def read(self, record: Record) -> Problem:
+        return to_problem(record)
+
+    def unreadable(self, reference: str) -> str | None:
+        return unreadable_expression(reference)

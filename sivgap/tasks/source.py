@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def read_problems(path: Path, to_problem: ToProblem) -> list[Problem]:
     problems = [_convert(record, where, to_problem) for where, record in read_records(path)]
     if not problems:
         raise RunError(f"{path}: holds no problems; expected one JSON object a line")
-    return _identify(problems, str(path))
+    return identified(problems, str(path))
 
 
 def read_records(path: Path) -> Iterator[tuple[str, Record]]:
@@ -75,7 +75,7 @@ def read_hub(hub_id: str, config: str | None, split: str, revision: str | None, 
             "and give the files: dataset.path=TRAIN.jsonl dataset.test_path=TEST.jsonl"
         ) from error
     problems = [_convert(dict(row), f"{hub_id} {split}/{where}", to_problem) for where, row in rows]
-    return _identify(problems, hub_id)
+    return identified(problems, hub_id)
 
 
 def _convert(record: Record, where: str, to_problem: ToProblem) -> Problem:
@@ -155,14 +155,14 @@ def _parquet(path: Path) -> Iterator[tuple[str, Record]]:
         raise RunError(f"{path}: not a readable Parquet file ({reason})") from error
 
 
-def _identify(problems: list[Problem], where: str) -> list[Problem]:
+def identified(problems: Sequence[Problem], where: str) -> list[Problem]:
     """Give problems without an id one made of their question: the same wherever the file lies, however sorted."""
     seen: dict[str, int] = {}
-    identified = []
+    named = []
     for problem in problems:
         key = problem.id or hashlib.sha256(problem.question.encode()).hexdigest()[:12]
         seen[key] = seen.get(key, 0) + 1
         if seen[key] > 1 and problem.id:
             raise RunError(f"{where}: the id {key[:60]!r} occurs twice; ids must be unique (or absent)")
-        identified.append(replace(problem, id=key if seen[key] == 1 else f"{key}-{seen[key]}"))
-    return identified
+        named.append(replace(problem, id=key if seen[key] == 1 else f"{key}-{seen[key]}"))
+    return named

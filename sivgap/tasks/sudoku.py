@@ -10,14 +10,20 @@ intercalates; each gives one of its classes in four to the test part: 216 puzzle
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.grading.equal import AnswerComparer
+from sivgap.grading.forms import Form
+from sivgap.grading.grade import Grade, grade_grids
+from sivgap.grading.reference import unreadable_grid
 from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 from sivgap.tasks.sudoku_steps import PEERS, worked_solution
+from sivgap.tasks.task import Task
 
 _HELD_OUT = 4
 """One class of grids in so many, of each kind, is held out."""
@@ -111,3 +117,24 @@ def _all_cells() -> NDArray[np.uint8]:
 def _cells(*grids: str) -> NDArray[np.uint8]:
     """Grids as numbers, (grids, 16)."""
     return np.frombuffer("".join(grids).encode(), dtype=np.uint8).reshape(-1, 16) - ord("0")
+
+
+class Sudoku(Task):
+    """Answers are complete grids."""
+
+    form = "grid"
+    examples_of_any_length = True
+
+    def read(self, record: Record) -> Problem:
+        return to_problem(record)
+
+    def generate(self, part: str, count: int | None, seed: int) -> list[Problem]:
+        return generate(part, seed)[:count]
+
+    def grade(
+        self, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
+    ) -> list[Grade]:
+        return grade_grids(responses, references, forms)
+
+    def unreadable(self, reference: str) -> str | None:
+        return unreadable_grid(reference)

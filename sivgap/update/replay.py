@@ -7,15 +7,32 @@ paper; `update.replay=0` is the plain form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sivgap.config.locate import read_prompt
+from sivgap.config.schema import TrainConfig
 from sivgap.config.verifier import VerifierConfig
+from sivgap.engines.noise import key_of
 from sivgap.prompts import PromptWriter
 from sivgap.tasks.arithmetic import expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
+
+
+def mixed(
+    examples: Sequence[Example], config: TrainConfig, writer: PromptWriter, end_token: int, half: int, number: int
+) -> list[Example]:
+    """`examples` of round `number` of a half epoch in random order, among them ``update.replay``'s share of replayed
+    ones."""
+    key, share = (config.seed, "replay", half, number), config.update.replay
+    count, together = round(len(examples) * share / (1 - share)), list(examples)
+    if count:
+        together += replay_examples(count, writer, config.verifier, end_token, key_of(*key))
+    order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
+    return [together[i] for i in order]
 
 
 def replay_examples(

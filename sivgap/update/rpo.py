@@ -21,22 +21,24 @@ from sivgap.update.sft import Sft
 class Rpo(Sft):
     """As `Sft`, with the loss above: ``update.beta`` is beta, ``update.sft_weight`` lambda."""
 
-    def _count(self, batch: Sequence[Example]) -> int:
+    paired = True
+
+    def count(self, batch: Sequence[Example]) -> int:
         """The loss is a mean over examples."""
         return len(batch)
 
-    def _loss(self, batch: Sequence[Example]) -> Tensor:
+    def loss(self, batch: Sequence[Example]) -> Tensor:
         """Summed over `batch`; chosen and rejected responses go through the model together."""
         pairs = [i for i, example in enumerate(batch) if example.rejected]
         texts = [(example.prompt, example.response) for example in batch]
         texts += [(batch[i].prompt, batch[i].rejected) for i in pairs]
-        by_text = torch.split(self._nll(texts), [len(text) for _, text in texts])
+        by_text = torch.split(self.token_nll(texts), [len(text) for _, text in texts])
         nll = torch.stack([tokens.sum() for tokens in by_text])
         chosen, rejected = nll[: len(batch)], nll[len(batch) :]
         lengths = torch.tensor([len(example.response) for example in batch], device=nll.device)
-        likelihood = self._config.sft_weight * (chosen / lengths).sum()
+        likelihood = self.config.sft_weight * (chosen / lengths).sum()
         if not pairs:
             return likelihood
         reference = torch.tensor([batch[i].margin for i in pairs], device=nll.device, dtype=nll.dtype)
         margin = rejected - chosen[pairs] - reference
-        return likelihood - logsigmoid(self._config.beta * margin).sum()
+        return likelihood - logsigmoid(self.config.beta * margin).sum()

@@ -19,6 +19,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -51,7 +52,11 @@ _SHORT = 64
 
 
 class Sft:
-    """The model in training and its optimiser.
+    """The model in training and its optimiser. Another update is a subclass with a `loss` of its own, summed over a
+    micro-batch, and `count`, by which the sum over a step is divided; `config` has its settings.
+
+    Attributes:
+        paired: Whether it learns from pairs: an example comes with a rejected response, where its prompt has one.
 
     Args:
         model: Initial weights; they are copied, not changed, those without an adapter of their own shared.
@@ -62,6 +67,8 @@ class Sft:
         sharded: Whether they share the weights in training, too.
     """
 
+    paired: ClassVar[bool] = False
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -71,7 +78,7 @@ class Sft:
         group: Group = ALONE,
         sharded: bool = False,
     ) -> None:
-        self._config, self._seed, self._group = config, seed, group
+        self.config, self._seed, self._group = config, seed, group
         self.sharded = sharded
         lora = config.parameters == "lora"
         own = without_weights(model) if sharded or lora else copy.deepcopy(model)
@@ -117,18 +124,18 @@ class Sft:
         self._model.train()
         if self._most_tokens is None:
             self._most_tokens = self._fit(batch)
-        total = self._count(batch)
+        total = self.count(batch)
         shares = deal([example.tokens for example in batch], self._group.size)
         little = sum(example.tokens for example in batch) < self._most_tokens / 4
         with nullcontext() if little else large_blocks_given_back():  # of a small model page faults would take time
             loss = self._backward(batch, shares, total, seed, heard)
         loss_sum = self._over_ranks(loss)
-        norm = whole(self._accelerator.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm))
+        norm = whole(self._accelerator.clip_grad_norm_(self._model.parameters(), self.config.max_grad_norm))
         if not (torch.isfinite(torch.tensor(loss_sum)) and bool(torch.isfinite(torch.as_tensor(norm)))):
             self._optimizer.zero_grad(set_to_none=True)
             raise RunError(
                 f"the training loss of step {number} is not finite; lower update.learning_rate "
-                f"(now {self._config.learning_rate:g})"
+                f"(now {self.config.learning_rate:g})"
             )
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -147,7 +154,7 @@ class Sft:
             for part, counts in self._parts(batch, shares):
                 if self._group.size == 1:
                     heard()
-                loss = counts * self._loss(part) / total
+                loss = counts * self.loss(part) / total
                 self._accelerator.backward(loss)
                 loss_sum += float(loss.detach())
             return loss_sum
@@ -172,7 +179,7 @@ class Sft:
         """
         device, longest = self._device, max(len(e.prompt) + len(e.response) for e in batch)
         most = tokens_in_a_pass(device, *self._kept_bytes(batch), longest)
-        if self._config.checkpointing is None and not self._checkpointing and most < longest:
+        if self.config.checkpointing is None and not self._checkpointing and most < longest:
             self._compute_activations_twice()
             most = tokens_in_a_pass(device, *self._kept_bytes(batch), longest)
         return min(float(told) for told in self._group.gather(str(most).encode()))
@@ -200,14 +207,14 @@ class Sft:
                 f"examples of up to {longest} tokens do not fit the GPU's memory for training; set "
                 "update.checkpointing=true, lower update.micro_batch_size or sampling.max_new_tokens"
             ) from error
-        if self._config.checkpointing is None and not self._checkpointing:
+        if self.config.checkpointing is None and not self._checkpointing:
             self._compute_activations_twice()
         elif self._at_once > 1:
             self._at_once = -(-self._at_once // 2)
         else:
             raise RunError(
                 f"one example of {longest} tokens does not fit the GPU's memory for training; "
-                + ("leave update.checkpointing=null, " if self._config.checkpointing is False else "")
+                + ("leave update.checkpointing=null, " if self.config.checkpointing is False else "")
                 + "lower sampling.max_new_tokens or update.lora_rank, or take a smaller model"
             ) from error
 
@@ -218,7 +225,7 @@ class Sft:
             warnings.simplefilter("ignore", FutureWarning)  # its new name, and the old one's warning, are of 5.23
             self._raw.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
-    def _count(self, batch: Sequence[Example]) -> int:
+    def count(self, batch: Sequence[Example]) -> int:
         """What the summed loss of a step is divided by: its response tokens."""
         return sum(len(example.response) for example in batch)
 
@@ -234,11 +241,11 @@ class Sft:
         self._group.add([*(p.grad for p in trained if p.grad is not None), total])
         return float(total)
 
-    def _loss(self, batch: Sequence[Example]) -> Tensor:
+    def loss(self, batch: Sequence[Example]) -> Tensor:
         """Summed negative log-likelihood of the response tokens."""
-        return self._nll([(example.prompt, example.response) for example in batch]).sum()
+        return self.token_nll([(example.prompt, example.response) for example in batch]).sum()
 
-    def _nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
+    def token_nll(self, texts: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> Tensor:
         """Negative log-likelihood of the tokens of responses behind prompts, one response after the other."""
         together, counted = [prompt + response for prompt, response in texts], [len(response) for _, response in texts]
         return token_nll(self._model, self._head, packed(together, counted, self._device))
@@ -246,7 +253,7 @@ class Sft:
     @torch.no_grad()
     def merged_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Weights that differ from the initial model's, by the names they have there."""
-        if self._config.parameters == "full":
+        if self.config.parameters == "full":
             for name, parameter in self._raw.named_parameters():
                 yield name, whole(parameter)
             return
@@ -261,7 +268,7 @@ class Sft:
 
     @property
     def has_adapter(self) -> bool:
-        return self._config.parameters == "lora"
+        return self.config.parameters == "lora"
 
     @property
     def adapter_config(self) -> LoraConfig | None:

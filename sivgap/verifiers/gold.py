@@ -1,25 +1,52 @@
-"""Verifier ``gold``: ground truth, the perfect verifier that others are held against (MG Appendix D)."""
+"""Verifier ``gold``: ground truth, the perfect verifier that others are held against (MG Appendix D).
+
+With ``verifier.tpr`` and ``verifier.fpr`` it errs as often as it is told to: it accepts a right response with the first
+probability and a wrong one with the second. Youden's J = tpr - fpr then decides whether a model learns (J > 0), drifts,
+or is taught the wrong (2601.04411).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from sivgap.engines.noise import key_of
 from sivgap.engines.rollout import OnBatch
 from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.grade import grade_samples
+from sivgap.tasks.grade import grade_samples
 from sivgap.verifiers.question import Responses, Scores
+from sivgap.verifiers.random import response_noise
 
 
-@dataclass(frozen=True)
 class Gold:
-    """Scores 1 what the grader of `dataset` finds right, and 0 the rest."""
+    """Scores 1 what the grader of `dataset` finds right, and 0 the rest, unless it errs.
 
-    dataset: str
-    comparer: AnswerComparer
+    Args:
+        tpr, fpr: Probability of accepting a right response, and a wrong one.
+        errors: Of each ``response`` anew, or of a ``problem``, whose right responses are then all judged alike, and
+            its wrong ones, whenever they are drawn.
+        seed: Of the errors.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        comparer: AnswerComparer,
+        tpr: float = 1.0,
+        fpr: float = 0.0,
+        errors: Literal["response", "problem"] = "response",
+        seed: int = 0,
+    ) -> None:
+        self._dataset, self._comparer = dataset, comparer
+        self._tpr, self._fpr, self._errors, self._seed = tpr, fpr, errors, seed
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
-        grades = grade_samples(self.dataset, responses.problems, responses.texts, self.comparer)
-        values = np.array([found.correct for found in grades], dtype=np.float64).reshape(responses.shape)
-        return Scores(values, np.zeros(responses.shape))
+        grades = grade_samples(self._dataset, responses.problems, responses.texts, self._comparer)
+        right = np.array([found.correct for found in grades], dtype=bool).reshape(responses.shape)
+        if self._errors == "problem":
+            drawn = response_noise(responses, key_of("gold", self._seed))[:, :1]
+        else:
+            drawn = response_noise(responses, key_of("gold", self._seed, stream))
+        accepted = drawn < np.where(right, self._tpr, self._fpr)
+        return Scores(accepted.astype(np.float64), np.zeros(responses.shape))

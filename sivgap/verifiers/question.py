@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -27,11 +27,14 @@ class Responses:
         problems: P of them.
         texts: P x N, without what ended them.
         bodies: The same as the tokens that the judge itself wrote, where it did; otherwise it reads the texts.
+        nll, length: U(y|x) in nats and tokens of each, (P, N), where the solver's likelihoods are known.
     """
 
     problems: Sequence[Problem]
     texts: Sequence[str]
     bodies: Sequence[NDArray[np.int64]] | None = None
+    nll: NDArray[np.float64] | None = None
+    length: NDArray[np.int64] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,11 +98,30 @@ class Scores:
     each: NDArray[np.float64] | None = None
     notes: dict[str, float] = field(default_factory=dict)
 
-    def of(self, problems: Sequence[int]) -> Scores:
+    def of(self, problems: Sequence[int] | NDArray[np.int64]) -> Scores:
         """Those of some of the problems; `notes` are about all of them."""
         places = np.asarray(problems, dtype=np.int64)
         each = None if self.each is None else self.each[places]
         return Scores(self.values[places], self.unparsed[places], each)
+
+    @classmethod
+    def none(cls, samples: int) -> Scores:
+        """Of no problem, `samples` responses each."""
+        return cls(np.zeros((0, samples)), np.zeros((0, samples)))
+
+
+def gather_scores(parts: Sequence[tuple[NDArray[np.int64], Scores]]) -> Scores:
+    """Put scores, each with the places of their problems, into problem order; `notes` are those of the last part."""
+    order = np.argsort(np.concatenate([places for places, _ in parts]))
+    scores = [part for _, part in parts]
+    each = [part.each for part in scores if part.each is not None]
+    together = Scores(
+        np.concatenate([part.values for part in scores]),
+        np.concatenate([part.unparsed for part in scores]),
+        np.concatenate(each) if len(each) == len(scores) else None,
+        scores[-1].notes,
+    )
+    return replace(together.of(order), notes=together.notes)
 
 
 def neutral(verdicts: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

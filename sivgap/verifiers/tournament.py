@@ -65,8 +65,8 @@ class _Play:
         return int(np.ceil(np.log2(self.samples))) if self.rules.rounds is None else self.rules.rounds
 
     def elimination(self) -> Array:
-        """Share of the rounds that each response won, (P, N)."""
-        rounds = self._rounds
+        """Share of the rounds that each response won, (P, N); of few responses one is left before all rounds asked."""
+        rounds = min(self._rounds, int(np.log2(self.samples)))
         won = np.zeros((self.problems, self.samples))
         left = np.tile(np.arange(self.samples), (self.problems, 1))
         for _ in range(rounds):

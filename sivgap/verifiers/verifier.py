@@ -15,59 +15,42 @@ import numpy as np
 
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
-from sivgap.config.verifier import VerifierConfig
-from sivgap.engines.rollout import Engine, FollowUp, Rollouts
-from sivgap.grading.equal import AnswerComparer
+from sivgap.config.verifier import VERIFIERS, VerifierConfig
+from sivgap.engines.rollout import FollowUp, Rollouts
 from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.registry import is_own, own_code
+from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.ensemble import Ensemble
 from sivgap.verifiers.gold import Gold
 from sivgap.verifiers.judge import ModelJudge, expected_value, verdict_stream
 from sivgap.verifiers.one_by_one import OneByOne
+from sivgap.verifiers.own import Checked
 from sivgap.verifiers.parse import Parser, verdict_parser
 from sivgap.verifiers.question import Judge, Scores, Verifier, neutral
 from sivgap.verifiers.tournament import Tournament
-
-ONE_BY_ONE = ("qe", "tf", "mc", "cot_binary", "cot_score")
-"""Verifiers that ask about one response at a time."""
 
 Remember = Callable[[VerifierConfig, ModelJudge], Judge]
 """Puts a memory before the judge of a verifier."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What verifiers are made from: the judging model, and ground truth for ``gold``.
-
-    Attributes:
-        own: Whether the solver itself judges.
-        end_token: What ends the judge's answers.
-        context: Tokens that the judge can read at once, where it says.
-    """
-
-    engine: Engine
-    writer: PromptWriter
-    own: bool
-    end_token: int
-    context: int | None
-    temperature: float
-    dataset: str
-    comparer: AnswerComparer
-
-
-def make_verifier(config: VerifierConfig, bench: Bench, remember: Remember = lambda config, judge: judge) -> Verifier:
+def make_verifier(
+    config: VerifierConfig, bench: VerifierContext, remember: Remember = lambda config, judge: judge
+) -> Verifier:
     """The verifier of a configuration.
 
     Raises:
         RunError: If two allowed answers cannot be told apart by their tokens.
     """
     if config.name == "gold":
-        return Gold(bench.dataset, bench.comparer)
+        return Gold(bench.dataset, bench.comparer, config.tpr, config.fpr, config.errors, bench.seed)
     if config.name == "ensemble":
         members: dict[str, tuple[Verifier, float]] = {
             name: (make_verifier(member_config(config, name, bench.dataset), bench, remember), threshold)
             for name, threshold in zip(config.members, cycle(config.accept), strict=False)
         }
         return Ensemble(members, config.combine == "mean")
+    if not config.asks:
+        return _by_name(config, bench)
     judge = remember(config, make_judge(config, bench))
     if config.name == "tournament":
         swiss = config.pairing == "swiss"
@@ -75,7 +58,16 @@ def make_verifier(config: VerifierConfig, bench: Bench, remember: Remember = lam
     return OneByOne(judge, config.repetitions)
 
 
-def make_judge(config: VerifierConfig, bench: Bench) -> ModelJudge:
+def _by_name(config: VerifierConfig, bench: VerifierContext) -> Verifier:
+    """One that asks nobody, or the user's own: ``Name(bench, **settings)``."""
+    make = VERIFIERS.find(config.name)
+    if not is_own(config.name):
+        return make(bench)  # type: ignore[no-any-return]
+    with own_code(f"verifier={config.name}"):
+        return Checked(make(bench, **(config.settings or {})), config.name)
+
+
+def make_judge(config: VerifierConfig, bench: VerifierContext) -> ModelJudge:
     """The model behind `bench`, asked the question of `config`."""
     template = read_prompt(config.prompt)
     judge = ModelJudge(
@@ -119,9 +111,9 @@ class InPass:
         return self.writer.decode(rollouts.verdicts) if rollouts.verdicts is not None else [""] * rollouts.nll.size
 
 
-def in_pass(config: VerifierConfig, bench: Bench) -> InPass | None:
+def in_pass(config: VerifierConfig, bench: VerifierContext) -> InPass | None:
     """The verifier of `config` as a follow-up of sampling, where it can be one."""
-    single = config.name in ONE_BY_ONE and config.repetitions == 1
+    single = config.asks and config.name != "tournament" and config.repetitions == 1
     expected = config.readout == "expected"
     if not single or not bench.own or (expected and config.heading is not None):
         return None

@@ -1,43 +1,44 @@
-"""The state of a run in memory, and the moves that `sivgap.train.improve` makes with it."""
+"""The state of a run in memory, and the steps of Algorithm 1 that `sivgap.train.improve` takes with it."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sivgap.config.schema import TrainConfig
 from sivgap.cross.external import Response, Timetable
-from sivgap.dynamics.collapse import Alarm
 from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Rollouts
+from sivgap.engines.rollout import Rollouts, gather
 from sivgap.errors import RunError, Stopped
-from sivgap.lab import Lab
-from sivgap.measure import External
+from sivgap.loop.components import Lab
+from sivgap.loop.early_stopping import EarlyStopping
+from sivgap.loop.introduction import introduce, tokens_at_most
+from sivgap.loop.measurement import External
+from sivgap.loop.recorder import Graded, Recorder
+from sivgap.loop.rollout_reuse import Reused, keep
+from sivgap.loop.rounds import Rounds
+from sivgap.loop.schedule import Schedule, make_schedule
+from sivgap.loop.workload import PROMPTS, RESPONSES, VERDICTS, verdict_cost, workload
 from sivgap.parallel.group import Group
 from sivgap.progress import Advance, Display
-from sivgap.recorder import Graded, Recorder
-from sivgap.reuse import Kept, keep
 from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest
 from sivgap.runs.run import Run
-from sivgap.schedule import Schedule, make_schedule
 from sivgap.signals import StopRequest
-from sivgap.startup import introduce, tokens_at_most
-from sivgap.stopping import Gain, collapse, remaining_gain
-from sivgap.tasks.panel import draw_panel
+from sivgap.tasks.panel import panels
 from sivgap.tasks.problem import Problem
-from sivgap.to_come import PROMPTS, RESPONSES, VERDICTS, Workload, verdict_cost
 from sivgap.tracking.wandb_tracker import WandbTracker
 from sivgap.update.example import Example
-from sivgap.update.replay import replay_examples
-from sivgap.verifiers.question import Scores
+from sivgap.update.replay import mixed
+from sivgap.verifiers.question import Scores, gather_scores
 
 
-class Improvement:
+class Experiment:
     """One run under way. The public methods are the steps of Algorithm 1; everything they change is in a checkpoint.
 
     With several processes every rank takes them all, and decides alike; the first one alone writes.
@@ -54,17 +55,18 @@ class Improvement:
         external: dict[str, Response],
     ) -> None:
         self.lab, self.run, self.display, self.tracker, self._stop = lab, run, display, tracker, stop
-        self._timetable, self._external = timetable, external
         self.config: TrainConfig = lab.config
         self.group: Group = lab.group
         self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
+        self._rounds = Rounds(self.config, lab.dataset.train, self.schedule, timetable, external)
         self.recorder = Recorder(lab, run, display, tracker, self.schedule, timetable)
         self.progress = Progress()
         self._labels: list[Example] = []
         self._queue: list[Example] = []
-        self._panels = _panels(lab)
-        self._kept = Kept()
-        self._workload = _workload(lab, self.schedule, self._panels)
+        self._panels = panels(self.config, lab.dataset)
+        self._reused = Reused()
+        self._workload = workload(self.config, self.schedule, self._panels, lab.in_pass is not None)
+        self._early_stopping = EarlyStopping(self.config, run.trajectory, self.group)
         fixed_labels = self.config.refresh == "never"  # alone needs the initial weights again: a copy of the model
         self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()} if fixed_labels else {}
 
@@ -74,14 +76,13 @@ class Improvement:
 
     @property
     def stops_early(self) -> bool:
-        """Whether `stopping` ends the run here: it collapses, or too little is still to be gained."""
-        stopping = self.config.stopping
-        if stopping.action == "advise" or not self.progress.measured:
-            return False
-        if stopping.rule == "collapse":
-            return self._collapse() is not None
-        gain = self._remaining_gain()
-        return gain is not None and gain.high < stopping.min_gain
+        """Whether `stopping` ends the run here."""
+        return self.progress.measured and self._early_stopping.stops
+
+    @property
+    def early_reason(self) -> str | None:
+        """Why it ended early, in a sentence; None where it did not."""
+        return self._early_stopping.reason if self.stops_early else None
 
     @property
     def epoch(self) -> float:
@@ -126,25 +127,60 @@ class Improvement:
         if not self.progress.measured:
             self._measure(self._standing())
 
-    def rounds(self) -> Iterator[list[Problem]]:
+    def batches(self) -> Iterator[list[Problem]]:
         """The prompts of the half epoch under way, in portions that share one labelling (``refresh``)."""
-        problems = [self.lab.dataset.train[i] for i in self.schedule.prompts(self.progress.half)]
-        size = self.config.update.batch_size if self.config.refresh == "step" else len(problems)
-        for start in range(self.progress.rounds * size, len(problems), size):
-            yield problems[start : start + size]
+        return self._rounds.batches(self.progress.half, self.progress.rounds)
 
-    def label(self, problems: list[Problem]) -> list[Example]:
-        """Sample, verify and select for `problems`, with the weights that ``refresh`` names; (x, y*) pairs.
+    def sample(self, problems: Sequence[Problem]) -> Rollouts:
+        """`n` responses to each problem that the model labels itself, with the weights that ``refresh`` names (Eq. 4).
 
-        The y* of a prompt that has been given an external response is that response (SV Eq. 14, 15).
+        Those that a measurement has drawn with the same weights are taken from it (``measure.reuse``).
+        """
+        labelled = self._labelled(problems)
+        drawn, others = self._reused.split(labelled)
+        parts = [(drawn, self._reused.rollouts_of(drawn))] if drawn else []
+        if others:
+            if self.config.refresh == "never":
+                self.lab.engine.load(self._base_weights)
+            else:
+                self.lab.hand_over()
+            parts.append((others, self._sample("sampling", others, self.config.n, self._label_stream())))
+        if not parts:
+            return Rollouts.none(self.config.n)
+        rollouts = gather([(_places(some, labelled), part) for some, part in parts])
+        self.progress = replace(
+            self.progress,
+            tokens=self.progress.tokens + rollouts.generated,
+            seconds_generate=self.progress.seconds_generate + rollouts.seconds_generate,
+        )
+        return rollouts
+
+    def verify(self, problems: Sequence[Problem], rollouts: Rollouts) -> Scores:
+        """The verifier's score of each of `rollouts` (Eq. 5), by the weights that sampled them; those that were
+        measured have one.
+        """
+        labelled = self._labelled(problems)
+        drawn, others = self._reused.split(labelled)
+        parts = [(_places(drawn, labelled), self._reused.scores_of(drawn))] if drawn else []
+        if others:
+            places = _places(others, labelled)
+            mine = replace(rollouts.of(places), seconds_verify=rollouts.seconds_verify) if drawn else rollouts
+            mine, scores = self._verify("sampling", others, mine, self._label_stream())
+            self.progress = replace(self.progress, seconds_verify=self.progress.seconds_verify + mine.seconds_verify)
+            parts.append((places, scores))
+        return gather_scores(parts) if parts else Scores.none(self.config.n)
+
+    def select(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
+        """Pairs (x, y*): the response that passes and is the likeliest a token (Eq. 5); to a prompt that has been given
+        an external response, that one (Eq. 14, 15).
         """
         if self._queue:
             return []  # stopped while training on these: their labels are in the queue already
-        if self.config.refresh != "epoch":
-            return self._sample_verify_select(problems)
-        if self.progress.half % 2 == 0:
-            following = [self.lab.dataset.train[i] for i in self.schedule.prompts(self.progress.half + 1)]
-            self._labels = self._sample_verify_select([*problems, *following])
+        half, labelled = self.progress.half, self._labelled(problems)
+        own = self._choose(labelled, rollouts, scores) if labelled else []
+        together = self._rounds.labelled_with(problems, half)
+        self._labels += self._rounds.in_order(together, own, self._external(together))
+        self._reused = Reused()
         now = {problem.id for problem in problems}
         labels = [example for example in self._labels if example.problem_id in now]
         self._labels = [example for example in self._labels if example.problem_id not in now]
@@ -152,7 +188,10 @@ class Improvement:
 
     def update(self, examples: list[Example]) -> None:
         """Fine-tune on `examples`, in random order, mixed with replayed verification examples (`update.replay`)."""
-        self._queue = self._queue or self._mixed(examples)
+        end = self.lab.loaded.end_tokens[0]
+        self._queue = self._queue or mixed(
+            examples, self.config, self.lab.writer, end, self.progress.half, self.progress.rounds
+        )
         size = self.config.update.batch_size
         if self.config.refresh == "step":
             size = max(1, len(self._queue))  # a round is a step
@@ -188,8 +227,8 @@ class Improvement:
         if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
             self.progress = replace(self.progress, rounds=self.progress.rounds + 1)
 
-    def end_half_epoch(self) -> None:
-        """Count the half epoch, and measure if it is time."""
+    def measure(self) -> None:
+        """Count the half epoch; measure U_s, U_v and their gap if it is time (Eq. 3, 6, 8)."""
         self.settle()  # one measurement at a time is held in memory
         done = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
         self.progress = replace(done, measured=not self.schedule.measures(done.half))
@@ -199,50 +238,40 @@ class Improvement:
         if not self.progress.measured:
             self._measure(standing)
 
-    def _sample_verify_select(self, problems: list[Problem]) -> list[Example]:
-        """Eq. 4 and 5 on `problems`. With ``refresh=never`` the initial weights draw the labels, the same each time."""
-        given = self._timetable.given(self.progress.half // 2 + 1)
-        own = [problem for problem in problems if problem.id not in given]
-        labels: dict[str, list[Example]] = {problem.id: [] for problem in problems}
-        for example in self._own_labels(own) if own else []:
-            labels[example.problem_id].append(example)
-        for problem in problems:
-            if problem.id in given:
-                response = self.lab.external_tokens(problem, self._external[problem.id])
-                labels[problem.id] = [Example(self.lab.writer.solve(problem).tokens, response, problem.id)]
-        return [example for problem in problems for example in labels[problem.id]]
+    def _labelled(self, problems: Sequence[Problem]) -> list[Problem]:
+        """The problems that the model labels in the round of `problems`; none while it is trained on its labels."""
+        if self._queue:
+            return []
+        given = self._rounds.given(self.progress.half)
+        together = self._rounds.labelled_with(problems, self.progress.half)
+        return [problem for problem in together if problem.id not in given]
 
-    def _own_labels(self, problems: list[Problem]) -> list[Example]:
-        """What the model chooses among its own responses."""
-        measured, others = self._kept.split(problems)
-        examples = self._choose(measured, *self._kept.of(measured)) if measured else []
-        self._kept = Kept()
-        return examples + (self._sampled_labels(others) if others else [])
+    def _external(self, problems: Sequence[Problem]) -> dict[str, Example]:
+        """What is learnt of those of `problems` that have been given an external response."""
+        given, responses = self._rounds.given(self.progress.half), self._rounds.responses
+        return {
+            problem.id: Example(
+                self.lab.writer.solve(problem).tokens,
+                self.lab.external_tokens(problem, responses[problem.id]),
+                problem.id,
+            )
+            for problem in problems
+            if problem.id in given
+        }
 
-    def _sampled_labels(self, problems: list[Problem]) -> list[Example]:
-        if self.config.refresh == "never":
-            self.lab.engine.load(self._base_weights)
-        else:
-            self.lab.hand_over()
-        rollouts, scores = self._sample_and_verify("sampling", problems, self.config.n, self._label_stream())
-        self.progress = replace(
-            self.progress,
-            tokens=self.progress.tokens + rollouts.generated,
-            seconds_generate=self.progress.seconds_generate + rollouts.seconds_generate,
-            seconds_verify=self.progress.seconds_verify + rollouts.seconds_verify,
-        )
-        return self._choose(problems, rollouts, scores)
+    def _sample(self, what: str, problems: Sequence[Problem], samples: int, stream: int) -> Rollouts:
+        phase = f"epoch {self.epoch:g}: {what}"
+        with self.display.phase(phase, len(problems), kind=RESPONSES, each=samples) as advance:
+            return self.lab.sample(problems, samples, stream, self._checked(advance))
 
-    def _sample_and_verify(
-        self, what: str, problems: Sequence[Problem], samples: int, stream: int
+    def _verify(
+        self, what: str, problems: Sequence[Problem], rollouts: Rollouts, stream: int
     ) -> tuple[Rollouts, Scores]:
-        """`samples` responses to each problem, each scored by the verifier; the same weights do both."""
-        epoch = f"epoch {self.epoch:g}"
-        with self.display.phase(f"{epoch}: {what}", len(problems), kind=RESPONSES, each=samples) as advance:
-            rollouts = self.lab.sample(problems, samples, stream, self._checked(advance))
-            if self.lab.in_pass is not None:
-                return self.lab.verify(problems, rollouts, stream)
-        with self.display.phase(f"{epoch}: {what}, verdicts", len(problems), kind=VERDICTS, each=samples) as advance:
+        """The same rollouts, with the seconds that their verdicts took, and their scores."""
+        if self.lab.in_pass is not None:
+            return self.lab.verify(problems, rollouts, stream)
+        phase, samples = f"epoch {self.epoch:g}: {what}, verdicts", rollouts.nll.shape[1]
+        with self.display.phase(phase, len(problems), kind=VERDICTS, each=samples) as advance:
             return self.lab.verify(problems, rollouts, stream, self._checked(advance))
 
     def _choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
@@ -260,26 +289,6 @@ class Improvement:
         of_round = () if self.config.refresh == "never" else (self.progress.half, self.progress.rounds)
         return key_of(self.config.seed, "train", *of_round)
 
-    def _labelled_next(self) -> set[str]:
-        """The problems that are labelled with the weights as they are, and in the same round."""
-        half = self.progress.half
-        halves = [half] if self.config.refresh == "half_epoch" else [half, half + 1] if half % 2 == 0 else []
-        return {self.lab.dataset.train[i].id for one in halves for i in self.schedule.prompts(one)}
-
-    def _replayed(self, count: int) -> int:
-        """Verification examples that go with `count` others."""
-        share = self.config.update.replay
-        return round(count * share / (1 - share))
-
-    def _mixed(self, examples: list[Example]) -> list[Example]:
-        key = (self.config.seed, "replay", self.progress.half, self.progress.rounds)
-        count, end = self._replayed(len(examples)), self.lab.loaded.end_tokens[0]
-        together = list(examples)
-        if count:
-            together += replay_examples(count, self.lab.writer, self.config.verifier, end, key_of(*key))
-        order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
-        return [together[i] for i in order]
-
     def _measure(self, standing: Checkpoint | None) -> None:
         """Sample and verify both panels, and leave the rest to the recorder; never touches what training uses."""
         self.lab.hand_over()
@@ -288,9 +297,10 @@ class Improvement:
             samples = self.config.measure.samples or self.config.n
             reused = self.config.measure.reuse and split == "train"
             stream = self._label_stream() if reused else key_of(self.config.seed, "measure")
-            rollouts, scores = self._sample_and_verify(f"measuring ({split})", problems, samples, stream)
+            rollouts = self._sample(f"measuring ({split})", problems, samples, stream)
+            rollouts, scores = self._verify(f"measuring ({split})", problems, rollouts, stream)
             if reused:
-                self._kept = keep(problems, self._labelled_next(), rollouts, scores)
+                self._reused = keep(problems, self._rounds.labelled_after(self.progress.half), rollouts, scores)
             external = self._measured_external(problems) if split == "train" else None
             if self.group.leads:
                 panels[split] = self.recorder.grade(problems, rollouts, scores, external)
@@ -300,48 +310,11 @@ class Improvement:
             self.recorder.record(panels, spent, replace(standing, progress=self.progress))
         if self.config.stopping.rule != "none":
             self.settle()
-            self._advise()
+            self._early_stopping.advise(self.display)
 
     def _measured_external(self, problems: Sequence[Problem]) -> External | None:
         with self.display.phase(f"epoch {self.epoch:g}: measuring external responses", None) as advance:
-            return self.lab.external(problems, *self._external_now(), self._checked(advance))
-
-    def _external_now(self) -> tuple[dict[str, Response], dict[str, Response]]:
-        """External responses given so far, and those that arrive now; none arrive once the run is over."""
-        given = self._timetable.given(self.epoch)
-        over = self.progress.half == self.schedule.halves or self.progress.half % 2
-        arriving = set() if over else self._timetable.given(self.epoch + 1) - given
-        return {name: self._external[name] for name in given}, {name: self._external[name] for name in arriving}
-
-    def _advise(self) -> None:
-        """Say what is still to be gained, once it is less than ``stopping.min_gain``, or that the run collapses."""
-        alarm = self._collapse()
-        if alarm is not None:
-            end = "; stopping here" if self.stops_early else ""
-            self.display.say(f"collapse, since epoch {alarm.step:g}: {alarm.reason}{end}")
-        gain = self._remaining_gain()
-        if gain is not None and gain.value < self.config.stopping.min_gain:
-            self.display.say(
-                f"forecast: U_s will fall by {gain.value:.3f} nats more until epoch {self.config.epochs:g} (90 %: "
-                f"{gain.low:.3f} to {gain.high:.3f})" + ("; stopping here" if self.stops_early else "")
-            )
-
-    def _remaining_gain(self) -> Gain | None:
-        """None without this stopping rule, and where nothing can be said yet. What the first rank finds decides."""
-        if self.config.stopping.rule != "forecast":
-            return None
-        gain = remaining_gain(self.run.trajectory.read(), self.config.epochs) if self.group.leads else None
-        found = json.loads(self.group.gather(json.dumps(gain and asdict(gain)).encode())[0])
-        return found and Gain(**found)
-
-    def _collapse(self) -> Alarm | None:
-        """None without this stopping rule, and where the run does not collapse. What the first rank finds decides."""
-        if self.config.stopping.rule != "collapse":
-            return None
-        lines = self.run.trajectory.read() if self.group.leads else []
-        alarm = collapse(lines, self.config.stopping.entropy)
-        found = json.loads(self.group.gather(json.dumps(alarm and asdict(alarm)).encode())[0])
-        return found and Alarm(**found)
+            return self.lab.external(problems, *self._rounds.external_at(self.progress.half), self._checked(advance))
 
     def _standing(self) -> Checkpoint | None:
         """Everything that the run needs to go on from here; for the first rank alone."""
@@ -377,17 +350,7 @@ class Improvement:
             raise self._stop.stopped(f"at epoch {self.epoch:g}")
 
 
-def _workload(lab: Lab, schedule: Schedule, panels: Mapping[str, Sequence[Problem]]) -> Workload:
-    config = lab.config
-    measured = sum(map(len, panels.values())) * (config.measure.samples or config.n)
-    reused = len(panels["train"]) / schedule.problems if config.measure.reuse else 0.0
-    return Workload(schedule, config.n, measured, lab.in_pass is not None, 1 - reused)
-
-
-def _panels(lab: Lab) -> dict[str, Sequence[Problem]]:
-    """Fixed panels: a seeded choice of the training problems, and of the held-out ones."""
-    sizes = {"train": lab.config.measure.train_prompts, "test": lab.config.measure.test_prompts}
-    return {
-        split: draw_panel(problems, sizes[split], lab.config.dataset.data_seed, split)
-        for split, problems in (("train", lab.dataset.train), ("test", lab.dataset.test))
-    }
+def _places(some: Sequence[Problem], problems: Sequence[Problem]) -> NDArray[np.int64]:
+    """Where `some` of `problems` are."""
+    place = {problem.id: i for i, problem in enumerate(problems)}
+    return np.array([place[problem.id] for problem in some], dtype=np.int64)

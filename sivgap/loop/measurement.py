@@ -19,6 +19,7 @@ from sivgap.gap.estimate import Estimate
 from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap, saturated_fraction
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.rival import varied
+from sivgap.gap.youden import youden
 from sivgap.grading.grade import Grade
 from sivgap.selection import Choice, Selection
 from sivgap.verifiers.question import Scores
@@ -170,6 +171,7 @@ def summarise(panel: Panel, selection: Selection, pass_at: Sequence[int]) -> Col
         "likelihood_auroc_within": auroc_within(-nll / length, correct).value,
         "true_positive_rate": _rate(kept, correct == 1),
         "false_positive_rate": _rate(kept, correct == 0),
+        **_with_error("youden_j", youden(kept, correct)),
         "fallback_fraction": float(1 - panel.choice.passed.mean()),
         "unparsed_fraction": float(scores.unparsed.mean()),
         "finished_fraction": float(rollouts.finished.mean()),

@@ -18,7 +18,7 @@ from sivgap.verifiers.question import Scores
 
 
 @dataclass(frozen=True)
-class Kept:
+class Reused:
     """Responses with their scores, and the place of each problem among them; at first none."""
 
     places: Mapping[str, int] = field(default_factory=dict)
@@ -30,15 +30,18 @@ class Kept:
         here = [problem for problem in problems if problem.id in self.places]
         return here, [problem for problem in problems if problem.id not in self.places]
 
-    def of(self, problems: Sequence[Problem]) -> tuple[Rollouts, Scores]:
-        """What is kept of `problems`, all of which have been sampled."""
+    def rollouts_of(self, problems: Sequence[Problem]) -> Rollouts:
+        """The responses to `problems`, all of which have been sampled."""
         assert self.rollouts is not None
+        return self.rollouts.of([self.places[problem.id] for problem in problems])
+
+    def scores_of(self, problems: Sequence[Problem]) -> Scores:
+        """Their scores."""
         assert self.scores is not None
-        places = [self.places[problem.id] for problem in problems]
-        return self.rollouts.of(places), self.scores.of(places)
+        return self.scores.of([self.places[problem.id] for problem in problems])
 
 
-def keep(measured: Sequence[Problem], wanted: set[str], rollouts: Rollouts, scores: Scores) -> Kept:
+def keep(measured: Sequence[Problem], wanted: set[str], rollouts: Rollouts, scores: Scores) -> Reused:
     """Of what was `measured` the responses to the problems that are `wanted`."""
     places = [i for i, problem in enumerate(measured) if problem.id in wanted]
-    return Kept({measured[i].id: k for k, i in enumerate(places)}, rollouts.of(places), scores.of(places))
+    return Reused({measured[i].id: k for k, i in enumerate(places)}, rollouts.of(places), scores.of(places))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sivgap.config.members import asking
-from sivgap.config.schema import SolverConfig
-from sivgap.schedule import Schedule
+from sivgap.config.schema import SolverConfig, TrainConfig
+from sivgap.loop.schedule import Schedule
+from sivgap.tasks.problem import Problem
 
 RESPONSES, VERDICTS, PROMPTS = "responses", "verdicts", "prompts"
 """Kinds of work of a run (`time_left.TimeLeft`). Verdicts are one where the pass that samples does not give them."""
@@ -49,3 +51,12 @@ class Workload:
         sampled = sum(sizes[labelled:]) * self.sampled_share
         responses = sampled * self.samples + measurements * self.measured
         return {RESPONSES: responses, PROMPTS: float(sum(sizes))} | ({} if self.in_pass else {VERDICTS: responses})
+
+
+def workload(
+    config: TrainConfig, schedule: Schedule, panels: Mapping[str, Sequence[Problem]], in_pass: bool
+) -> Workload:
+    """That of a run of `config` that measures `panels`."""
+    measured = sum(map(len, panels.values())) * (config.measure.samples or config.n)
+    reused = len(panels["train"]) / schedule.problems if config.measure.reuse else 0.0
+    return Workload(schedule, config.n, measured, in_pass, 1 - reused)

@@ -1,4 +1,4 @@
-"""Opening an improvement: all is loaded, signals are listened to, W&B is told; and at the end, its conclusion."""
+"""Opening an experiment: all is loaded, signals are listened to, W&B is told; and at the end, its conclusion."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sivgap.cross.collect import collect
 from sivgap.cross.external import make_timetable
 from sivgap.errors import Stopped
 from sivgap.hardware import describe_hardware, keep_freed_memory
-from sivgap.improve import Improvement
-from sivgap.lab import open_lab
+from sivgap.loop.components import open_lab
+from sivgap.loop.experiment import Experiment
 from sivgap.parallel.group import ALONE, Group
 from sivgap.progress import Display
 from sivgap.runs.log import silence_libraries
@@ -23,7 +23,7 @@ from sivgap.tracking.wandb_tracker import WandbTracker
 
 
 @contextmanager
-def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> Iterator[Improvement]:
+def open_experiment(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> Iterator[Experiment]:
     """Load what the run needs, listen for signals, stream to W&B; at the end, conclude (picture and table).
 
     Of a `group` the first rank alone collects, streams and concludes; the others leave when it has.
@@ -51,15 +51,15 @@ def open_improvement(run: Run, display: Display, stop: StopRequest, group: Group
         tracker = WandbTracker(shown, Source(run.id, run.path.name, run.path, settings), display.say)
         failed = True
         try:
-            job = Improvement(lab, run, display, tracker, stop, timetable, external)
-            with stop.deferred(), job.recorder:
-                job.introduce()
+            experiment = Experiment(lab, run, display, tracker, stop, timetable, external)
+            with stop.deferred(), experiment.recorder:
+                experiment.introduce()
                 try:
-                    yield job
+                    yield experiment
                 except Stopped:
-                    job.settle()
+                    experiment.settle()
                     raise
-                job.settle()
+                experiment.settle()
             if group.leads:
                 lines = run.trajectory.read()
                 with display.phase("fitting and drawing", None):

@@ -16,23 +16,23 @@ from sivgap.cross.external import Response
 from sivgap.engines.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer, comparer
-from sivgap.grading.forms import forms_of
-from sivgap.grading.grade import grade_samples
-from sivgap.measure import External, Panel
+from sivgap.loop.measurement import External, Panel
 from sivgap.models.layout import beside_adapter, beside_weights
 from sivgap.models.load import Loaded, check_targets, context_length
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
 from sivgap.prompts import PromptWriter
 from sivgap.selection import Choice, Selection
-from sivgap.solver import check_context, load_solver, make_bench
+from sivgap.solver import check_context, load_solver, make_verifier_context
+from sivgap.tasks.grade import forms_of, grade_samples
 from sivgap.tasks.load import Dataset
 from sivgap.tasks.problem import Problem
 from sivgap.update.example import Example
-from sivgap.update.rpo import Rpo
+from sivgap.update.find import update_of
 from sivgap.update.sft import Sft
+from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.question import Responses, Scores, Verifier
-from sivgap.verifiers.verifier import Bench, InPass, in_pass, make_verifier
+from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Lab:
     engine: Engine
     learner: Sft
     comparer: AnswerComparer
-    bench: Bench
+    bench: VerifierContext
     group: Group = ALONE
     beside_weights: Mapping[str, bytes] = field(default_factory=dict)
     """What other programs need to load the trained weights, by file names."""
@@ -83,7 +83,8 @@ class Lab:
             return rollouts, self.in_pass.read(rollouts)
         started = time.perf_counter()
         bodies = rollouts.bodies
-        scores = self.verifier.score(Responses(problems, self.writer.decode(bodies), bodies), stream, on_batch)
+        responses = Responses(problems, self.writer.decode(bodies), bodies, rollouts.nll, rollouts.length)
+        scores = self.verifier.score(responses, stream, on_batch)
         return replace(rollouts, seconds_verify=time.perf_counter() - started), self._of_first_rank(scores)
 
     def sample_and_verify(
@@ -193,12 +194,12 @@ class Lab:
             several = selection.keep == "all" and choice.passed[i]
             chosen = np.flatnonzero(choice.passes[i]) if several else [choice.chosen[i]]
             prompt = self.writer.solve(problem).tokens
-            paired = self.config.update.name == "rpo" and choice.passed[i]
+            paired = self.learner.paired and choice.passed[i]
             rejected = _rejected(scores.values[i], fails[i]) if paired else []
             for k, n in enumerate(chosen):
                 against = learnt(i * samples + rejected[k]) if k < len(rejected) else ()
                 examples.append(Example(prompt, learnt(i * samples + int(n)), problem.id, against))
-        return self._with_margins(examples, on_batch) if self.config.update.name == "rpo" else examples
+        return self._with_margins(examples, on_batch) if self.learner.paired else examples
 
     def _with_margins(self, examples: Sequence[Example], on_batch: OnBatch | None) -> list[Example]:
         """Pairs with the reference policy's margin: by how much it finds the chosen response likelier."""
@@ -226,14 +227,15 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
     solver = load_solver(config, dataset, group)
     loaded = solver.loaded
     check_targets(config.model, loaded.model)
-    kind = Rpo if config.update.name == "rpo" else Sft
-    learner = kind(loaded.model, config.model, config.update, config.seed, group, config.launch.shard)
+    learner = update_of(config.update)(
+        loaded.model, config.model, config.update, config.seed, group, config.launch.shard
+    )
     adapter = learner.adapter_config
     beside = (
         beside_weights(loaded.model, loaded.tokenizer, torch.float32) if adapter is None else beside_adapter(adapter)
     )
     with comparer() as answers:
-        bench = make_bench(config, solver, dataset, answers, group)
+        bench = make_verifier_context(config, solver, dataset, answers, group)
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
         parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, bench, group)

@@ -19,14 +19,14 @@ from sivgap.background import Background
 from sivgap.beware import asked_of, beware
 from sivgap.cross.external import Timetable
 from sivgap.engines.rollout import Rollouts
-from sivgap.lab import Lab
-from sivgap.measure import External, Panel, seen_in, summarise
+from sivgap.loop.components import Lab
+from sivgap.loop.measurement import External, Panel, seen_in, summarise
+from sivgap.loop.schedule import Schedule
 from sivgap.progress import Display
 from sivgap.runs.checkpoint import Checkpoint, Progress, save
 from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
 from sivgap.runs.samples import sample_rows, write_samples
-from sivgap.schedule import Schedule
 from sivgap.selection import Selection
 from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker

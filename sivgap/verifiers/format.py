@@ -1,0 +1,25 @@
+"""Verifier ``format``: whether a response says an answer in the form that its prompt asks for, right or wrong.
+
+The other control beside ``random``: what a format reward teaches is the form.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sivgap.engines.rollout import OnBatch
+from sivgap.grading.forms import in_form
+from sivgap.verifiers.context import VerifierContext
+from sivgap.verifiers.question import Responses, Scores
+
+
+class Format:
+    """Scores 1 what is in any of the forms asked for, and 0 the rest."""
+
+    def __init__(self, bench: VerifierContext) -> None:
+        self._forms = bench.forms
+
+    def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
+        kept = [any(in_form(text, form) for form in self._forms) for text in responses.texts]
+        values = np.array(kept, dtype=np.float64).reshape(responses.shape)
+        return Scores(values, np.zeros_like(values))
