@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SHOWN = (
     "epoch", "solver_uncertainty", "verifier_uncertainty", "gap", "solver_accuracy", "verifier_accuracy",
     "likeliest_accuracy", "score_gain", "gv_gap", "gv_gap_informative", "gv_gap_aggregate_relative", "gv_gap_relative",
-    "saturated_fraction", "score_auroc_within", "score_auroc_within_informative", "score_auroc",
+    "saturated_fraction", "youden_j", "score_auroc_within", "score_auroc_within_informative", "score_auroc",
     "likelihood_auroc_within", "likelihood_auroc", "solver_length", "chosen_cut_fraction", "train_loss",
 )  # fmt: skip
 
