@@ -100,6 +100,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 tiny: setup
 	$(BIN)/python -m sivgap.tiny.build

@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from study import RESULTS
 
+from sivgap.config.embedded import FAMILY
 from sivgap.config.locate import read_prompt
 from sivgap.config.model import ModelConfig
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.gap.auroc import auroc
 from sivgap.gap.pass_at_k import pass_at_k
 from sivgap.models.load import load_model, pad_token
 from sivgap.report.tables import markdown
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.arithmetic import generate
-from sivgap.tiny import FAMILY
 
 ANSWERS = {
     "qe": {f"{k / 10:.1f}": k / 10 for k in range(11)},
@@ -57,7 +57,7 @@ class Reader:
         return tuple(self.tokenizer(text, add_special_tokens=start)["input_ids"])
 
     def prompts(self, texts: list[str]) -> list[Prompt]:
-        return [Prompt(self.ids(text, start=True), key_of(text)) for text in texts]
+        return [Prompt(self.ids(text, start=True), derive_key(text)) for text in texts]
 
     def decode(self, rows: list) -> list[str]:
         return self.tokenizer.batch_decode(rows, skip_special_tokens=True)

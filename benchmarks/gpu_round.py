@@ -29,16 +29,16 @@ from roofline import Roofline, measure
 from study import RESULTS
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
+from sivgap.core.example import Example
+from sivgap.core.rollout import Engine, FollowUp, Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Engine, FollowUp, Prompt, Sampling
-from sivgap.hardware import describe_hardware
 from sivgap.report.tables import markdown
-from sivgap.tiny import WEIGHTS
-from sivgap.update.example import Example
+from sivgap.runtime.hardware import describe_hardware
+from sivgap.runtime.rng import derive_key
 from sivgap.update.sft import Sft
 
 SHAPES = {
@@ -65,7 +65,7 @@ def random_model(shape: str) -> LlamaForCausalLM:
 
 def random_prompts(model: LlamaForCausalLM, count: int, length: int) -> list[Prompt]:
     drawn = torch.randint(32, model.config.vocab_size, (count, length), generator=torch.Generator().manual_seed(1))
-    return [Prompt(tuple(tokens), key_of(str(i))) for i, tokens in enumerate(drawn.tolist())]
+    return [Prompt(tuple(tokens), derive_key(str(i))) for i, tokens in enumerate(drawn.tolist())]
 
 
 def clocked(work: Callable[[], object], repeats: int) -> tuple[float, float]:

@@ -25,16 +25,16 @@ from roofline import matrix_flops, measure
 from study import RESULTS
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
+from sivgap.core.example import Example
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
-from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.report.tables import markdown
+from sivgap.runtime.hardware import describe_hardware, keep_freed_memory
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks import arithmetic
-from sivgap.tiny import WEIGHTS
-from sivgap.update.example import Example
 from sivgap.update.sft import Sft
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -58,7 +58,7 @@ def ours(texts: list[str], a: argparse.Namespace, tokenizer: PreTrainedTokenizer
     learner = Sft(model, config, update, 0)
     engine = HFEngine(model, [tokenizer.eos_token_id], tokenizer.pad_token_id, batch_size=2048)
     now = time.perf_counter()
-    prompts = [Prompt(tuple(tokenizer(t)["input_ids"]), key_of(t)) for t in texts]
+    prompts = [Prompt(tuple(tokenizer(t)["input_ids"]), derive_key(t)) for t in texts]
     ask = FollowUp(tuple(tokenizer("\nScore: ", add_special_tokens=False)["input_ids"]), 0.1, VERDICT)
     engine.load(dict(learner.merged_weights()))
     rollouts = engine.rollout(prompts, Sampling(a.samples, 1.0, LONGEST, 0), ask)

@@ -23,18 +23,18 @@ from kills import lines
 from rich.progress import track
 from study import publish
 
-from sivgap.background import Background
 from sivgap.config.app import validate
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig
-from sivgap.hardware import describe_hardware
 from sivgap.loop.session import open_experiment
-from sivgap.progress import Display
 from sivgap.report.tables import markdown
 from sivgap.runs.run import Run
-from sivgap.signals import StopRequest
+from sivgap.runtime.background import Background
+from sivgap.runtime.display import Display
+from sivgap.runtime.hardware import describe_hardware
+from sivgap.runtime.signals import StopRequest
 from sivgap.tasks import arithmetic
-from sivgap.tiny import WEIGHTS
 from sivgap.train import improve
 
 WAYS = ("beside sampling", "waited for")

@@ -36,13 +36,13 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from sivgap.config.embedded import WEIGHTS
+from sivgap.core.rollout import Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Prompt, Sampling
-from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.report.tables import markdown
+from sivgap.runtime.hardware import describe_hardware, keep_freed_memory
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks import arithmetic
-from sivgap.tiny import WEIGHTS
 
 SIZES = {"1 M": (128, 4), "10 M": (320, 8), "100 M": (768, 12)}
 """Hidden size and layers of the random models."""
@@ -101,10 +101,10 @@ def prompts_of(case: Case) -> list[Prompt]:
     if case.model == "embedded":
         tokenizer = AutoTokenizer.from_pretrained(WEIGHTS)
         texts = [f"Question: {p.question}\nSolution: " for p in arithmetic.generate(count, "train", 0)]
-        return [Prompt(tuple(tokenizer(text)["input_ids"]), key_of(text)) for text in texts]
+        return [Prompt(tuple(tokenizer(text)["input_ids"]), derive_key(text)) for text in texts]
     generator = torch.Generator().manual_seed(1)
     drawn = torch.randint(2, VOCABULARY, (count, PROMPT), generator=generator).tolist()
-    return [Prompt(tuple(tokens), key_of(str(i))) for i, tokens in enumerate(drawn)]
+    return [Prompt(tuple(tokens), derive_key(str(i))) for i, tokens in enumerate(drawn)]
 
 
 def ends_of(case: Case) -> list[int]:

@@ -17,8 +17,8 @@ import time
 from rich.progress import track
 from study import publish
 
-from sivgap.hardware import describe_hardware
 from sivgap.report.tables import markdown
+from sivgap.runtime.hardware import describe_hardware
 
 FIRST_RESPONSES = """
 import os, sys

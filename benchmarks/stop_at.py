@@ -1,6 +1,6 @@
 """A run that is stopped between two steps, at a moment that is counted and not timed."""
 
-from sivgap.signals import StopRequest
+from sivgap.runtime.signals import StopRequest
 
 
 class StopAt(StopRequest):

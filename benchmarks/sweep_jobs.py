@@ -22,7 +22,7 @@ from rich.progress import track
 from study import RESULTS
 
 from sivgap.report.tables import markdown
-from sivgap.sweep.manifest import Sweep
+from sivgap.runs.sweep_manifest import Sweep
 
 TRIVIAL = (
     "experiment=smoke", "epochs=0.5", "n=1", "prompts_per_epoch=2", "dataset.train_size=4", "dataset.test_size=2",

@@ -23,22 +23,22 @@ import torch
 from study import RESULTS
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
+from sivgap.core.example import Example
+from sivgap.core.rollout import Engine, FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Engine, FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.vllm import VLLMEngine
 from sivgap.engines.vllm_start import require_vllm, start_vllm
-from sivgap.hardware import describe_hardware, keep_freed_memory
 from sivgap.models.load import load_model, pad_token
 from sivgap.report.tables import markdown
+from sivgap.runtime.hardware import describe_hardware, keep_freed_memory
+from sivgap.runtime.rng import derive_key
+from sivgap.runtime.versions import vllm_version
 from sivgap.tasks import arithmetic
-from sivgap.tiny import WEIGHTS
-from sivgap.update.example import Example
 from sivgap.update.sft import Sft
-from sivgap.versions import vllm_version
 
 AGREE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.15}
 """Mean difference of a token's log-likelihood, nats."""
@@ -71,7 +71,7 @@ def compare(path: str, kind: str, a: argparse.Namespace) -> ROW:
     loaded = load_model(source.model_copy(update={"chat_template": False}))
     learner = Sft(loaded.model, source, update, 0)
     tokens = [loaded.tokenizer(text)["input_ids"] for text in questions(a.prompts)]
-    prompts = [Prompt(tuple(ids), key_of(i)) for i, ids in enumerate(tokens)]
+    prompts = [Prompt(tuple(ids), derive_key(i)) for i, ids in enumerate(tokens)]
     config = EngineConfig(name="vllm", batch_size=a.batch_size, memory=a.memory)
     llm = start_vllm(source, "", loaded.model.dtype, config, rank, texts=False)
     vllm = VLLMEngine(llm, loaded.model, loaded.end_tokens, a.batch_size, prompts[0].tokens, kind == "adapter")

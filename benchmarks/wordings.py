@@ -30,20 +30,21 @@ from wordings_tables import write
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Sampling
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Sampling
+from sivgap.core.verification import Responses, about_each
+from sivgap.engines.solver import Solver, load_source
+from sivgap.engines.threads import settle_threads
 from sivgap.gap.auroc import auroc
 from sivgap.grading.equal import AnswerComparer, comparer
-from sivgap.hardware import keep_freed_memory
-from sivgap.prompts import PromptWriter
+from sivgap.models.prompts import PromptWriter
 from sivgap.runs.identity import short
-from sivgap.solver import Solver, load_source, make_verifier_context
+from sivgap.runtime.hardware import keep_freed_memory
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.grade import grade_samples
 from sivgap.tasks.load import Dataset, load_dataset
 from sivgap.tasks.panel import draw_panel
-from sivgap.tasks.problem import Problem
-from sivgap.threads import settle_threads
-from sivgap.verifiers.question import Responses, about_each
+from sivgap.verifiers.context import make_verifier_context
 from sivgap.verifiers.verifier import make_judge
 
 TABLES = Path(__file__).parent / "wordings"
@@ -196,7 +197,7 @@ def solved(
     """Responses of `cell`, a portion of the problems at a time; portions from the cache where they are there."""
     key = {name: value for name, value in cell.items() if name != "prompts"}
     writer = writer_of(solver, cell["words"], cell["style"], dataset)
-    sampling = Sampling(a.samples, 1.0, a.tokens, key_of(0, "wordings"))
+    sampling = Sampling(a.samples, 1.0, a.tokens, derive_key(0, "wordings"))
     portions: list[Asked] = []
     for start in range(0, len(problems), PORTION):
         asked = problems[start : start + PORTION]
@@ -283,7 +284,7 @@ def judged(
         bench = make_verifier_context(config, own, dataset, answers)
         judge = replace(make_judge(shipped.model_copy(update=settings), bench), template=wording["words"])
         responses = Responses(problems, found.texts, [np.array(body, dtype=np.int64) for body in found.bodies])
-        verdicts = judge.ask(responses, about_each(*responses.shape), key_of(0, "wordings"))
+        verdicts = judge.ask(responses, about_each(*responses.shape), derive_key(0, "wordings"))
         right = correct(a.task, problems, found.texts, answers)
     score = verdicts.value.reshape(right.shape)
     commonest, often = Counter(np.round(score.ravel(), 6)).most_common(1)[0]

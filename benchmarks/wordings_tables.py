@@ -7,8 +7,8 @@ from typing import Any
 from study import RESULTS
 
 from sivgap.config.locate import conf_dir, task_prompt
-from sivgap.hardware import describe_hardware
 from sivgap.report.tables import markdown
+from sivgap.runtime.hardware import describe_hardware
 
 HEAD = """# Wordings of prompts, on real models
 

@@ -48,9 +48,9 @@ def allocate(config: AllocateConfig) -> None:
         RunError: If the fit cannot be read.
     """
     from sivgap.dynamics.allocation import compare
-    from sivgap.progress import Display
     from sivgap.report.allocation_figure import draw_allocation
-    from sivgap.runs.files import write_json
+    from sivgap.runtime.display import Display
+    from sivgap.runtime.files import write_json
 
     path = Path(config.fit)
     law, gamma, form, draws, intervals_of = _model(config, path)
@@ -86,7 +86,7 @@ def _model(config: AllocateConfig, path: Path) -> tuple[Coupled, float, str, tup
     from sivgap.dynamics.cross import FORMS
     from sivgap.dynamics.cross_fit import laws_of
     from sivgap.dynamics.fit import PARAMETERS
-    from sivgap.runs.read import read_json
+    from sivgap.runtime.read import read_json
 
     if not path.is_file():
         raise ConfigError(f"fit={path}: no such file; python -m sivgap.fit makes one")
@@ -132,9 +132,9 @@ def _print(plans: list[Plan], display: Any, intervals_of: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from sivgap.plain import visible
+    from sivgap.runtime.sanitize import sanitize
 
-    title = f"end of epoch {len(plans[0].eta)}; intervals of: {escape(visible(intervals_of))}"
+    title = f"end of epoch {len(plans[0].eta)}; intervals of: {escape(sanitize(intervals_of))}"
     table = Table(title=title, title_justify="left")
     for column in ("schedule", "U_s (nats)", "90 % interval", "above the best", "90 % interval "):
         table.add_column(column, justify="left" if column == "schedule" else "right")

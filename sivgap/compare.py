@@ -53,8 +53,8 @@ def compare(config: CompareConfig) -> None:
         ConfigError: If one of the two is neither a run nor an evaluation, or they are not of one kind.
         RunError: If one cannot be read, or they have no prompt in common.
     """
-    from sivgap.progress import Display
     from sivgap.report.compare import report_comparison
+    from sivgap.runtime.display import Display
 
     print(report_comparison(Path(config.a), Path(config.b), config.split, Path(config.out), Display()))
 

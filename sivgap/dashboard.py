@@ -78,7 +78,7 @@ def dashboard(config: DashboardConfig) -> None:
     except ImportError as error:
         raise ConfigError("a dashboard needs wandb-workspaces: pip install 'sivgap[dashboard]'") from error
     if config.out is not None:
-        from sivgap.runs.files import write_text
+        from sivgap.runtime.files import write_text
 
         write_text(Path(config.out), made._to_model().model_dump_json(by_alias=True, indent=1) + "\n")
         print(config.out)

@@ -23,18 +23,18 @@ from sivgap.config.app import run_app
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.errors import RunError, SivgapError, Stopped
 from sivgap.parallel.group import ALONE, Group
-from sivgap.parallel.launch import Handed, in_ranks, work_in_ranks
+from sivgap.parallel.launch import WorkerSpec, in_ranks, work_in_ranks
 from sivgap.parallel.machines import gathered
 from sivgap.parallel.place import find_place
 
 if TYPE_CHECKING:
+    from sivgap.core.problem import Problem
+    from sivgap.core.verification import Verifier
     from sivgap.grading.equal import AnswerComparer
-    from sivgap.progress import Display
-    from sivgap.signals import StopRequest
+    from sivgap.runtime.display import Display
+    from sivgap.runtime.signals import StopRequest
     from sivgap.store.responses import ResponseStore
     from sivgap.tasks.load import Dataset
-    from sivgap.tasks.problem import Problem
-    from sivgap.verifiers.question import Verifier
 
 _log = logging.getLogger("sivgap")
 
@@ -52,8 +52,8 @@ def evaluate(config: EvaluateConfig) -> None:
         RunError: If it failed.
         Stopped: If a signal asked for it; the same command goes on.
     """
-    from sivgap.progress import Display
     from sivgap.runs.identity import evaluation_directory
+    from sivgap.runtime.display import Display
 
     config = config.model_copy(update={"launch": find_place(os.environ).settle(config.launch)})
     if config.plan:
@@ -76,8 +76,8 @@ def evaluate(config: EvaluateConfig) -> None:
 def _attempt(config: EvaluateConfig, folder: Path, display: Display) -> None:
     """Measure and report; ``sivgap.log`` in `folder` says how it went."""
     from sivgap.report.evaluation import report_evaluation
-    from sivgap.runs.log import logged
-    from sivgap.signals import listening
+    from sivgap.runtime.log import logged
+    from sivgap.runtime.signals import handle_signals
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def _attempt(config: EvaluateConfig, folder: Path, display: Display) -> None:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); set runs_dir=FOLDER") from error
     with logged(folder / "sivgap.log"):
         try:
-            with listening() as stop:
+            with handle_signals() as stop:
                 if in_ranks(config.launch):
                     _measure_in_ranks(config, folder, stop)
                 else:
@@ -98,23 +98,28 @@ def _attempt(config: EvaluateConfig, folder: Path, display: Display) -> None:
             _log.exception("the evaluation failed")
             raise
         finally:
-            from sivgap.hardware import return_freed_memory
+            from sivgap.runtime.hardware import return_freed_memory
 
             return_freed_memory()  # a sweep's next evaluation is made by this process, too
 
 
 def _measure_in_ranks(config: EvaluateConfig, folder: Path, stop: StopRequest) -> None:
     """As `measure`, by ``launch.processes`` ranks; the first one writes, unless it dies."""
-    from sivgap.runs.files import write_json
+    from sivgap.runtime.files import write_json
 
     settings = config.model_dump(mode="json")
     try:
-        work_in_ranks(Handed("evaluate", settings, str(folder), "", config.launch.processes), stop)
+        work_in_ranks(WorkerSpec("evaluate", settings, str(folder), "", config.launch.processes), stop)
     except SivgapError as error:
         found = _status(folder)
         if found.get("state") == "running":  # it died, or was ended with another
             write_json(folder / "status.json", {**found, "state": "failed", "reason": str(error)}, folder)
         raise
+
+
+def work_as_rank(spec: WorkerSpec, display: Display, stop: StopRequest, group: Group) -> str | None:
+    """`measure` as one of the processes of an evaluation."""
+    return measure(EvaluateConfig.model_validate(spec.settings), Path(spec.path), display, stop, group)
 
 
 def measure(
@@ -124,14 +129,14 @@ def measure(
     others help to generate.
     """
     with display.phase("loading torch and transformers", None):
-        from sivgap.hardware import describe_hardware, keep_freed_memory
-        from sivgap.runs.files import tidied, write_json, write_text
-        from sivgap.runs.log import silence_libraries
-        from sivgap.scoring import score_all
+        from sivgap.engines.threads import settle_threads
+        from sivgap.loop.scoring import score_all
+        from sivgap.runtime.files import tidied, write_json, write_text
+        from sivgap.runtime.hardware import describe_hardware, keep_freed_memory
+        from sivgap.runtime.log import silence_libraries
+        from sivgap.runtime.versions import versions
         from sivgap.tasks.load import load_dataset
         from sivgap.tasks.panel import draw_panel
-        from sivgap.threads import settle_threads
-        from sivgap.versions import versions
 
     started = time.monotonic()
     keep_freed_memory()
@@ -174,7 +179,7 @@ def _keep_examples(folder: Path, problems: Sequence[Problem], store: ResponseSto
     import pandas as pd
 
     from sivgap.report.examples import choose_examples, examples, write_examples
-    from sivgap.runs.read import read_parquet
+    from sivgap.runtime.read import read_parquet
 
     rows = read_parquet(folder / "scores.parquet", folder)
     chosen = pd.concat([kind for _, kind in choose_examples(rows)])
@@ -194,9 +199,10 @@ def _keep_examples(folder: Path, problems: Sequence[Problem], store: ResponseSto
 
 def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequest) -> None:
     """The part of all ranks but the first: to generate what it asks for."""
+    from sivgap.engines.solver import load_solver
     from sivgap.grading.equal import comparer
-    from sivgap.parallel.served import serve
-    from sivgap.solver import load_solver, make_verifier_context
+    from sivgap.parallel.remote_engine import serve
+    from sivgap.verifiers.context import make_verifier_context
 
     with comparer() as answers:
         solver = load_solver(config, dataset, group)
@@ -207,7 +213,7 @@ def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequ
 
 def _damage(folder: Path) -> str | None:
     """What is wrong with the files of a complete evaluation."""
-    from sivgap.runs.sums import Damaged, check
+    from sivgap.runtime.checksums import Damaged, check
 
     try:
         for name in ("evaluation.json", "scores.parquet", "config.yaml", "status.json"):
@@ -219,7 +225,7 @@ def _damage(folder: Path) -> str | None:
 
 def _status(folder: Path) -> dict[str, Any]:
     """What an earlier attempt wrote of itself, if there was one."""
-    from sivgap.runs.read import read_json
+    from sivgap.runtime.read import read_json
 
     try:
         found = read_json(folder / "status.json", folder)
@@ -236,19 +242,20 @@ def _opened(
     from sivgap.config.members import asking as asking_models
     from sivgap.config.model import UNNAMED
     from sivgap.config.verifier import VerifierConfig
-    from sivgap.engines.noise import key_of
-    from sivgap.engines.rollout import Sampling
+    from sivgap.core.rollout import Sampling
+    from sivgap.core.verification import Judge
+    from sivgap.engines.solver import load_solver
     from sivgap.grading.equal import comparer
     from sivgap.loop.introduction import introduce, tokens_at_most
-    from sivgap.parallel.served import asking
+    from sivgap.parallel.remote_engine import asking
     from sivgap.runs.identity import responses_identity, short, verifier_identity
     from sivgap.runs.names import stored_under
-    from sivgap.solver import check_context, load_solver, make_verifier_context
+    from sivgap.runtime.rng import derive_key
     from sivgap.store.parts import Parts
     from sivgap.store.responses import ResponseStore
-    from sivgap.store.verdicts import RememberingJudge, VerdictsInPass
+    from sivgap.store.verdicts import FusedVerdicts, RememberingJudge
+    from sivgap.verifiers.context import check_context, make_verifier_context
     from sivgap.verifiers.judge import ModelJudge
-    from sivgap.verifiers.question import Judge
     from sivgap.verifiers.verifier import in_pass, make_verifier
 
     solver = load_solver(config, dataset, group)
@@ -282,11 +289,11 @@ def _opened(
                 config.n,
                 config.sampling.solver_temperature,
                 config.sampling.max_new_tokens,
-                key_of(config.seed, "evaluate"),
+                derive_key(config.seed, "evaluate"),
                 config.sampling.top_p,
             )
             quick = in_pass(config.verifier, bench)
-            with_them = None if quick is None else VerdictsInPass(quick, verdicts(config.verifier.name))
+            with_them = None if quick is None else FusedVerdicts(quick, verdicts(config.verifier.name))
             store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling, with_them)
             yield store, make_verifier(config.verifier, bench, remember), answers
 

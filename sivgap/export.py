@@ -15,13 +15,13 @@ from sivgap.config.settings import FilePath, Settings
 from sivgap.config.update import UpdateConfig
 from sivgap.errors import ConfigError, RunError
 from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, lasting_name
-from sivgap.plain import visible
-from sivgap.progress import Display
 from sivgap.runs.card import model_card
-from sivgap.runs.files import write_new_folder
 from sivgap.runs.names import epoch_name
-from sivgap.runs.read import read_yaml
-from sivgap.runs.sums import Damaged
+from sivgap.runtime.checksums import Damaged
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_new_folder
+from sivgap.runtime.read import read_yaml
+from sivgap.runtime.sanitize import sanitize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,7 +156,7 @@ def _weights(checkpoint: Path) -> dict[str, Tensor]:
     try:
         return read_weights(checkpoint)
     except (OSError, ValueError, SafetensorError) as error:
-        raise RunError(f"{checkpoint}: cannot be read ({visible(str(error))[:120]}); export another epoch") from error
+        raise RunError(f"{checkpoint}: cannot be read ({sanitize(str(error))[:120]}); export another epoch") from error
 
 
 def _lora_of(weights: dict[str, Tensor], settings: dict[str, Any]) -> Any:

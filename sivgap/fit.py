@@ -110,11 +110,11 @@ def fit(config: FitConfig) -> None:
         return
     from sivgap.dynamics.analysis import analyse, average
     from sivgap.dynamics.fit_json import as_json
-    from sivgap.progress import Display
     from sivgap.report.fit_figure import draw_fit
     from sivgap.report.fit_tables import print_fit
-    from sivgap.runs.files import write_json
     from sivgap.runs.load_curves import entropy_laws
+    from sivgap.runtime.display import Display
+    from sivgap.runtime.files import write_json
 
     whole, sources, folder, solver = _read(config)
     runs = [run if config.until is None else run.until(config.until) for run in whole]

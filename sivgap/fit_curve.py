@@ -26,12 +26,12 @@ def fit_curve(config: FitConfig) -> None:
     """
     from sivgap.dynamics.curve_analysis import analyse_curve
     from sivgap.dynamics.curve_json import curves_as_json
-    from sivgap.progress import Display
     from sivgap.report.curve_figure import draw_curves
     from sivgap.report.curve_page import page_of_curves
     from sivgap.report.curve_tables import curves_table, print_curves
     from sivgap.report.tables import write_table
-    from sivgap.runs.files import write_json, write_text
+    from sivgap.runtime.display import Display
+    from sivgap.runtime.files import write_json, write_text
 
     curves, name = _read(config)
     display = Display()

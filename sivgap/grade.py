@@ -18,8 +18,8 @@ from sivgap.grading.equal import comparer
 from sivgap.grading.grade import Grade
 from sivgap.grading.lm_eval import exact_match, flexible_extract, strict_match
 from sivgap.grading.short_answer import accepted_answers, squad_alone
-from sivgap.progress import Display
-from sivgap.runs.files import write_text
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_text
 from sivgap.tasks.grade import forms_of, grade
 from sivgap.tasks.source import read_records, text_field
 from sivgap.tasks.task import task_of

@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sivgap.config.app import run_app
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped, unexpected
 from sivgap.parallel.group import ALONE, Group
-from sivgap.parallel.launch import Handed, in_ranks, work_in_ranks
+from sivgap.parallel.launch import WorkerSpec, in_ranks, work_in_ranks
 from sivgap.parallel.machines import gathered
 from sivgap.parallel.place import find_place
-from sivgap.progress import Display
-from sivgap.runs.log import logged
 from sivgap.runs.trajectory import final_accuracy
-from sivgap.signals import StopRequest, listening
+from sivgap.runtime.display import Display
+from sivgap.runtime.log import logged
+from sivgap.runtime.signals import StopRequest, handle_signals
 from sivgap.sweep.job import run_job
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _attempt(run: Run, display: Display) -> None:
     """Work on the run; whatever ends it is recorded in ``status.json``."""
     with logged(run.log):
         try:
-            with listening() as stop:
+            with handle_signals() as stop:
                 early = _in_ranks(run, stop) if in_ranks(run.config.launch) else work(run, display, stop)
             run.mark("complete", early)
         except KeyboardInterrupt as error:
@@ -105,10 +106,18 @@ def _attempt(run: Run, display: Display) -> None:
 def _in_ranks(run: Run, stop: StopRequest) -> str | None:
     settings = run.config.model_dump(mode="json")
     try:
-        handed = Handed("train", settings, str(run.path), run.id, run.config.launch.processes)
-        return work_in_ranks(handed, stop, run.lock)
+        spec = WorkerSpec("train", settings, str(run.path), run.id, run.config.launch.processes)
+        return work_in_ranks(spec, stop, run.lock)
     finally:
         run.reread()
+
+
+def work_as_rank(spec: WorkerSpec, display: Display, stop: StopRequest, group: Group) -> str | None:
+    """`work` of one of the processes of a run."""
+    from sivgap.runs.run import Run
+
+    config = TrainConfig.model_validate(spec.settings)
+    return work(Run.of_rank(config, Path(spec.path), spec.identifier), display, stop, group)
 
 
 def work(run: Run, display: Display, stop: StopRequest, group: Group = ALONE) -> str | None:

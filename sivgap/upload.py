@@ -24,7 +24,7 @@ from sivgap.config.settings import Settings
 from sivgap.errors import RunError
 
 if TYPE_CHECKING:
-    from sivgap.progress import Display
+    from sivgap.runtime.display import Display
 
 _IN_A_ROW = 2
 """Runs that W&B may refuse one after the other before the rest is not tried: it is W&B then, and not the run."""
@@ -60,7 +60,7 @@ def upload(config: UploadConfig) -> None:
         ConfigError: If there is no such run.
         RunError: If a run cannot be read, or W&B does not take it; what was sent before stays sent.
     """
-    from sivgap.progress import Display
+    from sivgap.runtime.display import Display
 
     display = Display()
     chosen = list(_chosen(config))
@@ -89,8 +89,8 @@ def upload(config: UploadConfig) -> None:
 def _chosen(config: UploadConfig) -> Iterator[tuple[Path, WandbConfig]]:
     """Every run with where it goes on W&B."""
     from sivgap.runs.load_curves import run_folders
+    from sivgap.runs.sweep_manifest import Sweep
     from sivgap.sweep.job import named
-    from sivgap.sweep.manifest import Sweep
 
     there: dict[str, Any] = {"mode": "online", "timeout": config.timeout}
     there |= {k: v for k, v in (("project", config.project), ("entity", config.entity)) if v is not None}
@@ -152,7 +152,7 @@ def _wandb_config(folder: Path) -> WandbConfig:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    from sivgap.runs.read import read_yaml
+    from sivgap.runtime.read import read_yaml
 
     try:
         found = read_yaml(path, path.parent)

@@ -48,7 +48,7 @@ def whole(tmp_path_factory) -> list[dict]:
     """The numbers of `test_resume.config` when nothing happens to the run."""
     from test_resume import attempt, config
 
-    from sivgap.signals import StopRequest
+    from sivgap.runtime.signals import StopRequest
 
     return attempt(config(tmp_path_factory.mktemp("whole")), StopRequest())[1]
 

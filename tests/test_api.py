@@ -19,12 +19,12 @@ from local_models import save_model
 from small_runs import composed
 
 from sivgap.config.cross import ApiConfig, CrossConfig
+from sivgap.core.problem import Problem
 from sivgap.cross.api import responses
 from sivgap.cross.external import Response
 from sivgap.errors import ConfigError, RunError
-from sivgap.progress import Display
+from sivgap.runtime.display import Display
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 
 KEY = "sk-test-0123456789abcdef"
 PRICES = ("cross.api.input_price=1", "cross.api.output_price=2")

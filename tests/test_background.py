@@ -15,15 +15,15 @@ from test_evaluate import run as run_evaluation
 
 import sivgap.loop.components
 import sivgap.loop.recorder
-import sivgap.scoring
-from sivgap.background import Background
+import sivgap.loop.scoring
 from sivgap.engines.hf import HFEngine
 from sivgap.errors import Stopped
 from sivgap.loop.session import open_experiment
-from sivgap.progress import Display
 from sivgap.runs.checkpoint import Progress, load_newest
 from sivgap.runs.run import Run
-from sivgap.signals import StopRequest
+from sivgap.runtime.background import Background
+from sivgap.runtime.display import Display
+from sivgap.runtime.signals import StopRequest
 from sivgap.tasks.grade import grade_samples
 from sivgap.train import improve
 from sivgap.update.sft import Sft
@@ -84,7 +84,7 @@ def test_an_interruption_drops_what_has_not_begun():
 
 
 INTERRUPTED = """
-from sivgap.background import Background
+from sivgap.runtime.background import Background
 from sivgap.grading.equal import comparer
 
 if __name__ == "__main__":
@@ -128,7 +128,7 @@ def awaited(monkeypatch) -> list[tuple[str, int]]:
             assert turn.wait_for(lambda: begun[what] >= least, timeout=60), f"graded before {what} number {least}"
         return grade_samples(*asked)
 
-    for module in (sivgap.loop.components, sivgap.scoring):
+    for module in (sivgap.loop.components, sivgap.loop.scoring):
         monkeypatch.setattr(module, "grade_samples", patient)
     monkeypatch.setattr(HFEngine, "rollout", counted("sampling", HFEngine.rollout))
     monkeypatch.setattr(Sft, "step", counted("step", Sft.step))
@@ -148,7 +148,7 @@ def test_one_panel_is_graded_while_the_next_is_sampled_and_that_one_while_the_mo
 
 
 def test_the_next_portion_of_an_evaluation_is_sampled_while_one_is_graded(awaited, monkeypatch, tmp_path):
-    monkeypatch.setattr(sivgap.scoring, "RESPONSES_AT_ONCE", 16)
+    monkeypatch.setattr(sivgap.loop.scoring, "RESPONSES_AT_ONCE", 16)
     awaited += [("sampling", 2), ("sampling", 3), ("sampling", 3)]
     run_evaluation(tmp_path, "model=tiny", "n=4", "panel.prompts=12", f"store={tmp_path}")
     assert awaited == []

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sivgap.beware import Asked, beware, measured
+from sivgap.gap.beware import RunSettings, beware, measured
+from sivgap.gap.selection import Selection
 from sivgap.report.beware import beware_of
 from sivgap.report.record import Record
 from sivgap.runs.load_curves import from_run
-from sivgap.selection import Selection
 
 PROMPTS, SAMPLES = 400, 8
-ASKED = Asked(
+ASKED = RunSettings(
     Selection(0.5), "selection.quantile=0.25", "measure.test_prompts", PROMPTS, "qe", "sampled", 8, 512, learns=True
 )
 
@@ -135,7 +135,7 @@ def test_few_prompts_have_a_coarse_accuracy_and_as_many_as_are_needed_are_named(
 
 
 def test_sentences_need_no_torch():
-    code = "import sys, sivgap.beware; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    code = "import sys, sivgap.gap.beware; print('torch' in sys.modules, 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["False"] * 2
 
 

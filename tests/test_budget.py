@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM
 
+from sivgap.config.embedded import WEIGHTS
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines import budget, hf
 from sivgap.engines.budget import rows_under_way, token_bytes
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
 from sivgap.engines.prefix_cache import PrefixCache
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.models.shape import stated
-from sivgap.tiny import WEIGHTS
+from sivgap.runtime.rng import derive_key
 from sivgap.update.activations import OF_ONE_TEXT, ON_A_PROCESSOR, on_a_processor
 
 QUESTION = (7, 8, 9)
@@ -26,7 +26,7 @@ def engine() -> HFEngine:
 
 def prompts(count: int) -> list[Prompt]:
     rng = np.random.default_rng(0)
-    return [Prompt(tuple(rng.integers(4, 27, int(rng.integers(3, 12))).tolist()), key_of(i)) for i in range(count)]
+    return [Prompt(tuple(rng.integers(4, 27, int(rng.integers(3, 12))).tolist()), derive_key(i)) for i in range(count)]
 
 
 def test_rows_are_whole_prompts_one_at_least_and_what_memory_holds():

@@ -15,16 +15,16 @@ from test_resume import config
 from test_storage import LINE, flip
 
 from sivgap.allocate import AllocateConfig, allocate
-from sivgap.cross.allocation import read_schedule
+from sivgap.config.allocation import read_schedule
 from sivgap.cross.api_cache import Answer, ApiCache
 from sivgap.errors import RunError, Stopped, unexpected
-from sivgap.progress import Display
-from sivgap.runs.files import tidied, write_json
-from sivgap.runs.sums import Damaged, note, noted
+from sivgap.report.sweep_watch import watching
+from sivgap.runs.sweep_manifest import Job, Sweep
 from sivgap.runs.trajectory import Trajectory, final_accuracy
+from sivgap.runtime.checksums import Damaged, note, noted
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import tidied, write_json
 from sivgap.store.parts import Parts
-from sivgap.sweep.manifest import Job, Sweep
-from sivgap.sweep.watch import watching
 from sivgap.train import train
 from sivgap.upload import whole_measurements
 
@@ -98,7 +98,7 @@ def test_a_record_of_a_job_with_another_bit_is_named_and_no_traceback(tmp_path, 
         assert "delete it" in (said := outcome(sweep.progress)) or said == before
         flip(file, place)
     flip(file, 0.5)
-    monkeypatch.setattr("sivgap.sweep.watch._EVERY", 0.01)
+    monkeypatch.setattr("sivgap.report.sweep_watch._EVERY", 0.01)
     with watching(sweep, Display()):
         pass
     assert not raised

@@ -13,6 +13,7 @@ from small_runs import composed
 from sivgap.allocate import AllocateConfig
 from sivgap.compare import CompareConfig, named
 from sivgap.config.app import validate
+from sivgap.config.embedded import EMBEDDED
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir, read_prompt
 from sivgap.config.members import member_config
@@ -24,7 +25,6 @@ from sivgap.fit import FitConfig
 from sivgap.grade import GradeConfig
 from sivgap.report.__main__ import ReportConfig
 from sivgap.runs.identity import identity
-from sivgap.tiny import EMBEDDED
 from sivgap.upload import UploadConfig
 
 ROOT = Path(__file__).parents[1]

@@ -11,13 +11,13 @@ from commands import run_command
 from local_models import save_model
 from omegaconf import OmegaConf
 
+from sivgap.config.allocation import planned
 from sivgap.config.cross import CrossConfig
 from sivgap.config.schema import TrainConfig
-from sivgap.cross.allocation import planned
+from sivgap.core.problem import Problem
 from sivgap.cross.external import make_timetable
 from sivgap.report.cross_tables import cross_groups, pairs_table, paper_table, solver_ends
 from sivgap.report.sweep_record import read_sweep
-from sivgap.tasks.problem import Problem
 
 SMALL = ("experiment=smoke", "tracking.wandb.mode=disabled", "epochs=2", "cross.epochs=2", "engine.threads=1")
 

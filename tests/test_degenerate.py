@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_resume import attempt, config
 
-from sivgap.engines.rollout import Rollouts
+from sivgap.core.rollout import Rollouts
+from sivgap.core.verification import Scores
+from sivgap.gap.selection import Selection
 from sivgap.grading.grade import Grade
 from sivgap.loop.measurement import Panel, summarise
-from sivgap.selection import Selection
-from sivgap.signals import StopRequest
-from sivgap.verifiers.question import Scores
+from sivgap.runtime.signals import StopRequest
 
 
 def panel(nll, scores, correct, unparsed=0.0) -> Panel:

@@ -12,16 +12,16 @@ from small_runs import composed
 from transformers import AutoTokenizer, Gemma3Config, MistralConfig, Phi3Config
 
 from sivgap.config.model import ModelSource
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Rollouts
+from sivgap.core.verification import Scores
 from sivgap.cross.external import Response
-from sivgap.engines.rollout import Rollouts
 from sivgap.errors import RunError
-from sivgap.loop.components import open_lab
+from sivgap.loop.components import open_components
 from sivgap.models.ends import end_of_turn
 from sivgap.models.load import context_length, load_model, pad_token
-from sivgap.prompts import PromptWriter
+from sivgap.models.prompts import PromptWriter
 from sivgap.tasks.load import load_dataset
-from sivgap.tasks.problem import Problem
-from sivgap.verifiers.question import Scores
 
 TURNS = "{% for m in messages %}OPEN{{ m['role'] }}\n{{ m['content'] | trim }}CLOSE{% endfor %}{% if add_generation_prompt %}OPENassistant\n{% endif %}"  # noqa: E501
 CHATML = TURNS.replace("OPEN", "<|im_start|>").replace("CLOSE", "<|im_end|>\n")
@@ -88,17 +88,17 @@ def test_what_is_learnt_ends_with_the_token_that_was_drawn_and_external_response
     settings = ("n=4", "selection.keep=all", "selection.threshold=0", "selection.finished=any")
     config = composed("experiment=smoke", *settings)
     dataset = load_dataset(config.dataset)
-    with open_lab(config, dataset) as lab:
-        lab = replace(lab, loaded=replace(lab.loaded, end_tokens=(1, 2)))
+    with open_components(config, dataset) as components:
+        components = replace(components, loaded=replace(components.loaded, end_tokens=(1, 2)))
         problem = dataset.train[0]
         tokens = [np.array(t, np.int64) for t in ([7, 8, 2], [7, 8, 1], [7, 8, 9, 9], [7, 8, 9, 9])]
         ending = np.array([[1, 1, 2, 0]])  # two drawn ends, a stop text of two tokens, and a response that was cut
         shape = (1, 4)
         rollouts = Rollouts(tokens, np.ones(shape), np.full(shape, 3), ending)
-        examples = lab.choose([problem], rollouts, Scores(np.ones(shape), np.zeros(shape)))
+        examples = components.choose([problem], rollouts, Scores(np.ones(shape), np.zeros(shape)))
         assert [example.response for example in examples] == [(7, 8, 2), (7, 8, 1), (7, 8, 1), (7, 8, 9, 9)]
-        assert lab.external_tokens(problem, Response("1", finished=True))[-1] == 1
-        assert lab.external_tokens(problem, Response("1", finished=False))[-1] != 1
+        assert components.external_tokens(problem, Response("1", finished=True))[-1] == 1
+        assert components.external_tokens(problem, Response("1", finished=False))[-1] != 1
 
 
 @pytest.mark.parametrize("unknown", ["bos", "eos"])

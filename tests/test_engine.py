@@ -6,17 +6,17 @@ import torch
 from local_models import save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sivgap.config.embedded import WEIGHTS
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.draw import draw
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.model_pass import ModelPass
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.engines.text_blocks import TextBlocks
-from sivgap.models import decoder, product
-from sivgap.models.decoder import Kept, decoder_of
-from sivgap.models.product import rounded, worth_copying
-from sivgap.tiny import WEIGHTS
+from sivgap.models import decoder, prepacked_linear
+from sivgap.models.decoder import KeyValueCache, decoder_of
+from sivgap.models.prepacked_linear import rounded, worth_copying
+from sivgap.runtime.rng import derive_key
 
 QUESTION = (7, 8, 9)
 ANSWERS = ((5,), (6, 7), (6, 8, 9), (6, 8, 10))
@@ -32,7 +32,7 @@ def model(request, tmp_path_factory):
 def prompts(count: int, vocabulary: int) -> list[Prompt]:
     rng = np.random.default_rng(0)
     return [
-        Prompt(tuple(int(t) for t in rng.integers(4, min(vocabulary, 27), int(rng.integers(3, 12)))), key_of(i))
+        Prompt(tuple(int(t) for t in rng.integers(4, min(vocabulary, 27), int(rng.integers(3, 12)))), derive_key(i))
         for i in range(count)
     ]
 
@@ -68,7 +68,7 @@ def test_likelihoods_of_the_sampling_pass_are_those_of_an_ordinary_forward_pass(
 @pytest.mark.parametrize("batch_size", [1, 7, 40, 512])
 def test_a_response_does_not_depend_on_batch_size_or_order(model, batch_size):
     asked = prompts(12, model.config.vocab_size)
-    sampling, ask = Sampling(4, 1.0, 24, key_of(3)), FollowUp(QUESTION, 0.5, 4)
+    sampling, ask = Sampling(4, 1.0, 24, derive_key(3)), FollowUp(QUESTION, 0.5, 4)
     whole = engine(model, 48).rollout(asked, sampling, ask)
     other = engine(model, batch_size).rollout(asked[::-1], sampling, ask)
     backwards = [row for p in range(11, -1, -1) for row in range(4 * p, 4 * p + 4)]
@@ -86,7 +86,7 @@ def long_tailed(model, batch_size: int) -> HFEngine:
 @pytest.mark.parametrize("batch_size", [3, 10, 30])
 def test_responses_that_take_the_places_of_others_are_what_they_were(model, batch_size):
     asked = prompts(40, model.config.vocab_size)
-    sampling = Sampling(3, 2.0, 30, key_of(4))
+    sampling = Sampling(3, 2.0, 30, derive_key(4))
     for ask in (FollowUp(QUESTION, 1.5, 9), FollowUp(QUESTION, 1.0, 3, ANSWERS)):
         alone = long_tailed(model, 10**4).rollout(asked, sampling, ask)
         done, generated = [], []
@@ -231,7 +231,7 @@ def test_samples_that_agree_so_far_are_computed_once(passes):
 @pytest.mark.parametrize("copied", [False, True])
 def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_handed_over(model, copied, monkeypatch):
     monkeypatch.setattr(decoder, "worth_copying", lambda products: copied and worth_copying(products))
-    monkeypatch.setitem(product._WORTH, torch.float32, 0)  # however small the product
+    monkeypatch.setitem(prepacked_linear._WORTH, torch.float32, 0)  # however small the product
     plain, served = copy.deepcopy(model), copy.deepcopy(model)
     hf = engine(served, 64)
     torch.manual_seed(0)
@@ -242,7 +242,7 @@ def test_the_lean_pass_makes_the_models_logits_before_and_after_weights_are_hand
     for _ in range(2):
         with torch.inference_mode():
             expected = plain(input_ids=ids, attention_mask=mask, position_ids=position).logits
-            found, last = (hf._pass.decoder(ids, position, Kept(mask).attention, at) for at in (None, ends))
+            found, last = (hf._pass.decoder(ids, position, KeyValueCache(mask).attention, at) for at in (None, ends))
         assert torch.allclose(found[mask], expected[mask], rtol=1e-4, atol=1e-4)
         assert torch.allclose(last[:, 0], found[:, -1], atol=1e-5)
         plain.load_state_dict(weights, strict=False)

@@ -19,11 +19,11 @@ from sivgap.gap.estimate import FEWEST, Estimate, mean, proportion, share, wilso
 from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap, saturated_fraction
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.rival import rival
+from sivgap.gap.selection import Selection
 from sivgap.report.charts import gv_gap as chart_of_gaps
 from sivgap.report.record import Record, read_record
 from sivgap.report.tables import cells, trajectory_table
 from sivgap.report.trajectory_figure import interval
-from sivgap.selection import Selection
 
 seeds = st.integers(0, 2**32 - 1)
 

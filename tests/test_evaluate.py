@@ -18,13 +18,13 @@ from markupsafe import escape
 from scipy.special import comb
 
 from sivgap.config.app import validate
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
 from sivgap.evaluate import evaluate
-from sivgap.progress import Display
 from sivgap.report.evaluation import report_evaluation
 from sivgap.report.evaluation_record import read_evaluation
-from sivgap.tiny import WEIGHTS
+from sivgap.runtime.display import Display
 
 FEW = ("panel.prompts=24", "engine.threads=1")
 

@@ -9,15 +9,16 @@ import torch
 from safetensors import safe_open
 from test_config import composed
 
+from sivgap.config.embedded import EMBEDDED, FAMILY
 from sivgap.config.locate import read_prompt
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.gap.auroc import auroc
 from sivgap.models.load import load_model, pad_token
 from sivgap.runs.identity import identity
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.arithmetic import Expression, Step, expressions, part_of
-from sivgap.tiny import EMBEDDED, FAMILY, build, family
+from sivgap.tiny import build, family
 from sivgap.tiny.family_texts import agree, family_loss_weights, mark_text, points, shared_steps, tournament_text
 from sivgap.tiny.texts import true_score
 from sivgap.tiny.tokenizer import build_tokenizer
@@ -236,7 +237,9 @@ def test_the_largest_solves_and_verifies_what_it_never_saw():
     stream = expressions(np.random.default_rng(9), "test")
     asked = [next(stream) for _ in range(48)]
     texts = [read_prompt("tiny/solve.txt").replace("{question}", e.text) for e in asked]
-    prompts = [Prompt(tuple(ids), key_of(text)) for ids, text in zip(tokenizer(texts)["input_ids"], texts, strict=True)]
+    prompts = [
+        Prompt(tuple(ids), derive_key(text)) for ids, text in zip(tokenizer(texts)["input_ids"], texts, strict=True)
+    ]
 
     def said(text):
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -14,8 +14,8 @@ from sivgap.gap.estimate import bootstrap, mean, ratio
 from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap
 from sivgap.gap.over_n import choice_probability, gap_over_subsets, over_n
 from sivgap.gap.pass_at_k import mean_pass_at_k
+from sivgap.gap.selection import Selection
 from sivgap.gap.weights import Exponential, Quantile, Threshold, weigh
-from sivgap.selection import Selection
 
 WEIGHTS = (Threshold(0.5), Threshold(0.9), Quantile(0.3), Quantile(1.0), Exponential(0.2))
 seeds = st.integers(0, 2**32 - 1)

@@ -18,7 +18,7 @@ from small_runs import TIMES, lines
 from test_resume import attempt, config
 
 from sivgap.runs.names import epoch_name
-from sivgap.signals import StopRequest
+from sivgap.runtime.signals import StopRequest
 
 GOLDEN = Path(__file__).parent / "golden"
 WITHIN = 1e-4

@@ -22,20 +22,20 @@ from sivgap.config.app import all_keys, explain_composition, validate
 from sivgap.config.locate import conf_dir
 from sivgap.config.model import ModelSource
 from sivgap.config.schema import TrainConfig
+from sivgap.core.problem import Problem
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.extract import final_number, last_boxed
 from sivgap.grading.limits import acceptable
 from sivgap.grading.number import to_fraction
 from sivgap.grading.short_answer import matches, readings
 from sivgap.models.load import load_model
-from sivgap.plain import no_formula, visible
-from sivgap.prompts import PromptWriter
+from sivgap.models.prompts import PromptWriter
 from sivgap.runs.identity import identity
 from sivgap.runs.load_curves import from_csv
 from sivgap.runs.trajectory import Trajectory
+from sivgap.runtime.sanitize import no_formula, sanitize
 from sivgap.tasks import arithmetic, gsm8k
 from sivgap.tasks.grade import grade
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import read_problems
 
 PIECES = ["#### ", "\\boxed{", "}", "{", "Answer: ", "answer is", "-", "\\frac{1}{0}", "e+999999999", "1e", "²",
@@ -147,9 +147,9 @@ NASTY = "\x1b[2J\x1b]0;owned\x07=cmd() \u202e<script>alert(1)</script>"
 
 @given(TEXT)
 def test_shown_text_obeys_nothing_and_loses_nothing_that_can_be_read(text):
-    shown = visible(text)
+    shown = sanitize(text)
     assert not any(ord(c) < 32 and c not in "\t\n" for c in shown)
-    assert visible(shown) == shown
+    assert sanitize(shown) == shown
     assert not no_formula(shown).lstrip().startswith(("=", "+", "-", "@"))
     if text.isprintable():
         assert shown == text

@@ -8,12 +8,12 @@ import pytest
 from scipy.special import expit
 from scipy.stats import spearmanr
 
-from sivgap.engines.noise import key_of, row_keys, uniforms
-from sivgap.tasks.problem import Problem
+from sivgap.core.problem import Problem
+from sivgap.core.verification import Answers, Responses, Scores
+from sivgap.runtime.rng import derive_key, row_keys, uniforms
 from sivgap.verifiers.ensemble import Ensemble
 from sivgap.verifiers.gold import Gold
 from sivgap.verifiers.one_by_one import OneByOne
-from sivgap.verifiers.question import Answers, Responses, Scores
 from sivgap.verifiers.tournament import Tournament, bradley_terry
 
 
@@ -109,7 +109,7 @@ def test_a_swiss_tournament_orders_responses_and_uses_a_weak_judge_better_than_e
         def ask(self, responses, questions, stream, repetitions=1, on_batch=None, first_repetition=0):
             said = super().ask(responses, questions, stream, repetitions, None, first_repetition)
             keys = [
-                key_of(*map(int, q)) for q in zip(questions.problem, questions.first, questions.second, strict=True)
+                derive_key(*map(int, q)) for q in zip(questions.problem, questions.first, questions.second, strict=True)
             ]
             drawn = uniforms(row_keys(0, np.array(keys, dtype=np.uint64), 1), 1)[:, 0]
             return Answers((drawn < said.value).astype(float), said.unparsed, said.said)

@@ -11,14 +11,14 @@ import pytest
 from torch.distributed import HashStore
 
 from sivgap.errors import RankDied, RunError
-from sivgap.parallel import others
-from sivgap.parallel.line import Line, interface_towards, machine
+from sivgap.parallel import peers as others
+from sivgap.parallel.heartbeat import Heartbeat, interface_towards, machine
 from sivgap.parallel.neighbours import waited_for
-from sivgap.parallel.others import Following, Leading
+from sivgap.parallel.peers import FollowerPeers, LeaderPeers
 from sivgap.parallel.place import Place
 from sivgap.parallel.verdict import End, end_file, log_file, read_end
-from sivgap.runs.files import write_json
-from sivgap.signals import StopRequest
+from sivgap.runtime.files import write_json
+from sivgap.runtime.signals import StopRequest
 
 
 def until(true, seconds: float = 10) -> None:
@@ -30,7 +30,7 @@ def until(true, seconds: float = 10) -> None:
 
 def test_a_machine_is_heard_until_it_falls_silent():
     store = HashStore()
-    one, other = Line(store, machine(0), [machine(1)]), Line(store, machine(1), [machine(0)])
+    one, other = Heartbeat(store, machine(0), [machine(1)]), Heartbeat(store, machine(1), [machine(0)])
     other.say(host="b", ended=[])
     until(lambda: one.of(machine(1)).get("host") == "b")
     other.say(ended=[0])
@@ -45,10 +45,10 @@ def three(monkeypatch):
     """A run of three machines, whose launcher has started 2, 1 and 4 processes: the line of each, and what leads."""
     store, place = HashStore(), Place(0, 3, 0, 2, "10.0.0.1", 29500)
     monkeypatch.setattr(others, "open_store", lambda _: store)
-    lines = [Line(store, machine(node), ["run"]) for node in (1, 2)]
+    lines = [Heartbeat(store, machine(node), ["run"]) for node in (1, 2)]
     for line, processes in zip(lines, (1, 4), strict=True):
         line.say(host="elsewhere", processes=processes)
-    with Leading.open(place, StopRequest()) as leads:
+    with LeaderPeers.open(place, StopRequest()) as leads:
         yield leads, lines
     for line in lines:
         line.close()
@@ -74,7 +74,7 @@ def test_how_ranks_ended_elsewhere_is_told_to_the_first_machine(three, tmp_path)
     for line, first in zip(lines, (1, 2), strict=True):
         run = line.of("run")["id"]
         line.say(run=run, ended=[], stop=None, report=None)
-        follows = Following(line, run, first)
+        follows = FollowerPeers(line, run, first)
         log_file(there, first).write_text("out of memory")
         end = End(1, 1.0, "no memory", "...") if first == 2 else None
         if end is not None:

@@ -15,15 +15,15 @@ from small_runs import SMALL, composed
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
-from sivgap.hardware import MUCH, keep_freed_memory
 from sivgap.loop.session import open_experiment
 from sivgap.models.shape import shape_of
 from sivgap.plan.estimate import _longest, needed_memory
 from sivgap.plan.memory import memory, this_kind
 from sivgap.plan.texts import texts
-from sivgap.progress import Display
 from sivgap.runs.run import Run
-from sivgap.signals import listening
+from sivgap.runtime.display import Display
+from sivgap.runtime.hardware import MUCH, keep_freed_memory
+from sivgap.runtime.signals import handle_signals
 from sivgap.tasks.load import load_dataset
 
 MIB = 2**20
@@ -32,7 +32,7 @@ EVALUATE = """
 import json, re, sys
 from pathlib import Path
 from hydra import compose, initialize_config_dir
-import sivgap.evaluate as command, sivgap.report.evaluation as report, sivgap.scoring as scoring
+import sivgap.evaluate as command, sivgap.report.evaluation as report, sivgap.loop.scoring as scoring
 from sivgap.config.app import validate
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import conf_dir
@@ -85,7 +85,7 @@ def test_an_evaluation_needs_the_memory_that_is_planned(tmp_path):
 
 def test_no_tensor_is_left_over_from_one_epoch_to_the_next(tmp_path):
     run, held = Run(composed(*SMALL, "epochs=3", f"runs_dir={tmp_path}")), []
-    with listening() as stop, open_experiment(run, Display(quiet=True), stop) as job:
+    with handle_signals() as stop, open_experiment(run, Display(quiet=True), stop) as job:
         job.resume()
         while not job.finished:
             for problems in job.batches():

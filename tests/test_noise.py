@@ -1,13 +1,13 @@
 import numpy as np
 from scipy.stats import kstest
 
-from sivgap.engines.noise import key_of, row_keys, uniforms
+from sivgap.runtime.rng import derive_key, row_keys, uniforms
 
-PROMPTS = np.array([key_of(f"problem {i}") for i in range(50)], dtype=np.uint64)
+PROMPTS = np.array([derive_key(f"problem {i}") for i in range(50)], dtype=np.uint64)
 
 
 def test_numbers_are_uniform_and_independent_of_their_neighbours():
-    drawn = uniforms(row_keys(key_of(0), PROMPTS, 16), 64)
+    drawn = uniforms(row_keys(derive_key(0), PROMPTS, 16), 64)
     assert kstest(drawn.ravel(), "uniform").pvalue > 1e-3
     for axis in range(3):
         ahead, behind = (
@@ -18,13 +18,13 @@ def test_numbers_are_uniform_and_independent_of_their_neighbours():
 
 
 def test_a_number_belongs_to_stream_prompt_sample_and_position_alone():
-    whole = uniforms(row_keys(key_of(7, "train", 3), PROMPTS, 16), 64)
-    shuffled = uniforms(row_keys(key_of(7, "train", 3), PROMPTS[::-1], 4), 10)
+    whole = uniforms(row_keys(derive_key(7, "train", 3), PROMPTS, 16), 64)
+    shuffled = uniforms(row_keys(derive_key(7, "train", 3), PROMPTS[::-1], 4), 10)
     assert (whole[::-1, :4, :10] == shuffled).all()
-    other_stream = uniforms(row_keys(key_of(7, "train", 4), PROMPTS, 16), 64)
+    other_stream = uniforms(row_keys(derive_key(7, "train", 4), PROMPTS, 16), 64)
     assert not np.isclose(whole, other_stream).any()
 
 
 def test_keys_do_not_depend_on_the_process():
-    assert key_of(0, "train", 1) == 12335557979222668444  # a change would change every run that was ever made
-    assert key_of("1") != key_of(1)
+    assert derive_key(0, "train", 1) == 12335557979222668444  # a change would change every run that was ever made
+    assert derive_key("1") != derive_key(1)

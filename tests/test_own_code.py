@@ -15,7 +15,7 @@ OWN = '''
 import random
 
 from sivgap.grading.grade import Grade
-from sivgap.tasks.problem import Problem
+from sivgap.core.problem import Problem
 from sivgap.tasks.task import Task
 from sivgap.update.sft import Sft
 

@@ -6,10 +6,10 @@ from transformers import AutoModelForCausalLM
 
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
+from sivgap.core.example import Example
 from sivgap.models.head import output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.update import activations
-from sivgap.update.example import Example
 from sivgap.update.micro_batches import micro_batches
 from sivgap.update.sft import Sft
 

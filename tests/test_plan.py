@@ -20,7 +20,7 @@ from sivgap.models.load import load_model
 from sivgap.models.shape import of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
 from sivgap.plan.texts import Texts, seen
-from sivgap.plan.work import Lengths, asked, measurements, phases
+from sivgap.plan.work import Lengths, measurements, phases, verifier_work
 from sivgap.runs.identity import evaluation_directory
 from sivgap.tasks.load import load_dataset
 from sivgap.update.sft import Sft
@@ -137,7 +137,9 @@ def test_work_is_counted_as_the_schedule_has_it():
     config = composed("experiment=smoke", "refresh=epoch", "measure.every=1", "measure.samples=2", "epochs=2")
     dataset = load_dataset(config.dataset)
     shape = shape_of(config.model)
-    found = {p.name: p for p in phases(config, dataset, shape, LENGTHS, asked(config.verifier, LENGTHS, 4, True))}
+    found = {
+        p.name: p for p in phases(config, dataset, shape, LENGTHS, verifier_work(config.verifier, LENGTHS, 4, True))
+    }
     assert measurements(config, dataset) == 3
     assert (found["labels: sampling"].items, found["test panel: sampling"].items) == (2 * 32 * 4, 3 * 16 * 2)
     assert found["labels: sampling"].read == 2 * 32 * 10  # a prompt is read once for its responses
@@ -145,10 +147,12 @@ def test_work_is_counted_as_the_schedule_has_it():
     replay = config.update.replay
     assert found["training"].items == pytest.approx(2 * 32 / (1 - replay))
     reused = composed("experiment=smoke", "measure.reuse=true", "measure.train_prompts=null", "update.replay=0")
-    found = {p.name: p for p in phases(reused, dataset, shape, LENGTHS, asked(reused.verifier, LENGTHS, 4, True))}
+    found = {
+        p.name: p for p in phases(reused, dataset, shape, LENGTHS, verifier_work(reused.verifier, LENGTHS, 4, True))
+    }
     assert (found["labels: sampling"].items, found["training"].items) == (0, 32)  # the panel has them all
     given = composed("experiment=smoke", "cross.strategy=early", "cross.budget=64", "epochs=2", "update.replay=0")
-    found = {p.name: p for p in phases(given, dataset, shape, LENGTHS, asked(given.verifier, LENGTHS, 4, True))}
+    found = {p.name: p for p in phases(given, dataset, shape, LENGTHS, verifier_work(given.verifier, LENGTHS, 4, True))}
     assert (found["labels: sampling"].items, found["training"].items) == (0, 64)  # all have an external response
 
 
@@ -156,23 +160,25 @@ def test_work_is_counted_as_the_schedule_has_it():
 def test_an_elimination_of_8_asks_about_as_many_pairs_as_it_plays(rounds, questions):
     verifier = composed("verifier=tournament", "update.replay=0").verifier
     one_way = verifier.model_copy(update={"rounds": rounds, "both_orders": False})
-    does = asked(one_way, LENGTHS, 8, False)
+    does = verifier_work(one_way, LENGTHS, 8, False)
     assert does.written * 8 == pytest.approx(questions * 3)
     assert does.read * 8 == pytest.approx(questions * (10 + 5 + 2 * 20))
-    assert asked(one_way.model_copy(update={"both_orders": True}), LENGTHS, 8, False).written == 2 * does.written
+    assert (
+        verifier_work(one_way.model_copy(update={"both_orders": True}), LENGTHS, 8, False).written == 2 * does.written
+    )
 
 
 def test_a_question_behind_the_response_reads_itself_alone_and_repetitions_share_what_is_read():
     verifier: VerifierConfig = composed("verifier.readout=sampled").verifier
-    assert asked(verifier, LENGTHS, 8, True).read == 5
-    several = asked(verifier.model_copy(update={"repetitions": 4}), LENGTHS, 8, True)
+    assert verifier_work(verifier, LENGTHS, 8, True).read == 5
+    several = verifier_work(verifier.model_copy(update={"repetitions": 4}), LENGTHS, 8, True)
     assert (several.read, several.written) == (5 + 10 + 20, 4 * 3)
 
 
 def test_what_stands_before_responses_is_read_once_for_all_of_a_problem():
     verifier: VerifierConfig = composed("verifier=mc").verifier
     shared = replace(LENGTHS, shared=12)
-    assert asked(verifier, shared, 8, False).read == 10 + 5 - 12 + 12 / 8 + 20
+    assert verifier_work(verifier, shared, 8, False).read == 10 + 5 - 12 + 12 / 8 + 20
 
 
 def test_ground_truth_asks_nobody_and_an_ensemble_asks_through_its_members():
@@ -212,7 +218,7 @@ def test_the_rule_for_unknown_models_has_llama_3s_dimensions_to_a_fifth(paramete
 def test_longer_texts_and_more_epochs_cost_in_proportion():
     config = composed("experiment=smoke")
     dataset, shape = load_dataset(config.dataset), shape_of(config.model)
-    about = asked(config.verifier, LENGTHS, 4, True)
+    about = verifier_work(config.verifier, LENGTHS, 4, True)
     one = phases(config, dataset, shape, LENGTHS, about)
     twice = phases(config, dataset, shape, replace(LENGTHS, response=40), about)
     assert twice[0].written == 2 * one[0].written

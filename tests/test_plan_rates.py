@@ -8,10 +8,11 @@ import pytest
 from small_runs import SMALL, composed
 from transformers import AutoModelForCausalLM
 
+from sivgap.config.embedded import WEIGHTS
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Prompt, Sampling
 from sivgap.engines.decoding import Decoding
 from sivgap.engines.hf import TURN, HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Prompt, Sampling
 from sivgap.models.shape import Shape
 from sivgap.plan.hardware import Hardware, Link
 from sivgap.plan.memory import Longest, Machine, cache_bytes, memory
@@ -19,10 +20,9 @@ from sivgap.plan.passes import Passes, a_batch, taken
 from sivgap.plan.rates import agreeing, batch_rows
 from sivgap.plan.roofline import Sampler, roofline
 from sivgap.plan.team import part, shared, telling
-from sivgap.plan.work import Asked, Lengths
+from sivgap.plan.work import Lengths, VerifierWork
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
-from sivgap.tiny import WEIGHTS
 
 SHAPE = Shape(layers=2, hidden=8, queries=8, keys=4, inner=20, vocabulary=10, parameters=1000.0, head=2)
 DEVICE = Hardware("", flops=1e6, bandwidth=1e5, memory=1e9, link=Link(message=0.1, bandwidth=1000))
@@ -45,7 +45,7 @@ def test_an_engine_takes_the_steps_and_turns_that_its_lengths_say(monkeypatch, b
     count(Decoding, "step", "step")
     count(HFEngine, "_read", "turn")
     rng = np.random.default_rng(0)
-    asked = [Prompt(tuple(rng.integers(4, 27, int(rng.integers(3, 12))).tolist()), key_of(i)) for i in range(48)]
+    asked = [Prompt(tuple(rng.integers(4, 27, int(rng.integers(3, 12))).tolist()), derive_key(i)) for i in range(48)]
     engine = HFEngine(AutoModelForCausalLM.from_pretrained(WEIGHTS), [2, 5, 9], 0, batch_size)
     length = engine.rollout(asked, Sampling(samples, 3.0, 48, 0)).length
     in_order = length[np.argsort([len(prompt.tokens) for prompt in asked], kind="stable")].ravel()
@@ -91,7 +91,7 @@ def test_a_team_adds_up_twice_a_layer_and_behind_the_embedding_and_gathers_logit
 
 
 def test_a_team_takes_its_share_of_a_whole_engines_time_and_that_of_its_messages():
-    lengths, about, passes = Lengths(10, 20, 0, 3, 1, ""), Asked(5, 0), Passes(24, 1)
+    lengths, about, passes = Lengths(10, 20, 0, 3, 1, ""), VerifierWork(5, 0), Passes(24, 1)
 
     def rates(device, team):
         engine = Sampler(device, SHAPE, 2, team, a_layer=0.0)

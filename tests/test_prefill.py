@@ -8,13 +8,13 @@ import torch
 from local_models import save_model
 from transformers import AutoModelForCausalLM
 
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines import prefill as reading
 from sivgap.engines.hf import HFEngine
 from sivgap.engines.model_pass import ModelPass
-from sivgap.engines.noise import key_of
 from sivgap.engines.prefill import beginnings, in_order
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.errors import Stopped
+from sivgap.runtime.rng import derive_key
 
 ANSWERS = ((5,), (6, 7), (6, 8, 9))
 WINDOW = 12
@@ -48,7 +48,7 @@ def asked(problems: int, responses: int, shared: int = 30) -> list[Prompt]:
         return tuple(rng.integers(8, 60, int(rng.integers(low, high))).tolist())
 
     beginning = [text(shared, shared + 9) for _ in range(problems)]
-    return [Prompt((*one, *text(3, 20)), key_of(i)) for one in beginning for i in range(responses)]
+    return [Prompt((*one, *text(3, 20)), derive_key(i)) for one in beginning for i in range(responses)]
 
 
 @pytest.mark.parametrize("budget", [64, 4096])

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from sivgap.engines.rollout import Rollouts
+from sivgap.core.rollout import Rollouts
+from sivgap.core.verification import Scores
+from sivgap.gap.selection import Choice
 from sivgap.grading.grade import Grade
 from sivgap.loop.measurement import Panel
 from sivgap.preflight.conversation import worth_reading
 from sivgap.preflight.trial import affordable, affordable_samples
-from sivgap.selection import Choice
-from sivgap.verifiers.question import Scores
 
 SMALL = ("experiment=smoke", "problems=6", "engine.threads=1")
 

@@ -11,22 +11,23 @@ from commands import run_command
 from rich.console import Console
 from small_runs import composed
 
-import sivgap.progress
+import sivgap.runtime.display
+from sivgap.core.problem import Problem
 from sivgap.loop.schedule import Schedule
+from sivgap.loop.scoring import _Watched
 from sivgap.loop.workload import Workload, verdict_cost
-from sivgap.progress import Display
-from sivgap.runs.log import logged
-from sivgap.scoring import _Watched
-from sivgap.signals import listening
-from sivgap.tasks.problem import Problem
-from sivgap.time_left import TimeLeft, until_end
+from sivgap.report.terminal import show_summary
+from sivgap.runtime.display import Display
+from sivgap.runtime.log import logged
+from sivgap.runtime.signals import handle_signals
+from sivgap.runtime.time_left import TimeLeft, until_end
 
 
 @pytest.fixture
 def hurried(monkeypatch):
     """A line every 0.2 s instead of every 30."""
-    monkeypatch.setattr(sivgap.progress, "EVERY", 0.2)
-    monkeypatch.setattr(sivgap.progress, "FIRST", 0.1)
+    monkeypatch.setattr(sivgap.runtime.display, "EVERY", 0.2)
+    monkeypatch.setattr(sivgap.runtime.display, "FIRST", 0.1)
 
 
 def test_a_phase_that_is_told_nothing_still_says_that_it_goes_on(hurried, capsys, tmp_path):
@@ -120,7 +121,7 @@ def test_a_problem_of_an_evaluation_is_sampled_before_it_is_verified_and_each_is
     display = Display(quiet=True)
     display.left.plan({"responses": 16.0, "verdicts": 16.0})
     problems = [Problem(f"p{i}", "?", "1") for i in range(8)]
-    with listening() as stop:
+    with handle_signals() as stop:
         watched = _Watched(display, stop, 8, 2)
         for what, kind in (("sampling", "responses"), ("verifying", "verdicts")):
             with watched.phase(what, kind, 0, problems) as heard:
@@ -166,7 +167,7 @@ def test_the_last_line_of_a_run_says_nothing_is_left_by_saying_nothing(tmp_path)
 def test_the_table_of_a_run_has_the_accuracy_of_all_samples_and_marks_an_auroc_on_few(capsys):
     line = {"split": "test", "epoch": 0.0, "n_prompts": 8, "n_samples": 4, "solver_accuracy": 0.125, "score_auroc": 0.9,
             "pass_at_k": {"1": 3 / 32, "2": 0.2}}  # fmt: skip
-    Display().summary([line, {**line, "epoch": 1.0, "pass_at_k": {"1": 1 / 32, "2": 0.1}}], None)
+    show_summary(Display(), [line, {**line, "epoch": 1.0, "pass_at_k": {"1": 1 / 32, "2": 0.1}}], None)
     said = capsys.readouterr().err
     for words in ("all N samples", "0.094", "first response", "0.125", "AUROC rests on 1 right response"):
         assert words in said
@@ -175,7 +176,7 @@ def test_the_table_of_a_run_has_the_accuracy_of_all_samples_and_marks_an_auroc_o
 WARNED = """
 import logging, sys, warnings
 from pathlib import Path
-from sivgap.runs.log import logged, silence_libraries
+from sivgap.runtime.log import logged, silence_libraries
 
 logging.getLogger("torch").addHandler(logging.StreamHandler())  # as torch does
 logging.getLogger("torch").propagate = False

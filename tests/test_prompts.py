@@ -7,12 +7,12 @@ from local_models import CHAT, byte_tokenizer
 from small_runs import composed
 from transformers import AutoTokenizer
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.locate import conf_dir, read_prompt
+from sivgap.core.problem import Problem
 from sivgap.errors import ConfigError, RunError
-from sivgap.prompts import PromptWriter
+from sivgap.models.prompts import PromptWriter
 from sivgap.runs.identity import identity
-from sivgap.tasks.problem import Problem
-from sivgap.tiny import WEIGHTS
 
 PROBLEM = Problem("p", "1+1?", "2")
 THINKS = (  # as Qwen3's template: thoughts of earlier turns are left out, and one variable says that none are wanted

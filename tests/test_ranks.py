@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from transformers import AutoModelForCausalLM
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
+from sivgap.core.example import Example
+from sivgap.core.rollout import FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import FollowUp, Prompt, Rollouts, Sampling
 from sivgap.errors import ConfigError, RankDied, RunError, Stopped
 from sivgap.parallel.deal import deal
-from sivgap.parallel.engine import Dealt
+from sivgap.parallel.engine import DataParallelEngine
 from sivgap.parallel.group import Group, joined
-from sivgap.parallel.launch import Handed
+from sivgap.parallel.launch import WorkerSpec
 from sivgap.parallel.packing import arrays_of, pack, rollouts_of, unpack
 from sivgap.parallel.verdict import End, conclude, end_file, log_file
-from sivgap.signals import StopRequest
-from sivgap.tiny import WEIGHTS
-from sivgap.update.example import Example
+from sivgap.runtime.rng import derive_key
+from sivgap.runtime.signals import StopRequest
 from sivgap.update.sft import Sft
 
 
@@ -105,19 +105,19 @@ def model():
 def prompts(count: int) -> list[Prompt]:
     rng = np.random.default_rng(0)
     lengths = rng.integers(3, 12, count)
-    return [Prompt(tuple(map(int, rng.integers(4, 27, n))), key_of(i)) for i, n in enumerate(lengths)]
+    return [Prompt(tuple(map(int, rng.integers(4, 27, n))), derive_key(i)) for i, n in enumerate(lengths)]
 
 
 @pytest.mark.parametrize("count", [1, 7])
 def test_ranks_together_sample_and_score_what_one_does(model, count):
-    asked, sampling, ask = prompts(count), Sampling(3, 1.0, 20, key_of(1)), FollowUp((7, 8, 9), 0.5, 4)
+    asked, sampling, ask = prompts(count), Sampling(3, 1.0, 20, derive_key(1)), FollowUp((7, 8, 9), 0.5, 4)
     alone = HFEngine(model, [2], 0, 64)
     whole = alone.rollout(asked, sampling, ask)
     given_texts = whole.tokens[::3]
     engines = [HFEngine(copy.deepcopy(model), [2], 0, 64) for _ in range(3)]
 
     def work(group):
-        shared = Dealt(engines[group.rank], group)
+        shared = DataParallelEngine(engines[group.rank], group)
         return shared.rollout(asked, sampling, ask), shared.likelihood(asked, given_texts)
 
     for dealt, nll in on_all_ranks(3, work):
@@ -139,14 +139,14 @@ def in_teams(size: int, ranks: int, work) -> list:
 
 
 def test_teams_sample_and_score_what_one_does_and_their_ranks_are_asked_the_same(model):
-    asked, sampling, ask = prompts(7), Sampling(3, 1.0, 20, key_of(1)), FollowUp((7, 8, 9), 0.5, 4)
+    asked, sampling, ask = prompts(7), Sampling(3, 1.0, 20, derive_key(1)), FollowUp((7, 8, 9), 0.5, 4)
     alone = HFEngine(model, [2], 0, 64)
     whole = alone.rollout(asked, sampling, ask)
     given_texts = whole.tokens[::3]
     engines = [HFEngine(copy.deepcopy(model), [2], 0, 64) for _ in range(4)]
 
     def work(group, team):
-        shared, heard = Dealt(engines[group.rank], group, team), []
+        shared, heard = DataParallelEngine(engines[group.rank], group, team), []
         drawn = shared.rollout(asked, sampling, ask, lambda *counts: heard.append(counts))
         return drawn, shared.likelihood(asked, given_texts), heard
 
@@ -170,7 +170,9 @@ def test_a_team_leaves_its_engine_together(model):
             if group.rank == 1 and heard[1] == 2:
                 raise Stopped("enough")
 
-        return Dealt(engines[group.rank], group, team).rollout(prompts(7), Sampling(3, 1.0, 20, 1), None, on_batch)
+        return DataParallelEngine(engines[group.rank], group, team).rollout(
+            prompts(7), Sampling(3, 1.0, 20, 1), None, on_batch
+        )
 
     for error in in_teams(2, 2, work):
         assert type(error) is Stopped
@@ -186,7 +188,9 @@ def test_what_ends_one_rank_ends_all(model, kind):
             if group.rank == 1:
                 raise kind("enough")
 
-        return Dealt(engines[group.rank], group).rollout(prompts(7), Sampling(3, 1.0, 20, 1), None, on_batch)
+        return DataParallelEngine(engines[group.rank], group).rollout(
+            prompts(7), Sampling(3, 1.0, 20, 1), None, on_batch
+        )
 
     for error in on_all_ranks(3, work):
         assert type(error) is kind
@@ -223,7 +227,7 @@ def test_a_step_is_a_mean_over_tokens_however_uneven_the_shares(model, settings,
 def test_fewer_gpus_than_processes_is_a_wrong_configuration(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    two = Handed("train", {}, "", "", here=2, size=2)
+    two = WorkerSpec("train", {}, "", "", here=2, size=2)
     with pytest.raises(ConfigError, match=r"launch\.processes=2: .* there are 1"), joined(two, tmp_path / "meeting", 0):
         pass
 

@@ -21,9 +21,9 @@ from sivgap.errors import SivgapError, unexpected
 from sivgap.evaluate import evaluate
 from sivgap.fit import FitConfig, fit
 from sivgap.report.__main__ import ReportConfig, report
-from sivgap.runs.files import write_json
-from sivgap.signals import StopRequest
-from sivgap.sweep.manifest import Job, Sweep
+from sivgap.runs.sweep_manifest import Job, Sweep
+from sivgap.runtime.files import write_json
+from sivgap.runtime.signals import StopRequest
 from sivgap.train import train
 from sivgap.upload import UploadConfig, upload
 

@@ -15,10 +15,10 @@ from markupsafe import escape
 
 from sivgap.dynamics.closed_form import Coupled
 from sivgap.errors import RunError
+from sivgap.gap.selection import Selection
 from sivgap.report.examples import examples, read_examples, write_examples
 from sivgap.report.over_n import over_n
 from sivgap.report.tables import write_table
-from sivgap.selection import Selection
 
 LAW = Coupled(2.8, 1.2, 0.4, 0.45, 0.4)
 HOSTILE = "<script>document.title = 'taken'; fetch('https://example.org')</script> =1+1 \x1b[31m ${7*7} {{ 7*7 }}"

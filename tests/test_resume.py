@@ -9,9 +9,9 @@ from stop_at import StopAt
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import Stopped
 from sivgap.loop.session import open_experiment
-from sivgap.progress import Display
 from sivgap.runs.run import Run
-from sivgap.signals import StopRequest
+from sivgap.runtime.display import Display
+from sivgap.runtime.signals import StopRequest
 from sivgap.train import improve
 
 

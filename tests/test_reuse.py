@@ -5,9 +5,9 @@ from small_runs import TIMES, composed, lines
 
 from sivgap.errors import ConfigError
 from sivgap.loop.session import open_experiment
-from sivgap.progress import Display
 from sivgap.runs.run import Run
-from sivgap.signals import listening
+from sivgap.runtime.display import Display
+from sivgap.runtime.signals import handle_signals
 from sivgap.train import improve
 
 SMOKE = ("experiment=smoke", "epochs=1.5", "tracking.wandb.mode=disabled", "engine.threads=1", "measure.test_prompts=8")
@@ -15,7 +15,7 @@ SMOKE = ("experiment=smoke", "epochs=1.5", "tracking.wandb.mode=disabled", "engi
 
 def trained(folder, *overrides: str) -> list[dict]:
     run = Run(composed(*SMOKE, f"runs_dir={folder}", *overrides))
-    with listening() as stop, open_experiment(run, Display(quiet=True), stop) as job:
+    with handle_signals() as stop, open_experiment(run, Display(quiet=True), stop) as job:
         improve(job)
     run.close()
     return lines(run.path)

@@ -5,7 +5,7 @@ import pytest
 
 from sivgap.gap.auroc import auroc, auroc_by_prompt, auroc_within
 from sivgap.gap.rival import rival, rival_table, varied
-from sivgap.selection import Selection
+from sivgap.gap.selection import Selection
 
 ALL = Selection(0.5)
 

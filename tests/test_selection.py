@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sivgap.selection import Selection
+from sivgap.gap.selection import Selection
 
 SHAPE = (5, 4)
 unit = st.floats(0, 1)

@@ -11,13 +11,13 @@ from test_resume import attempt, config
 
 from sivgap.config.cross import ApiConfig, CrossConfig
 from sivgap.config.schema import WandbConfig
+from sivgap.core.problem import Problem
 from sivgap.cross.api import responses
 from sivgap.cross.external import Response
 from sivgap.errors import RunError
-from sivgap.progress import Display
-from sivgap.signals import StopRequest
+from sivgap.runtime.display import Display
+from sivgap.runtime.signals import StopRequest
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_run import Source
 from sivgap.tracking.wandb_server import ask
 from sivgap.tracking.wandb_tracker import WandbTracker

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sivgap.tiny import WEIGHTS
+from sivgap.config.embedded import WEIGHTS
 
 SCRIPT = """
 import os, signal, sys
@@ -30,7 +30,7 @@ setattr(there, name, interrupted)
 import_module("sivgap." + command).main()
 """
 STEPS = {
-    "loading": ("sivgap.solver", "load_model"),
+    "loading": ("sivgap.engines.solver", "load_model"),
     "sampling": ("sivgap.engines.hf:HFEngine", "rollout"),
     "verifying": ("sivgap.verifiers.judge:ModelJudge", "ask"),
     "likelihoods": ("sivgap.engines.hf:HFEngine", "likelihood"),

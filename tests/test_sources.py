@@ -17,19 +17,19 @@ from test_resume import attempt, config
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import sivgap.models.load
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.model import ModelSource, name_of
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError
 from sivgap.export import ExportConfig, export
-from sivgap.loop.components import open_lab
+from sivgap.loop.components import open_components
 from sivgap.models.load import load_model
 from sivgap.models.source import lasting_name
 from sivgap.runs.checkpoint import load_newest, read_weights
 from sivgap.runs.identity import _source_identity, identity
 from sivgap.runs.run import Run, run_directory
-from sivgap.signals import StopRequest
+from sivgap.runtime.signals import StopRequest
 from sivgap.tasks.load import load_dataset
-from sivgap.tiny import WEIGHTS
 
 IDS = torch.tensor([[1, 5, 9, 4, 7, 11]])
 
@@ -90,10 +90,10 @@ def test_a_checkpoint_is_a_peft_folder_and_as_a_model_it_is_the_one_that_was_sam
     settings = config(run.parent, "epochs=1", "update.learning_rate=1e-3")
     checkpoint = run / "checkpoints" / "epoch=001.00"
     found, _ = load_newest(run / "checkpoints")
-    with open_lab(settings, load_dataset(settings.dataset)) as lab:
-        lab.learner.restore(found.weights, found.optimizer)
-        lab.hand_over()
-        engine = lab.engine.model
+    with open_components(settings, load_dataset(settings.dataset)) as components:
+        components.learner.restore(found.weights, found.optimizer)
+        components.hand_over()
+        engine = components.engine.model
     loaded = weights_of(checkpoint, dtype="float32", chat_template=False)
     for name, weight in engine.named_parameters():
         assert torch.equal(weight, loaded[name]), name

@@ -7,7 +7,7 @@ from sivgap.dynamics.closed_form import Coupled
 from sivgap.dynamics.collapse import Alarm
 from sivgap.loop.early_stopping import collapse, remaining_gain
 from sivgap.runs.identity import identity
-from sivgap.signals import StopRequest
+from sivgap.runtime.signals import StopRequest
 
 
 def lines(law: Coupled, until: float, noise: float = 0.0) -> list[dict]:

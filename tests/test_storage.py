@@ -16,15 +16,15 @@ from test_resume import attempt, config
 
 from sivgap.cross.api_cache import Answer, ApiCache
 from sivgap.errors import RunError
-from sivgap.life import birth
 from sivgap.runs.checkpoint import load_newest
-from sivgap.runs.files import write_json
-from sivgap.runs.read import read_json, read_parquet, read_yaml
-from sivgap.runs.sums import SUMS, Damaged, check, note
+from sivgap.runs.sweep_manifest import Attempt, Job, Sweep, _alive
 from sivgap.runs.trajectory import Trajectory
-from sivgap.signals import StopRequest
+from sivgap.runtime.checksums import SUMS, Damaged, check, note
+from sivgap.runtime.files import write_json
+from sivgap.runtime.process_identity import birth
+from sivgap.runtime.read import read_json, read_parquet, read_yaml
+from sivgap.runtime.signals import StopRequest
 from sivgap.store.parts import Parts
-from sivgap.sweep.manifest import Attempt, Job, Sweep, _alive
 from sivgap.train import train
 
 

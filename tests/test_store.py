@@ -13,8 +13,8 @@ from sivgap.engines import listener
 from sivgap.engines.hf import HFEngine
 from sivgap.errors import Stopped
 from sivgap.evaluate import measure
-from sivgap.progress import Display
-from sivgap.signals import StopRequest
+from sivgap.runtime.display import Display
+from sivgap.runtime.signals import StopRequest
 
 
 class StopAfter(StopRequest):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from small_runs import composed, start, worker
 
-from sivgap import threads
+from sivgap.engines import threads
+from sivgap.engines.threads import fewest, measure, settle_threads
 from sivgap.models.shape import shape_of
-from sivgap.threads import fewest, measure, settle_threads
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ from local_models import save_model
 from small_runs import composed, lines
 from transformers import AutoModelForCausalLM
 
+from sivgap.config.embedded import WEIGHTS
+from sivgap.core.example import Example
+from sivgap.core.verification import Scores
 from sivgap.errors import RunError
-from sivgap.loop.components import open_lab
+from sivgap.loop.components import open_components
 from sivgap.models.head import MOST_LOGITS, output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.tasks.load import load_dataset
-from sivgap.tiny import WEIGHTS
-from sivgap.update.example import Example
 from sivgap.update.rpo import Rpo
 from sivgap.update.sft import Sft
-from sivgap.verifiers.question import Scores
 
 SMOKE = ("experiment=smoke", "engine.threads=1", "tracking.wandb.mode=disabled")
 
@@ -132,23 +132,23 @@ def test_logits_of_responses_alone_give_the_likelihoods_and_gradients_of_all(
 def test_rejection_sampling_learns_all_that_pass_and_rejects_what_does_not(update):
     config = composed(*SMOKE, "selection.keep=all", f"update={update}", "update.replay=0", "verifier=gold", "n=8")
     dataset = load_dataset(config.dataset)
-    with open_lab(config, dataset) as lab:
+    with open_components(config, dataset) as components:
         problems = dataset.train[:24]
-        rollouts, scores = lab.sample_and_verify(problems, 8, 3)
-        examples = lab.choose(problems, rollouts, scores)
+        rollouts, scores = components.sample_and_verify(problems, 8, 3)
+        examples = components.choose(problems, rollouts, scores)
         right = (scores.values >= 0.5).sum(axis=1)
         per_problem = {p.id: [e for e in examples if e.problem_id == p.id] for p in problems}
         assert [len(per_problem[p.id]) for p in problems] == right.tolist()
-        texts = lab.writer.decode([e.response[:-1] for e in examples])
+        texts = components.writer.decode([e.response[:-1] for e in examples])
         by_id = {p.id: p.reference for p in problems}
         assert all(t.endswith(f"Answer: {by_id[e.problem_id]}") for t, e in zip(texts, examples, strict=True))
         rejected = [e for e in examples if e.rejected]
         assert len(rejected) == (np.minimum(right, 8 - right).sum() if update == "rpo" else 0)
         for example in rejected:
-            (text,) = lab.writer.decode([example.rejected])
+            (text,) = components.writer.decode([example.rejected])
             assert not text.endswith(f"Answer: {by_id[example.problem_id]}")
-            asked = next(lab.writer.solve(p) for p in problems if p.id == example.problem_id)
-            chosen, other = lab.engine.likelihood([asked] * 2, [example.response, example.rejected])
+            asked = next(components.writer.solve(p) for p in problems if p.id == example.problem_id)
+            chosen, other = components.engine.likelihood([asked] * 2, [example.response, example.rejected])
             assert example.margin == pytest.approx(other - chosen, abs=1e-4)
 
 
@@ -157,12 +157,12 @@ def test_a_quantile_selects_what_is_learnt_and_what_it_is_preferred_to(keep):
     by = (f"selection.keep={keep}", "selection.quantile=0.25", "selection.fallback=drop")
     config = composed(*SMOKE, *by, "update=rpo", "update.replay=0", "n=8")
     dataset = load_dataset(config.dataset)
-    with open_lab(config, dataset) as lab:
+    with open_components(config, dataset) as components:
         problems = dataset.train[:3]
-        rollouts, _ = lab.sample_and_verify(problems, 8, 3)
+        rollouts, _ = components.sample_and_verify(problems, 8, 3)
         values = np.array([np.arange(8) / 100, 0.9 + np.arange(8) / 100, np.full(8, 0.3)])  # no threshold fits these
         scores = Scores(values, np.zeros((3, 8)))
-        examples = lab.choose(problems, rollouts, scores)
+        examples = components.choose(problems, rollouts, scores)
         learnt = {p.id: [e for e in examples if e.problem_id == p.id] for p in problems}
         counts = [2, 2, 8] if keep == "all" else [1, 1, 1]
         assert [len(learnt[p.id]) for p in problems] == counts

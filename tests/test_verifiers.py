@@ -7,19 +7,19 @@ from local_models import save_model
 from small_runs import composed
 from transformers import AutoTokenizer
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.locate import read_prompt
 from sivgap.config.verifier import VerifierConfig
-from sivgap.engines.rollout import Prompt, Rollouts, Sampling
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Prompt, Rollouts, Sampling
+from sivgap.core.verification import NEUTRAL, Responses, about_each
 from sivgap.grading.equal import comparer
-from sivgap.loop.components import open_lab
-from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.loop.components import open_components
+from sivgap.models.prompts import PromptWriter, is_follow_up
 from sivgap.tasks.grade import grade
 from sivgap.tasks.load import load_dataset
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.sudoku import solutions
-from sivgap.tiny import WEIGHTS
 from sivgap.verifiers.context import VerifierContext
-from sivgap.verifiers.question import NEUTRAL, Responses, about_each
 from sivgap.verifiers.verifier import in_pass
 
 
@@ -55,12 +55,12 @@ def test_the_expected_score_is_the_mean_over_the_allowed_answers_alone():
 def test_a_verdict_asked_for_behind_the_text_is_the_one_read_in_the_sampling_pass(verifier):
     config = composed("experiment=smoke", f"verifier={verifier}", "engine.batch_size=64")
     dataset = load_dataset(config.dataset)
-    with open_lab(config, dataset) as lab:
+    with open_components(config, dataset) as components:
         problems = dataset.test[:8]
-        rollouts, scores = lab.sample_and_verify(problems, 4, 5)
-        asked = Responses(problems, lab.writer.decode(rollouts.bodies), rollouts.bodies)
-        assert lab.verifier.score(asked, 5).values == pytest.approx(scores.values, abs=1e-5)
-        as_text = lab.verifier.score(Responses(problems, asked.texts), 5)
+        rollouts, scores = components.sample_and_verify(problems, 4, 5)
+        asked = Responses(problems, components.writer.decode(rollouts.bodies), rollouts.bodies)
+        assert components.verifier.score(asked, 5).values == pytest.approx(scores.values, abs=1e-5)
+        as_text = components.verifier.score(Responses(problems, asked.texts), 5)
         assert as_text.values == pytest.approx(scores.values, abs=1e-5)
 
 
@@ -126,32 +126,36 @@ def judged_by_tiny_l():
     """A lab of the embedded model that writes justifications, with eight problems and four responses to each."""
     config = composed("experiment=smoke", "model=tiny_l", "verifier=cot_binary", "update.replay=0")
     dataset = load_dataset(config.dataset)
-    with open_lab(config, dataset) as lab:
+    with open_components(config, dataset) as components:
         problems = dataset.test[:8]
-        bodies = lab.engine.rollout([lab.writer.solve(p) for p in problems], Sampling(4, 1.0, 48, 1)).bodies
-        yield lab, Responses(problems, lab.writer.decode(bodies), bodies)
+        bodies = components.engine.rollout(
+            [components.writer.solve(p) for p in problems], Sampling(4, 1.0, 48, 1)
+        ).bodies
+        yield components, Responses(problems, components.writer.decode(bodies), bodies)
 
 
 def test_behind_a_justification_the_expected_verdict_is_that_of_the_likelihoods_at_its_end(judged_by_tiny_l):
-    lab, asked = judged_by_tiny_l
-    judge = lab.verifier.judge
+    components, asked = judged_by_tiny_l
+    judge = components.verifier.judge
     questions = about_each(8, 4)
     expected = judge.ask(asked, questions, 3)
     assert not expected.unparsed.any()
     for i in (0, 5, 31):
         written = expected.said[i].rpartition("Correctness:")[0] + "Correctness: "
-        begun = lab.writer.judgement(asked.problems[i // 4], judge.template, [asked.texts[i]])
-        prompt = Prompt((*begun, *lab.writer.encode_answer(written)), 0)
-        right, wrong = lab.engine.likelihood(
-            [prompt] * 2, [lab.writer.encode_answer(a) for a in ("Correct", "Incorrect")]
+        begun = components.writer.judgement(asked.problems[i // 4], judge.template, [asked.texts[i]])
+        prompt = Prompt((*begun, *components.writer.encode_answer(written)), 0)
+        right, wrong = components.engine.likelihood(
+            [prompt] * 2, [components.writer.encode_answer(a) for a in ("Correct", "Incorrect")]
         )
         assert expected.value[i, 0] == pytest.approx(1 / (1 + np.exp(right - wrong)), abs=1e-5)
 
 
 def test_a_justification_ends_in_a_verdict_and_repetitions_are_the_same_whenever_they_are_asked_for(judged_by_tiny_l):
-    lab, asked = judged_by_tiny_l
-    config = lab.config.verifier.model_copy(update={"readout": "sampled"})
-    sampled = replace(lab.verifier.judge, config=config, temperature=1.0)  # warm enough for verdicts to differ at all
+    components, asked = judged_by_tiny_l
+    config = components.config.verifier.model_copy(update={"readout": "sampled"})
+    sampled = replace(
+        components.verifier.judge, config=config, temperature=1.0
+    )  # warm enough for verdicts to differ at all
     questions = about_each(8, 4)
     five = sampled.ask(asked, questions, 3, repetitions=5)
     assert five.unparsed.mean() < 0.2

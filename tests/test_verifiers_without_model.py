@@ -7,13 +7,13 @@ import pytest
 
 from sivgap.config.app import own_overrides
 from sivgap.config.verifier import VerifierConfig
+from sivgap.core.problem import Problem
+from sivgap.core.verification import Responses
 from sivgap.errors import ConfigError, RunError
 from sivgap.registry import digest_of
 from sivgap.runs.identity import verifier_identity
-from sivgap.tasks.problem import Problem
 from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.gold import Gold
-from sivgap.verifiers.question import Responses
 from sivgap.verifiers.verifier import make_verifier
 
 CONTEXT = VerifierContext(None, None, True, 0, None, 0.1, "gsm8k", None, ("boxed",))

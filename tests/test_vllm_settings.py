@@ -13,7 +13,7 @@ from test_config import composed
 from sivgap.engines import vllm_start
 from sivgap.engines.vllm_ask import AnswerTree
 from sivgap.engines.vllm_handover import Canary, Reference
-from sivgap.engines.vllm_queue import Asked, Queue
+from sivgap.engines.vllm_queue import Queue, Request
 from sivgap.errors import ConfigError, RunError
 from sivgap.models.load import load_model
 from sivgap.runs.identity import identity
@@ -64,7 +64,7 @@ def test_the_extra_and_the_check_have_the_same_bounds():
 
 
 def test_a_run_does_not_import_vllm_before_it_is_asked_for():
-    code = "import sys, sivgap.train, sivgap.loop.session, sivgap.solver; sys.exit('vllm' in sys.modules)"
+    code = "import sys, sivgap.train, sivgap.loop.session, sivgap.engines.solver; sys.exit('vllm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -142,13 +142,13 @@ class Slow:
 
 def test_a_queue_keeps_its_room_full_and_answers_what_follows_first():
     slow = Slow()
-    queue = Queue(slow, 2, None, (Asked([row], None, row, -1) for row in range(4)))
+    queue = Queue(slow, 2, None, (Request([row], None, row, -1) for row in range(4)))
     seen = []
     for done in queue.steps():
         for asked, _ in done:
             seen.append((asked.row, asked.part))
             if asked.part == -1:
-                queue.follow(Asked([asked.row, 9], None, asked.row, 0))
+                queue.follow(Request([asked.row, 9], None, asked.row, 0))
     assert slow.most == 2
     assert slow.order[:3] == [[0], [1], [0, 9]]
     assert sorted(seen) == [(row, part) for row in range(4) for part in (-1, 0)]
@@ -158,7 +158,7 @@ def test_a_queue_keeps_its_room_full_and_answers_what_follows_first():
 
 def test_leaving_a_queue_early_forgets_what_is_in_flight():
     slow = Slow()
-    steps = Queue(slow, 3, None, (Asked([row], None, row) for row in range(9))).steps()
+    steps = Queue(slow, 3, None, (Request([row], None, row) for row in range(9))).steps()
     next(steps)
     steps.close()
     assert slow.aborted == ["2", "3"]

@@ -14,7 +14,7 @@ with atheris.instrument_imports():
     from targets import parsers
 
     from sivgap.grading import expression, extract, forms, grids, limits, lm_eval, number, short_answer, votes
-    from sivgap.plain import no_formula, visible
+    from sivgap.runtime.sanitize import no_formula, sanitize
 
 
 def one_input(data: bytes) -> None:
@@ -33,7 +33,7 @@ def one_input(data: bytes) -> None:
     [short_answer.matches(answer, accepted) for answer in short_answer.readings(text)]
     if any(value is not None and not 0 <= value <= 1 for value in (parse(text) for parse in parsers())):
         raise AssertionError("a verdict outside of [0, 1]")
-    no_formula(visible(text)).encode()
+    no_formula(sanitize(text)).encode()
 
 
 if __name__ == "__main__":

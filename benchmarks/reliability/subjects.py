@@ -19,10 +19,10 @@ from forked import forked
 from hydra import compose, initialize_config_dir
 from stop_at import StopAt
 
+from sivgap.config.allocation import read_schedule
 from sivgap.config.app import validate
 from sivgap.config.locate import conf_dir
 from sivgap.config.schema import TrainConfig
-from sivgap.cross.allocation import read_schedule
 from sivgap.cross.api_cache import Answer, ApiCache
 from sivgap.cross.collect import collect
 from sivgap.cross.external import Response
@@ -34,11 +34,11 @@ from sivgap.report.evaluation_record import read_evaluation
 from sivgap.report.record import read_record
 from sivgap.report.sweep_record import read_sweep
 from sivgap.runs.checkpoint import Progress
-from sivgap.runs.files import write_text
 from sivgap.runs.load_curves import from_run, prompt_curves
-from sivgap.runs.read import read_json, read_parquet, read_yaml
 from sivgap.runs.run import Run
 from sivgap.runs.trajectory import Trajectory, final_accuracy
+from sivgap.runtime.files import write_text
+from sivgap.runtime.read import read_json, read_parquet, read_yaml
 from sivgap.store.parts import Parts
 
 CLOCK = ("seconds_generate", "seconds_verify", "seconds_train", "seconds")
@@ -99,7 +99,7 @@ def make(folder: Path) -> None:
 
 def _stop(config: TrainConfig, moment: int) -> None:
     from sivgap.loop.session import open_experiment
-    from sivgap.progress import Display
+    from sivgap.runtime.display import Display
     from sivgap.train import improve
 
     run = Run(config)
@@ -140,9 +140,9 @@ def gone_on_with(config: TrainConfig) -> str:
 
         state = SimpleNamespace(
             run=run, group=ALONE, progress=Progress(), epoch=0.0, _measure=lambda standing: None, _labels=[], _queue=[],
-            _standing=lambda: None, _plan=lambda: None,
+            _checkpoint=lambda: None, _plan=lambda: None,
             display=SimpleNamespace(say=lambda sentence: None), tracker=SimpleNamespace(log=lambda lines: None),
-            lab=SimpleNamespace(learner=SimpleNamespace(restore=restore)),
+            components=SimpleNamespace(learner=SimpleNamespace(restore=restore)),
         )  # fmt: skip
         Experiment.resume(state)  # type: ignore[arg-type]
         return repr((asdict(state.progress), state._labels, state._queue, got, run.trajectory.read()))

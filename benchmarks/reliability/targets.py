@@ -17,10 +17,10 @@ import pyarrow
 import yaml
 from pyarrow import parquet
 
+from sivgap.config.allocation import read_schedule
 from sivgap.config.locate import conf_dir
 from sivgap.config.verifier import VerifierConfig
 from sivgap.cross import collect
-from sivgap.cross.allocation import read_schedule
 from sivgap.dynamics.curves import SOLVER, VERIFIER
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.expression import answer_of
@@ -32,11 +32,11 @@ from sivgap.grading.lm_eval import strict_match
 from sivgap.grading.number import to_fraction
 from sivgap.grading.short_answer import accepted_answers, matches, readings
 from sivgap.grading.votes import vote_key
-from sivgap.plain import no_formula, visible
 from sivgap.runs.load_curves import from_csv, from_run
-from sivgap.runs.sums import SUMS, digest, note
+from sivgap.runs.sweep_manifest import Sweep
 from sivgap.runs.trajectory import Trajectory, final_accuracy
-from sivgap.sweep.manifest import Sweep
+from sivgap.runtime.checksums import SUMS, digest, note
+from sivgap.runtime.sanitize import no_formula, sanitize
 from sivgap.tasks import arithmetic, gsm8k, math, nq_open, sudoku
 from sivgap.tasks.grade import grade
 from sivgap.tasks.source import read_problems
@@ -126,7 +126,7 @@ def verdicts(random_: random.Random) -> bool:
 def shown(random_: random.Random) -> bool:
     """What a terminal, a page or a spreadsheet is given; whether it could be shown as it was."""
     said = hostile.text(random_)
-    found = visible(said)
+    found = sanitize(said)
     found.encode()
     assert not any((ord(c) < 32 and c not in "\t\n") or 0x7F <= ord(c) < 0xA0 for c in found)
     assert not set(found) & {"\u202e", "\u2066", "\u2028", "\ud800"}

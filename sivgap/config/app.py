@@ -28,8 +28,8 @@ from pydantic.fields import FieldInfo
 
 from sivgap.config.locate import conf_dir, task_prompt
 from sivgap.errors import ConfigError, SivgapError, Stopped, unexpected
-from sivgap.plain import visible
 from sivgap.registry import is_own
+from sivgap.runtime.sanitize import sanitize
 
 _NOT_REPEATED = ("key_env", "base_url")
 """Keys whose wrong values may be secrets."""
@@ -160,7 +160,7 @@ def _help(config_name: str, schema: type[BaseModel]) -> str:
 
 
 def _exit(error: SivgapError) -> NoReturn:
-    print(visible(f"sivgap: {' '.join(str(error).split())}"), file=sys.stderr)
+    print(sanitize(f"sivgap: {' '.join(str(error).split())}"), file=sys.stderr)
     sys.exit(error.status)
 
 

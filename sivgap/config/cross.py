@@ -66,7 +66,7 @@ class CrossConfig(Settings):
     @field_validator("schedule", mode="before")
     @classmethod
     def _from_file(cls, value: object) -> object:
-        from sivgap.cross.allocation import read_schedule
+        from sivgap.config.allocation import read_schedule
 
         return read_schedule(Path(value)) if isinstance(value, str) else value
 

@@ -13,13 +13,13 @@ from pydantic import Field, model_validator
 
 from sivgap.config.cross import CrossConfig
 from sivgap.config.dataset import DatasetConfig
+from sivgap.config.embedded import EMBEDDED
 from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelConfig
 from sivgap.config.settings import FilePath, Settings
 from sivgap.config.update import UpdateConfig
 from sivgap.config.verifier import VerifierConfig
 from sivgap.registry import is_own
-from sivgap.tiny import EMBEDDED
 
 
 class SamplingConfig(Settings):
@@ -189,7 +189,7 @@ class TrainConfig(SolverConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
-        from sivgap.cross.allocation import planned
+        from sivgap.config.allocation import planned
 
         halves = self.epochs * 2
         if not math.isclose(halves, round(halves)):

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from sivgap.config.cross import ApiConfig
 from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
+from sivgap.core.problem import Problem
 from sivgap.cross.api_cache import Answer, ApiCache, key_of_request
 from sivgap.cross.external import Response
 from sivgap.errors import ConfigError, RunError
-from sivgap.progress import Advance, Display
-from sivgap.prompts import conversation
+from sivgap.models.prompts import conversation
+from sivgap.runtime.display import Advance, Display
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sivgap.errors import RunError
-from sivgap.runs.sums import short_digest
+from sivgap.runtime.checksums import short_digest
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.problem import Problem
 from sivgap.cross import api, file, model, reference
 from sivgap.cross.external import Response
 from sivgap.errors import RunError
-from sivgap.progress import Display
-from sivgap.runs.files import write_text
-from sivgap.runs.sums import Damaged, check
+from sivgap.runtime.checksums import Damaged, check
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_text
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 
 _SOURCES = {
     "reference": reference.responses,

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sivgap.config.allocation import planned
 from sivgap.config.schema import TrainConfig
-from sivgap.cross.allocation import planned
-from sivgap.engines.noise import key_of
+from sivgap.core.problem import Problem
 from sivgap.errors import ConfigError
-from sivgap.tasks.problem import Problem
+from sivgap.runtime.rng import derive_key
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def make_timetable(config: TrainConfig, problems: Sequence[Problem]) -> Timetabl
         raise ConfigError(f"cross.budget: {config.cross.budget:g} prompts, but the training set has {len(problems)}")
     if total == 0:
         raise ConfigError(f"cross.budget: {config.cross.budget:g} of {len(problems)} prompts is not one prompt")
-    order = np.random.default_rng(key_of(config.seed, "external")).permutation(len(problems))
+    order = np.random.default_rng(derive_key(config.seed, "external")).permutation(len(problems))
     arrival: dict[str, int] = {}
     for epoch, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         arrival |= {problems[i].id: epoch for i in order[start:end]}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.problem import Problem
 from sivgap.cross.external import Response
 from sivgap.errors import RunError
-from sivgap.progress import Display
+from sivgap.runtime.display import Display
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import read_records, text_field
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Sampling
 from sivgap.cross.external import Response
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Sampling
-from sivgap.progress import Display
-from sivgap.solver import load_source
+from sivgap.engines.solver import load_source
+from sivgap.runtime.display import Display
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 
 
 def responses(
@@ -25,7 +25,7 @@ def responses(
     settings = config.cross.model
     model = load_source(settings, config, dataset)
     sampling = Sampling(
-        1, config.cross.temperature, config.sampling.max_new_tokens, key_of(config.seed, "external response")
+        1, config.cross.temperature, config.sampling.max_new_tokens, derive_key(config.seed, "external response")
     )
     with display.phase("external responses", len(problems)) as advance:
         rollouts = model.engine.rollout([model.writer.solve(problem) for problem in problems], sampling, None, advance)

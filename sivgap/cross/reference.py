@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.problem import Problem
 from sivgap.cross.external import Response
 from sivgap.errors import RunError
-from sivgap.progress import Display
+from sivgap.runtime.display import Display
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
 
 
 def responses(

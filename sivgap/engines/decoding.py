@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sivgap.engines.draw import draw
-from sivgap.engines.noise import uniforms
 from sivgap.engines.prefix_cache import PrefixCache, States
 from sivgap.engines.stop import StopText
+from sivgap.runtime.rng import uniforms
 
 Forward = Callable[[Tensor, PrefixCache, Tensor], Tensor]
 """Feeds tokens (live rows, new) to the rows of a cache at given depths (new,); logits (live rows, new, V)."""
@@ -62,7 +62,7 @@ def begun(place: Tensor, row: Tensor, keys: NDArray[np.uint64], longest: int) ->
 
 
 @dataclass(frozen=True)
-class Ways:
+class DecodingSettings:
     """How tokens are drawn, and what ends a sample before it is as long as it may be."""
 
     temperature: float
@@ -80,7 +80,9 @@ class Decoding:
         going: Which have not, ascending, (going,).
     """
 
-    def __init__(self, forward: Forward, ways: Ways, cache: PrefixCache, logits: Tensor, samples: Samples) -> None:
+    def __init__(
+        self, forward: Forward, ways: DecodingSettings, cache: PrefixCache, logits: Tensor, samples: Samples
+    ) -> None:
         """`logits`: of the next token of each live row of `cache`, (live rows, V)."""
         self._forward, self._ways, self.cache, self._logits = forward, ways, cache, logits
         self.samples = samples

@@ -19,14 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from sivgap.engines.budget import LOGITS, LOGITS_ELSEWHERE, keys_and_values, rows_under_way, token_bytes
-from sivgap.engines.decoding import Decoding, Samples, Ways, begun
-from sivgap.engines.listener import Listener
-from sivgap.engines.model_pass import ModelPass
-from sivgap.engines.noise import row_keys
-from sivgap.engines.prefill import Prefix, in_a_pass, in_order, prefill, rows_at_once
-from sivgap.engines.prefix_cache import PrefixCache
-from sivgap.engines.rollout import (
+from sivgap.core.rollout import (
     NOT_FINITE,
     FollowUp,
     OnBatch,
@@ -37,12 +30,19 @@ from sivgap.engines.rollout import (
     WriteAdapter,
     gather,
 )
+from sivgap.engines.budget import LOGITS, LOGITS_ELSEWHERE, keys_and_values, rows_under_way, token_bytes
+from sivgap.engines.decoding import Decoding, DecodingSettings, Samples, begun
+from sivgap.engines.listener import Listener
+from sivgap.engines.model_pass import ModelPass
+from sivgap.engines.prefill import Prefix, in_a_pass, in_order, prefill, rows_at_once
+from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
-from sivgap.hardware import return_much_freed_memory
 from sivgap.models.head import OutputHead, output_head, token_nll
 from sivgap.models.packing import packed
 from sivgap.models.shape import stated
+from sivgap.runtime.hardware import return_much_freed_memory
+from sivgap.runtime.rng import row_keys
 
 KEPT = 2**15
 """Tokens, padding included, whose keys and values are kept while likelihoods of verdicts are read, if memory allows."""
@@ -207,7 +207,7 @@ class HFEngine:
             return_much_freed_memory()
             return decoding
         cache = PrefixCache(read.states, read.mask, len(numbers), sampling.max_new_tokens + more, self._pass.windows)
-        ways = Ways(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)
+        ways = DecodingSettings(sampling.temperature, self.end_tokens, sampling.top_p, self.stop)
         return Decoding(self._pass.feed, ways, cache, read.logits, samples)
 
     def _read(self, prompts: Sequence[Prompt], checked: Callable[[int], None]) -> Prefix:
@@ -233,7 +233,9 @@ class HFEngine:
         else:
             noise = row_keys(follow_up.stream, keys[samples.place.cpu().numpy()], 1).ravel()
             asked = begun(samples.place, samples.row, noise, follow_up.max_new_tokens)
-            said = Decoding(self._pass.feed, Ways(follow_up.temperature, self.end_tokens), cache, logits, asked)
+            said = Decoding(
+                self._pass.feed, DecodingSettings(follow_up.temperature, self.end_tokens), cache, logits, asked
+            )
             while len(said):
                 heard.verdict(said.step()[0])
             verdicts = said.samples.texts(said.samples.length - said.samples.ending)

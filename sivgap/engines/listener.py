@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import OnBatch, OnResponses, Rollouts
+from sivgap.core.rollout import OnBatch, OnResponses, Rollouts
 
 EVERY = 20.0
 """Seconds between two reports of responses that ended: what a kill may lose of them."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from sivgap.engines.prefix_cache import PrefixCache, States, use_prefix_attention
-from sivgap.models.decoder import Decoder, Kept, decoder_of
+from sivgap.models.decoder import Decoder, KeyValueCache, decoder_of
 
 _log = logging.getLogger("sivgap")
 
@@ -80,7 +80,7 @@ class ModelPass:
         position = (mask.cumsum(1) - 1).clamp_min(0)
         last = torch.full((len(ids),), ids.shape[1] - 1, device=ids.device)
         if self.decoder is not None:
-            kept = Kept(mask, self.windows)
+            kept = KeyValueCache(mask, self.windows)
             return self.decoder(ids, position, kept.attention, last)[:, 0], kept.states
         cache = DynamicCache()
         with self._logits_at(last):

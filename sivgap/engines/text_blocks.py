@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from sivgap.hardware import return_much_freed_memory
+from sivgap.runtime.hardware import return_much_freed_memory
 
 _FIRST = {"cpu": 16}
 _FIRST_ELSEWHERE = 128

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sivgap.core.rollout import FollowUp, OnBatch, OnResponses, Prompt, Rollouts, Sampling, WriteAdapter
 from sivgap.engines.listener import Listener
-from sivgap.engines.rollout import FollowUp, OnBatch, OnResponses, Prompt, Rollouts, Sampling, WriteAdapter
 from sivgap.engines.stop import StopText
 from sivgap.engines.vllm_ask import AnswerTree, drawn, scored, scores
 from sivgap.engines.vllm_handover import AdapterFolder, Canary, Reference, reload_merged
-from sivgap.engines.vllm_queue import Asked, Queue
+from sivgap.engines.vllm_queue import Queue, Request
 from sivgap.engines.vllm_rollout import Drawing
 
 if TYPE_CHECKING:
@@ -175,10 +175,10 @@ class VLLMEngine:
                 on_batch(sum(question.part == 0 for question, _ in done), 0)
         return found
 
-    def _queue(self, asked: Iterator[Asked], room: int | None = None) -> Queue:
+    def _queue(self, asked: Iterator[Request], room: int | None = None) -> Queue:
         return Queue(self._llm.llm_engine, room or self._room, self._adapter, asked)
 
-    def _one(self, asked: Asked) -> RequestOutput:
+    def _one(self, asked: Request) -> RequestOutput:
         (out,) = [out for done in self._queue(iter([asked])).steps() for _, out in done]
         return out
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.vllm_queue import Asked
+from sivgap.engines.vllm_queue import Request
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput, RequestOutput, SamplingParams
@@ -40,22 +40,22 @@ def sampled(
     )
 
 
-def drawn(prompt: list[int], tokens: int) -> Asked:
+def drawn(prompt: list[int], tokens: int) -> Request:
     """Any text of so many tokens: always the same of the same weights."""
     from vllm import SamplingParams
 
     params = SamplingParams(temperature=1.0, max_tokens=tokens, seed=0, ignore_eos=True, detokenize=False)
-    return Asked(prompt, params, 0)
+    return Request(prompt, params, 0)
 
 
-def scored(text: Sequence[int], row: int = 0) -> Asked:
+def scored(text: Sequence[int], row: int = 0) -> Request:
     """The likelihoods of all tokens of `text`. Its last token is generated, lest a full context be one too long."""
     from vllm import SamplingParams
 
     params = SamplingParams(
         temperature=0.0, max_tokens=1, logprobs=0, prompt_logprobs=0, allowed_token_ids=[text[-1]], detokenize=False
     )
-    return Asked(text[:-1], params, row)
+    return Request(text[:-1], params, row)
 
 
 def scores(out: RequestOutput, text: Sequence[int], start: int) -> NDArray[np.float64]:
@@ -79,7 +79,7 @@ class AnswerTree:
             {answer[len(node)]: None for answer in self.answers if answer[: len(node)] == node} for node in self.nodes
         ]
 
-    def asked(self, context: Sequence[int], row: int) -> Iterator[Asked]:
+    def asked(self, context: Sequence[int], row: int) -> Iterator[Request]:
         """The questions about `context`, one a node; ``part`` is the node's number."""
         from vllm import SamplingParams
 
@@ -91,7 +91,7 @@ class AnswerTree:
                 logprob_token_ids=list(behind),
                 detokenize=False,
             )
-            yield Asked([*context, *node], params, row, part)
+            yield Request([*context, *node], params, row, part)
 
     def add(self, logprobs: NDArray[np.float64], part: int, said: CompletionOutput) -> None:
         """Count what was `said` to question number `part` towards the answers that pass its node: `logprobs`, (A,)."""

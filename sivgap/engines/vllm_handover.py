@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
-from sivgap.engines.rollout import NOT_FINITE, WriteAdapter
+from sivgap.core.rollout import NOT_FINITE, WriteAdapter
 from sivgap.errors import RunError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One request: `tokens` to go on from, as `params` say; `row` and `part` name what it is for."""
 
     tokens: Sequence[int]
@@ -37,18 +37,18 @@ class Queue:
             shared by their requests in flight.
     """
 
-    def __init__(self, engine: Any, room: int, adapter: LoRARequest | None, asked: Iterable[Asked] = ()) -> None:
+    def __init__(self, engine: Any, room: int, adapter: LoRARequest | None, asked: Iterable[Request] = ()) -> None:
         self._engine, self._room, self._adapter = engine, room, adapter
-        self._later, self._first = iter(asked), deque[Asked]()
-        self._flying: dict[str, Asked] = {}
+        self._later, self._first = iter(asked), deque[Request]()
+        self._flying: dict[str, Request] = {}
         self._count = 0
         self.seconds_respond = self.seconds_ask = 0.0
 
-    def follow(self, asked: Asked) -> None:
+    def follow(self, asked: Request) -> None:
         """Ask this before all that is waiting."""
         self._first.append(asked)
 
-    def steps(self) -> Iterator[list[tuple[Asked, RequestOutput]]]:
+    def steps(self) -> Iterator[list[tuple[Request, RequestOutput]]]:
         """What is complete after each step of vLLM, until nothing is left. Leaving early forgets what is in flight."""
         try:
             now = time.perf_counter()

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sivgap.engines.noise import row_keys
-from sivgap.engines.rollout import NOT_FINITE, FollowUp, Prompt, Rollouts, Sampling
+from sivgap.core.rollout import NOT_FINITE, FollowUp, Prompt, Rollouts, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.engines.vllm_ask import AnswerTree, sampled
-from sivgap.engines.vllm_queue import RESPONSE, Asked
+from sivgap.engines.vllm_queue import RESPONSE, Request
 from sivgap.errors import RunError
+from sivgap.runtime.rng import row_keys
 
 if TYPE_CHECKING:
     from vllm import CompletionOutput
@@ -51,15 +51,15 @@ class Drawing:
         self._open = np.full(len(prompts), sampling.samples * (1 + asked))
         self.ready = self.generated = 0
 
-    def responses(self) -> Iterator[Asked]:
+    def responses(self) -> Iterator[Request]:
         """The requests for all responses."""
         how, seeds = self._sampling, self._keys.ravel()
         stops = None if self._stop is None else self._stop.stops
         for row, seed in enumerate(map(int, seeds)):
             params = sampled(how.temperature, how.max_new_tokens, seed, self._end, how.top_p, stops)
-            yield Asked(self._prompts[row // how.samples].tokens, params, row, RESPONSE)
+            yield Request(self._prompts[row // how.samples].tokens, params, row, RESPONSE)
 
-    def take(self, asked: Asked, said: CompletionOutput) -> Iterator[Asked]:
+    def take(self, asked: Request, said: CompletionOutput) -> Iterator[Request]:
         """Keep what was `said`; what is to be asked about it next."""
         row, prompt = asked.row, asked.row // self._sampling.samples
         self._open[prompt] -= 1
@@ -76,14 +76,14 @@ class Drawing:
         if self._follow_up is not None:
             yield from self._questions(row, self._follow_up)
 
-    def _questions(self, row: int, ask: FollowUp) -> Iterator[Asked]:
+    def _questions(self, row: int, ask: FollowUp) -> Iterator[Request]:
         body = self._tokens[row][: len(self._tokens[row]) - self._ending[row]].tolist()
         context = [*self._prompts[row // self._sampling.samples].tokens, *body, *ask.tokens]
         if self._tree.answers:
             yield from self._tree.asked(context, row)
         else:
             seed = int(row_keys(ask.stream, self._keys.ravel()[row : row + 1], 1)[0, 0])
-            yield Asked(context, sampled(ask.temperature, ask.max_new_tokens, seed, self._end), row)
+            yield Request(context, sampled(ask.temperature, ask.max_new_tokens, seed, self._end), row)
 
     def _ends(self, said: CompletionOutput) -> int:
         """How many tokens at the end of a response only end it."""

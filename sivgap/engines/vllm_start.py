@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sivgap.config.embedded import located
 from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelSource
 from sivgap.errors import ConfigError, RunError
 from sivgap.parallel.group import ALONE, Group
-from sivgap.tiny import located
-from sivgap.versions import vllm_version
+from sivgap.runtime.versions import vllm_version
 
 if TYPE_CHECKING:
     from vllm import LLM

@@ -1,6 +1,6 @@
 """Choosing among n of N stored responses, n = 1, 2, 4, ... up to N, averaged over all subsets of n.
 
-SV's rule (`sivgap.selection.Selection.choose`) orders the responses of a prompt: those that ended before those that
+SV's rule (`sivgap.gap.selection.Selection.choose`) orders the responses of a prompt: those that ended before those that
 were cut off (unless cut ones compete), then those that pass before the others, and each part by U/|y|. A subset's
 choice is its first in this order. With a threshold a response passes in every subset or in none; so the one at place r
 (from 0) is the choice of C(N-1-r, n-1) of the C(N, n) subsets. With a quantile it passes in the subsets that hold few
@@ -18,7 +18,7 @@ from sivgap.gap.gap import informative
 from sivgap.gap.over_n_quantile import choice_by_share, gap_by_share
 from sivgap.gap.pass_at_k import pass_at_k
 from sivgap.gap.rival import mixed, varied
-from sivgap.selection import Selection
+from sivgap.gap.selection import Selection
 
 
 def powers_of_two(largest: int) -> list[int]:

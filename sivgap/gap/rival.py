@@ -13,7 +13,7 @@ import pandas as pd
 
 from sivgap.gap.auroc import auroc, auroc_by_prompt, auroc_estimate, auroc_influence, auroc_within
 from sivgap.gap.estimate import UNDEFINED, Array, Estimate, Mask, from_influence, mean, proportion
-from sivgap.selection import Selection
+from sivgap.gap.selection import Selection
 
 _SAME = 1e-9
 """Scores nearer than this are one: they differ by rounding."""

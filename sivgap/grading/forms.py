@@ -14,7 +14,6 @@ from typing import Literal
 from sivgap.grading.grids import strict_grid
 from sivgap.grading.marks import boxes
 from sivgap.grading.reasoning import answer_part
-from sivgap.tasks.problem import Problem
 
 Form = Literal["boxed", "hashes", "answer_line", "answer_sentence", "tag", "grid", "bare"]
 
@@ -29,20 +28,20 @@ _CUE = re.compile(r"(?i)(?:^|\n)[^\n{}]{0,20}(?:answer|solution|a)\s*[:：]?\s*\
 _LONGEST = 1_000
 
 
-def asked_forms(own: Form, template: str, examples: Sequence[Problem] = ()) -> tuple[Form, ...]:
+def asked_forms(own: Form, template: str, solutions: Sequence[str] = ()) -> tuple[Form, ...]:
     """The forms that a prompt asks for: any of them is right.
 
     Args:
         own: What the task's own solutions end in; a ``grid`` is never said in another form.
         template: The solver's prompt, with ``{question}``.
-        examples: Few-shot examples shown before the question.
+        solutions: Of few-shot examples shown before the question.
     """
     if own == "grid":
         return ("grid",)
     words = template.replace("{question}", "")
     cue = _CUE.search(template)
     found = _forms_in(words[: -len(cue[0])] if cue else words)
-    found += [form for example in examples[:8] for form in _forms_in(_end_of(example)) if form not in found]
+    found += [form for solution in solutions[:8] for form in _forms_in(_end_of(solution)) if form not in found]
     if not found and cue and cue[0].strip().lower().startswith("answer"):
         return ("bare",)  # the prompt ends in "Answer:", and what follows is the answer itself
     return tuple(dict.fromkeys(found)) or (own,)
@@ -52,8 +51,8 @@ def _forms_in(text: str) -> list[Form]:
     return [form for form, pattern in _ASKED if re.search(pattern, text)]
 
 
-def _end_of(example: Problem) -> str:
-    lines = (example.solution or "").strip().splitlines()
+def _end_of(solution: str) -> str:
+    lines = solution.strip().splitlines()
     return lines[-1][-_LONGEST:] if lines else ""
 
 

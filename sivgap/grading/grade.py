@@ -12,7 +12,7 @@ from sivgap.grading.forms import Form, in_form
 from sivgap.grading.grids import last_grid
 from sivgap.grading.number import Number, read_number, same_number
 from sivgap.grading.reference import number_of_reference
-from sivgap.grading.short_answer import accepted_answers, find_short_answer, key_of, matches
+from sivgap.grading.short_answer import accepted_answers, derive_key, find_short_answer, matches
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _short_answer(response: str, accepted: list[str], forms: Sequence[Form]) -> 
     said = [text for form in forms if (text := in_form(response, form)) is not None]
     strictly = bool(right) and any(matches(text, accepted) for text in said)
     answer = next(iter(right or read), None)
-    return Grade(answer, bool(right), strictly, rule if answer else "", None if answer is None else key_of(answer))
+    return Grade(answer, bool(right), strictly, rule if answer else "", None if answer is None else derive_key(answer))
 
 
 def grade_grids(responses: Sequence[str], references: Sequence[str], forms: Sequence[Form]) -> list[Grade]:

@@ -89,7 +89,7 @@ def squad_alone(answer: str, accepted: list[str]) -> bool:
     return bool(form) and form in map(normalise, accepted) and not matches(answer, accepted)
 
 
-def key_of(answer: str) -> str:
+def derive_key(answer: str) -> str:
     """What answers that match each other share."""
     said = spelled_alike(answer)
     number = read_number(said, units=False)

@@ -12,31 +12,31 @@ import torch
 from numpy.typing import NDArray
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.example import Example
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
+from sivgap.core.verification import Responses, Scores, Verifier
 from sivgap.cross.external import Response
-from sivgap.engines.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
+from sivgap.engines.solver import load_solver
 from sivgap.errors import RunError
+from sivgap.gap.selection import Choice, Selection
 from sivgap.grading.equal import AnswerComparer, comparer
 from sivgap.loop.measurement import External, Panel
 from sivgap.models.layout import beside_adapter, beside_weights
 from sivgap.models.load import Loaded, check_targets, context_length
+from sivgap.models.prompts import PromptWriter
 from sivgap.parallel.group import ALONE, Group
 from sivgap.parallel.packing import pack, unpack
-from sivgap.prompts import PromptWriter
-from sivgap.selection import Choice, Selection
-from sivgap.solver import check_context, load_solver, make_verifier_context
 from sivgap.tasks.grade import forms_of, grade_samples
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
-from sivgap.update.example import Example
 from sivgap.update.find import update_of
 from sivgap.update.sft import Sft
-from sivgap.verifiers.context import VerifierContext
-from sivgap.verifiers.question import Responses, Scores, Verifier
-from sivgap.verifiers.verifier import InPass, in_pass, make_verifier
+from sivgap.verifiers.context import VerifierContext, check_context, make_verifier_context
+from sivgap.verifiers.verifier import FusedVerifier, in_pass, make_verifier
 
 
 @dataclass(frozen=True)
-class Lab:
+class Components:
     """Everything loaded. The engine samples with the weights handed to it last; `learner` holds those in training.
 
     Where the verifier's question can be answered in the pass that samples, `in_pass` does that. `bench` is what the
@@ -48,7 +48,7 @@ class Lab:
     loaded: Loaded
     writer: PromptWriter
     verifier: Verifier
-    in_pass: InPass | None
+    in_pass: FusedVerifier | None
     engine: Engine
     learner: Sft
     comparer: AnswerComparer
@@ -218,7 +218,7 @@ def _rejected(scores: NDArray[np.float64], fails: NDArray[np.bool_]) -> list[int
 
 
 @contextmanager
-def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Iterator[Lab]:
+def open_components(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Iterator[Components]:
     """Load everything that `config` names, to work on `dataset`; grading workers end with the block.
 
     Raises:
@@ -239,4 +239,4 @@ def open_lab(config: TrainConfig, dataset: Dataset, group: Group = ALONE) -> Ite
         check_context(config, [*dataset.train, *dataset.test], solver, bench)
         verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
         parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, bench, group)
-        yield Lab(config, dataset, *parts, beside)
+        yield Components(config, dataset, *parts, beside)

@@ -17,8 +17,8 @@ from sivgap.dynamics.closed_form import Array
 from sivgap.dynamics.collapse import Alarm, Watched, first_alarm
 from sivgap.dynamics.forecast import FEWEST_SEEN, forecast
 from sivgap.parallel.group import Group
-from sivgap.progress import Display
 from sivgap.runs.trajectory import Trajectory
+from sivgap.runtime.display import Display
 
 
 class EarlyStopping:

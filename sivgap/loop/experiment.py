@@ -12,30 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.example import Example
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Rollouts, gather
+from sivgap.core.verification import Scores, gather_scores
 from sivgap.cross.external import Response, Timetable
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Rollouts, gather
 from sivgap.errors import RunError, Stopped
-from sivgap.loop.components import Lab
+from sivgap.loop.components import Components
 from sivgap.loop.early_stopping import EarlyStopping
 from sivgap.loop.introduction import introduce, tokens_at_most
 from sivgap.loop.measurement import External
-from sivgap.loop.recorder import Graded, Recorder
+from sivgap.loop.recorder import PendingPanel, Recorder
 from sivgap.loop.rollout_reuse import Reused, keep
 from sivgap.loop.rounds import Rounds
 from sivgap.loop.schedule import Schedule, make_schedule
 from sivgap.loop.workload import PROMPTS, RESPONSES, VERDICTS, verdict_cost, workload
 from sivgap.parallel.group import Group
-from sivgap.progress import Advance, Display
 from sivgap.runs.checkpoint import Checkpoint, Progress, load_newest
 from sivgap.runs.run import Run
-from sivgap.signals import StopRequest
+from sivgap.runtime.display import Advance, Display
+from sivgap.runtime.rng import derive_key
+from sivgap.runtime.signals import StopRequest
 from sivgap.tasks.panel import panels
-from sivgap.tasks.problem import Problem
 from sivgap.tracking.wandb_tracker import WandbTracker
-from sivgap.update.example import Example
 from sivgap.update.replay import mixed
-from sivgap.verifiers.question import Scores, gather_scores
 
 
 class Experiment:
@@ -46,7 +46,7 @@ class Experiment:
 
     def __init__(
         self,
-        lab: Lab,
+        components: Components,
         run: Run,
         display: Display,
         tracker: WandbTracker,
@@ -54,21 +54,21 @@ class Experiment:
         timetable: Timetable,
         external: dict[str, Response],
     ) -> None:
-        self.lab, self.run, self.display, self.tracker, self._stop = lab, run, display, tracker, stop
-        self.config: TrainConfig = lab.config
-        self.group: Group = lab.group
-        self.schedule: Schedule = make_schedule(self.config, len(lab.dataset.train))
-        self._rounds = Rounds(self.config, lab.dataset.train, self.schedule, timetable, external)
-        self.recorder = Recorder(lab, run, display, tracker, self.schedule, timetable)
+        self.components, self.run, self.display, self.tracker, self._stop = components, run, display, tracker, stop
+        self.config: TrainConfig = components.config
+        self.group: Group = components.group
+        self.schedule: Schedule = make_schedule(self.config, len(components.dataset.train))
+        self._rounds = Rounds(self.config, components.dataset.train, self.schedule, timetable, external)
+        self.recorder = Recorder(components, run, display, tracker, self.schedule, timetable)
         self.progress = Progress()
         self._labels: list[Example] = []
         self._queue: list[Example] = []
-        self._panels = panels(self.config, lab.dataset)
+        self._panels = panels(self.config, components.dataset)
         self._reused = Reused()
-        self._workload = workload(self.config, self.schedule, self._panels, lab.in_pass is not None)
+        self._workload = workload(self.config, self.schedule, self._panels, components.in_pass is not None)
         self._early_stopping = EarlyStopping(self.config, run.trajectory, self.group)
         fixed_labels = self.config.refresh == "never"  # alone needs the initial weights again: a copy of the model
-        self._base_weights = {n: w.clone() for n, w in lab.learner.merged_weights()} if fixed_labels else {}
+        self._base_weights = {n: w.clone() for n, w in components.learner.merged_weights()} if fixed_labels else {}
 
     @property
     def finished(self) -> bool:
@@ -90,13 +90,13 @@ class Experiment:
 
     def introduce(self) -> None:
         """Say what was loaded, what it is asked first, and how much is to come."""
-        lab, work = self.lab, self._workload.to_come(0, measured=False, labelled=False)
+        components, work = self.components, self._workload.to_come(0, measured=False, labelled=False)
         text = tokens_at_most(work[RESPONSES], self.config.sampling.max_new_tokens)
         introduce(
             self.display,
             self.config.model.label,
-            lab.loaded,
-            lab.writer,
+            components.loaded,
+            components.writer,
             self._panels["train"],
             f"epochs {self.config.epochs:g}, {text} sampled, {work[PROMPTS]:,.0f} prompts trained on",
         )
@@ -114,7 +114,7 @@ class Experiment:
             self.display.say(f"{sentence}; going on from the one before")
         if found is not None:
             self.progress, self._labels, self._queue = found.progress, found.labels, found.queue
-            self.lab.learner.restore(found.weights, found.optimizer)
+            self.components.learner.restore(found.weights, found.optimizer)
             self.display.say(f"going on from epoch {self.epoch:g}")
         if self.group.leads:
             if found is None or found.trajectory is None:
@@ -125,7 +125,7 @@ class Experiment:
                 self.tracker.log(list(lines))
         self._plan()
         if not self.progress.measured:
-            self._measure(self._standing())
+            self._measure(self._checkpoint())
 
     def batches(self) -> Iterator[list[Problem]]:
         """The prompts of the half epoch under way, in portions that share one labelling (``refresh``)."""
@@ -141,9 +141,9 @@ class Experiment:
         parts = [(drawn, self._reused.rollouts_of(drawn))] if drawn else []
         if others:
             if self.config.refresh == "never":
-                self.lab.engine.load(self._base_weights)
+                self.components.engine.load(self._base_weights)
             else:
-                self.lab.hand_over()
+                self.components.hand_over()
             parts.append((others, self._sample("sampling", others, self.config.n, self._label_stream())))
         if not parts:
             return Rollouts.none(self.config.n)
@@ -188,15 +188,15 @@ class Experiment:
 
     def update(self, examples: list[Example]) -> None:
         """Fine-tune on `examples`, in random order, mixed with replayed verification examples (`update.replay`)."""
-        end = self.lab.loaded.end_tokens[0]
+        end = self.components.loaded.end_tokens[0]
         self._queue = self._queue or mixed(
-            examples, self.config, self.lab.writer, end, self.progress.half, self.progress.rounds
+            examples, self.config, self.components.writer, end, self.progress.half, self.progress.rounds
         )
         size = self.config.update.batch_size
         if self.config.refresh == "step":
             size = max(1, len(self._queue))  # a round is a step
         steps = -(-len(self._queue) // size)
-        self.lab.engine.rest()
+        self.components.engine.rest()
         stopped = False
         each = len({example.problem_id for example in self._queue}) / max(1, steps)
         with self.display.phase(f"epoch {self.epoch:g}: training", steps, "steps", PROMPTS, each) as advance:
@@ -204,7 +204,7 @@ class Experiment:
                 started = time.perf_counter()
                 batch, rest = self._queue[:size], self._queue[size:]
                 try:
-                    loss = self.lab.learner.step(batch, self.progress.step, self._heard)
+                    loss = self.components.learner.step(batch, self.progress.step, self._raise_if_stopped)
                 except Stopped:
                     stopped = True  # before the step had changed anything
                     break
@@ -222,7 +222,7 @@ class Experiment:
                 stopped = self.group.any(bool(self._stop))
         if stopped:
             self.settle()
-            self._save(self._standing())
+            self._save(self._checkpoint())
             raise self._stop.stopped(f"at epoch {self.epoch:g}")
         if steps == 0:  # no response passed the verifier, and `selection.fallback` is drop
             self.progress = replace(self.progress, rounds=self.progress.rounds + 1)
@@ -233,7 +233,7 @@ class Experiment:
         done = replace(self.progress, half=self.progress.half + 1, rounds=0, step_in_half=0)
         self.progress = replace(done, measured=not self.schedule.measures(done.half))
         self._plan()
-        standing = self._standing()
+        standing = self._checkpoint()
         self._save(standing)  # before a measurement that may take long, so that a stop in it loses no training
         if not self.progress.measured:
             self._measure(standing)
@@ -251,8 +251,8 @@ class Experiment:
         given, responses = self._rounds.given(self.progress.half), self._rounds.responses
         return {
             problem.id: Example(
-                self.lab.writer.solve(problem).tokens,
-                self.lab.external_tokens(problem, responses[problem.id]),
+                self.components.writer.solve(problem).tokens,
+                self.components.external_tokens(problem, responses[problem.id]),
                 problem.id,
             )
             for problem in problems
@@ -262,21 +262,21 @@ class Experiment:
     def _sample(self, what: str, problems: Sequence[Problem], samples: int, stream: int) -> Rollouts:
         phase = f"epoch {self.epoch:g}: {what}"
         with self.display.phase(phase, len(problems), kind=RESPONSES, each=samples) as advance:
-            return self.lab.sample(problems, samples, stream, self._checked(advance))
+            return self.components.sample(problems, samples, stream, self._checked(advance))
 
     def _verify(
         self, what: str, problems: Sequence[Problem], rollouts: Rollouts, stream: int
     ) -> tuple[Rollouts, Scores]:
         """The same rollouts, with the seconds that their verdicts took, and their scores."""
-        if self.lab.in_pass is not None:
-            return self.lab.verify(problems, rollouts, stream)
+        if self.components.in_pass is not None:
+            return self.components.verify(problems, rollouts, stream)
         phase, samples = f"epoch {self.epoch:g}: {what}, verdicts", rollouts.nll.shape[1]
         with self.display.phase(phase, len(problems), kind=VERDICTS, each=samples) as advance:
-            return self.lab.verify(problems, rollouts, stream, self._checked(advance))
+            return self.components.verify(problems, rollouts, stream, self._checked(advance))
 
     def _choose(self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores) -> list[Example]:
         with self.display.phase(f"epoch {self.epoch:g}: choosing", None) as advance:
-            return self.lab.choose(problems, rollouts, scores, self._checked(advance))
+            return self.components.choose(problems, rollouts, scores, self._checked(advance))
 
     def _plan(self) -> None:
         """What is still to come, for the time left."""
@@ -287,16 +287,16 @@ class Experiment:
     def _label_stream(self) -> int:
         """The noise of a round's labels."""
         of_round = () if self.config.refresh == "never" else (self.progress.half, self.progress.rounds)
-        return key_of(self.config.seed, "train", *of_round)
+        return derive_key(self.config.seed, "train", *of_round)
 
     def _measure(self, standing: Checkpoint | None) -> None:
         """Sample and verify both panels, and leave the rest to the recorder; never touches what training uses."""
-        self.lab.hand_over()
-        panels: dict[str, Graded] = {}
+        self.components.hand_over()
+        panels: dict[str, PendingPanel] = {}
         for split, problems in self._panels.items():
             samples = self.config.measure.samples or self.config.n
             reused = self.config.measure.reuse and split == "train"
-            stream = self._label_stream() if reused else key_of(self.config.seed, "measure")
+            stream = self._label_stream() if reused else derive_key(self.config.seed, "measure")
             rollouts = self._sample(f"measuring ({split})", problems, samples, stream)
             rollouts, scores = self._verify(f"measuring ({split})", problems, rollouts, stream)
             if reused:
@@ -314,17 +314,21 @@ class Experiment:
 
     def _measured_external(self, problems: Sequence[Problem]) -> External | None:
         with self.display.phase(f"epoch {self.epoch:g}: measuring external responses", None) as advance:
-            return self.lab.external(problems, *self._rounds.external_at(self.progress.half), self._checked(advance))
+            return self.components.external(
+                problems, *self._rounds.external_at(self.progress.half), self._checked(advance)
+            )
 
-    def _standing(self) -> Checkpoint | None:
+    def _checkpoint(self) -> Checkpoint | None:
         """Everything that the run needs to go on from here; for the first rank alone."""
-        learner = self.lab.learner
+        learner = self.components.learner
         if not (self.group.leads or learner.sharded):
             return None
         weights, moments = learner.trained(), learner.optimizer_state()
         if not self.group.leads:
             return None
-        return Checkpoint(self.progress, weights, moments, self._labels, self._queue, beside=self.lab.beside_weights)
+        return Checkpoint(
+            self.progress, weights, moments, self._labels, self._queue, beside=self.components.beside_weights
+        )
 
     def _save(self, standing: Checkpoint | None) -> None:
         if standing is not None:
@@ -340,11 +344,11 @@ class Experiment:
     def _checked(self, advance: Advance) -> Advance:
         def on_batch(done: float, tokens: int) -> None:
             advance(done, tokens)
-            self._heard()
+            self._raise_if_stopped()
 
         return on_batch
 
-    def _heard(self) -> None:
+    def _raise_if_stopped(self) -> None:
         """Raises Stopped once a signal asked for it."""
         if self._stop:
             raise self._stop.stopped(f"at epoch {self.epoch:g}")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
+from sivgap.core.problem import Problem
 from sivgap.models.load import Loaded, context_length
-from sivgap.progress import Display
-from sivgap.prompts import PromptWriter
-from sivgap.tasks.problem import Problem
+from sivgap.models.prompts import PromptWriter
+from sivgap.runtime.display import Display
 
 _LONGEST = 3_000
 """Characters of a prompt that are shown; the middle of a longer one, few-shot examples mostly, is left out."""

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.beware import Measured, measured
-from sivgap.engines.rollout import Rollouts
+from sivgap.core.rollout import Rollouts
+from sivgap.core.verification import Scores
 from sivgap.gap.auroc import auroc, auroc_within
+from sivgap.gap.beware import Measured, measured
 from sivgap.gap.estimate import Estimate
 from sivgap.gap.gap import aggregate_relative_gap, gap, relative_gap, saturated_fraction
 from sivgap.gap.pass_at_k import mean_pass_at_k
 from sivgap.gap.rival import varied
+from sivgap.gap.selection import Choice, Selection
 from sivgap.gap.youden import youden
 from sivgap.grading.grade import Grade
-from sivgap.selection import Choice, Selection
-from sivgap.verifiers.question import Scores
 
 Number = float | int | str | None
 Columns = dict[str, "Number | dict[str, Number]"]

@@ -15,28 +15,29 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sivgap.background import Background
-from sivgap.beware import asked_of, beware
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Rollouts
+from sivgap.core.verification import Scores
 from sivgap.cross.external import Timetable
-from sivgap.engines.rollout import Rollouts
-from sivgap.loop.components import Lab
+from sivgap.gap.beware import beware, run_settings_of
+from sivgap.gap.selection import Selection
+from sivgap.loop.components import Components
 from sivgap.loop.measurement import External, Panel, seen_in, summarise
+from sivgap.loop.samples import sample_rows, write_samples
 from sivgap.loop.schedule import Schedule
-from sivgap.progress import Display
+from sivgap.report.terminal import say_measurement
 from sivgap.runs.checkpoint import Checkpoint, Progress, save
 from sivgap.runs.names import epoch_name
 from sivgap.runs.run import Run
-from sivgap.runs.samples import sample_rows, write_samples
-from sivgap.selection import Selection
-from sivgap.tasks.problem import Problem
+from sivgap.runtime.background import Background
+from sivgap.runtime.display import Display
 from sivgap.tracking.wandb_tracker import WandbTracker
-from sivgap.verifiers.question import Scores
 
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Graded:
+class PendingPanel:
     """A panel that is being graded."""
 
     problems: Sequence[Problem]
@@ -47,11 +48,17 @@ class Recorder:
     """Owns the files of `run`; of several processes the first one alone is given anything."""
 
     def __init__(
-        self, lab: Lab, run: Run, display: Display, tracker: WandbTracker, schedule: Schedule, timetable: Timetable
+        self,
+        components: Components,
+        run: Run,
+        display: Display,
+        tracker: WandbTracker,
+        schedule: Schedule,
+        timetable: Timetable,
     ) -> None:
-        self._lab, self._run, self._display, self._tracker = lab, run, display, tracker
+        self._components, self._run, self._display, self._tracker = components, run, display, tracker
         self._schedule, self._timetable = schedule, timetable
-        self._background = Background(lab.comparer.cancel)
+        self._background = Background(components.comparer.cancel)
 
     def __enter__(self) -> Recorder:
         self._background.__enter__()
@@ -62,12 +69,14 @@ class Recorder:
 
     def grade(
         self, problems: Sequence[Problem], rollouts: Rollouts, scores: Scores, external: External | None
-    ) -> Graded:
+    ) -> PendingPanel:
         """Begin to grade what was sampled on `problems`."""
-        texts = self._lab.writer.decode(rollouts.bodies)  # here: a tokenizer serves one thread at a time
-        return Graded(problems, self._background.later(self._lab.panel, problems, rollouts, texts, scores, external))
+        texts = self._components.writer.decode(rollouts.bodies)  # here: a tokenizer serves one thread at a time
+        return PendingPanel(
+            problems, self._background.later(self._components.panel, problems, rollouts, texts, scores, external)
+        )
 
-    def record(self, panels: dict[str, Graded], spent: Progress, standing: Checkpoint) -> None:
+    def record(self, panels: dict[str, PendingPanel], spent: Progress, standing: Checkpoint) -> None:
         """Begin to write what was measured, by split, and the checkpoint that knows it; `spent` is what led there."""
         self._background.later(self._record, panels, spent, standing)
 
@@ -87,7 +96,7 @@ class Recorder:
                 self._background.settle(lambda: advance(1, 0))
         self._background.settle()
 
-    def _record(self, panels: dict[str, Graded], spent: Progress, standing: Checkpoint) -> None:
+    def _record(self, panels: dict[str, PendingPanel], spent: Progress, standing: Checkpoint) -> None:
         epoch = spent.half / 2
         found = {split: graded.panel.result() for split, graded in panels.items()}
         rows = {split: sample_rows(epoch, split, panels[split].problems, panel) for split, panel in found.items()}
@@ -97,14 +106,14 @@ class Recorder:
             self._run.trajectory.append(line)
         self._tracker.log(lines, rows.get("test", []))
         self._save(standing)
-        self._display.measurement(lines[-1], self._lab.config.epochs)
+        say_measurement(self._display, lines[-1], self._components.config.epochs)
         if spent.half == 0:
             self._beware(found["test"])
 
     def _beware(self, panel: Panel) -> None:
         """Say what is wrong already, while little has been spent."""
-        config, selection = self._lab.config, Selection.of(self._lab.config.selection)
-        asked = asked_of(config.model_dump(mode="json"), selection, len(panel.rollouts.nll))
+        config, selection = self._components.config, Selection.of(self._components.config.selection)
+        asked = run_settings_of(config.model_dump(mode="json"), selection, len(panel.rollouts.nll))
         for sentence in beware(seen_in(panel, selection), asked):
             self._display.say(f"beware: {sentence}")
 
@@ -114,7 +123,7 @@ class Recorder:
 
     def _line(self, split: str, panel: Panel, done: Progress) -> Line:
         """A trajectory line; what training rounds cost since the last one is on the line of the training panel."""
-        config, epoch = self._lab.config, done.half / 2
+        config, epoch = self._components.config, done.half / 2
         spent = done if split == "train" else Progress()
         before = max((half for half in range(done.half) if self._schedule.measures(half)), default=0)
         return {

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sivgap.engines.rollout import Rollouts
-from sivgap.tasks.problem import Problem
-from sivgap.verifiers.question import Scores
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Rollouts
+from sivgap.core.verification import Scores
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sivgap.config.schema import TrainConfig
+from sivgap.core.example import Example
+from sivgap.core.problem import Problem
 from sivgap.cross.external import Response, Timetable
 from sivgap.loop.schedule import Schedule
-from sivgap.tasks.problem import Problem
-from sivgap.update.example import Example
 
 
 @dataclass(frozen=True)

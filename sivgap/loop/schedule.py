@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sivgap.config.schema import TrainConfig
-from sivgap.engines.noise import key_of
 from sivgap.errors import RunError
+from sivgap.runtime.rng import derive_key
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class Schedule:
         start = epoch * self.prompts_per_epoch + second * (self.prompts_per_epoch // 2)
         end = (epoch + 1) * self.prompts_per_epoch if second else start + self.prompts_per_epoch // 2
         passes = {place // self.problems for place in range(start, end)}
-        orders = {n: np.random.default_rng(key_of(self.seed, "order", n)).permutation(self.problems) for n in passes}
+        orders = {
+            n: np.random.default_rng(derive_key(self.seed, "order", n)).permutation(self.problems) for n in passes
+        }
         return [int(orders[place // self.problems][place % self.problems]) for place in range(start, end)]
 
     def size(self, half: int) -> int:

@@ -7,17 +7,17 @@ from contextlib import ExitStack, contextmanager
 
 from sivgap.cross.collect import collect
 from sivgap.cross.external import make_timetable
+from sivgap.engines.threads import settle_threads
 from sivgap.errors import Stopped
-from sivgap.hardware import describe_hardware, keep_freed_memory
-from sivgap.loop.components import open_lab
+from sivgap.loop.components import open_components
 from sivgap.loop.experiment import Experiment
 from sivgap.parallel.group import ALONE, Group
-from sivgap.progress import Display
-from sivgap.runs.log import silence_libraries
 from sivgap.runs.run import Run
-from sivgap.signals import StopRequest
+from sivgap.runtime.display import Display
+from sivgap.runtime.hardware import describe_hardware, keep_freed_memory
+from sivgap.runtime.log import silence_libraries
+from sivgap.runtime.signals import StopRequest
 from sivgap.tasks.load import load_dataset
-from sivgap.threads import settle_threads
 from sivgap.tracking.wandb_run import Source
 from sivgap.tracking.wandb_tracker import WandbTracker
 
@@ -42,16 +42,16 @@ def open_experiment(run: Run, display: Display, stop: StopRequest, group: Group 
         group.wait()
     with ExitStack() as opened:
         with display.phase(f"loading {run.config.model.label}", None):
-            lab = opened.enter_context(open_lab(run.config, dataset, group))
+            components = opened.enter_context(open_components(run.config, dataset, group))
         if group.leads:
-            run.begin(describe_hardware(group.size, threads_from), lab.loaded.commit)
+            run.begin(describe_hardware(group.size, threads_from), components.loaded.commit)
         settings = run.config.model_dump(mode="json")
         wandb = run.config.tracking.wandb
         shown = wandb if group.leads else wandb.model_copy(update={"mode": "disabled"})
         tracker = WandbTracker(shown, Source(run.id, run.path.name, run.path, settings), display.say)
         failed = True
         try:
-            experiment = Experiment(lab, run, display, tracker, stop, timetable, external)
+            experiment = Experiment(components, run, display, tracker, stop, timetable, external)
             with stop.deferred(), experiment.recorder:
                 experiment.introduce()
                 try:

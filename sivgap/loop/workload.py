@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sivgap.config.members import asking
 from sivgap.config.schema import SolverConfig, TrainConfig
+from sivgap.core.problem import Problem
 from sivgap.loop.schedule import Schedule
-from sivgap.tasks.problem import Problem
 
 RESPONSES, VERDICTS, PROMPTS = "responses", "verdicts", "prompts"
 """Kinds of work of a run (`time_left.TimeLeft`). Verdicts are one where the pass that samples does not give them."""

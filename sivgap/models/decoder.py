@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from sivgap.models.product import Product, rounded, worth_copying
+from sivgap.models.prepacked_linear import PrepackedLinear, rounded, worth_copying
 
 Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """Of a layer, by its number: of new queries (rows, new, H, D), keys and values (rows, new, H_kv, D), with scores scaled
@@ -39,7 +39,7 @@ _LAYER_AGREES = 1e-4
 """Likewise of what a layer adds, in float32."""
 
 
-class Kept:
+class KeyValueCache:
     """Causal attention over texts padded on the left, which keeps what was attended to.
 
     Attributes:
@@ -91,19 +91,19 @@ class Layer:
     `window` is how many tokens up to its own a token attends to (None: all)."""
 
     before_attention: Norm
-    qkv: Product
+    qkv: PrepackedLinear
     heads: tuple[int, int]
     query_norm: Norm | None
     key_norm: Norm | None
-    out: Product
+    out: PrepackedLinear
     before_block: Norm
-    gate_up: Product
+    gate_up: PrepackedLinear
     activation: Callable[[Tensor], Tensor]
-    down: Product
+    down: PrepackedLinear
     window: int | None
 
     @property
-    def products(self) -> list[Product]:
+    def products(self) -> list[PrepackedLinear]:
         return [self.qkv, self.out, self.gate_up, self.down]
 
     def attention(self, number: int, x: Tensor, turn: tuple[Tensor, Tensor], shape: Shape, attend: Attention) -> Tensor:
@@ -144,12 +144,12 @@ class Decoder:
     def take_weights(self) -> None:
         """To be called before the first pass that is to be fast, and when the model's weights have changed."""
         for product in self._products if self._copies else ():
-            product.copy_weight()
+            product.prepack()
 
     def drop_copies(self) -> None:
         """Give up copies of the weights until `take_weights`."""
         for product in self._products:
-            product.drop_copy()
+            product.drop_prepacked()
 
     @property
     def windows(self) -> list[int | None]:
@@ -227,13 +227,13 @@ def _norm(module: Any) -> Norm:
     return Norm(module.weight, module.variance_epsilon)
 
 
-def _joined(modules: Sequence[nn.Module]) -> Product:
+def _joined(modules: Sequence[nn.Module]) -> PrepackedLinear:
     """One module in place of several, whose parameters become parts of its own."""
     linear = [module for module in modules if type(module) is nn.Linear]
     biases = [module.bias for module in linear if module.bias is not None]
     if len(linear) < len(modules) or len(biases) not in (0, len(modules)):
         raise TypeError("modules that do not lie side by side")
-    return Product(_side_by_side([m.weight for m in linear]), _side_by_side(biases) if biases else None)
+    return PrepackedLinear(_side_by_side([m.weight for m in linear]), _side_by_side(biases) if biases else None)
 
 
 @torch.no_grad()
@@ -259,7 +259,7 @@ def decoder_of(model: PreTrainedModel, text: Sequence[int] = range(8)) -> tuple[
     try:
         decoder = Decoder(model)
         with torch.inference_mode():
-            kept = Kept(torch.ones_like(ids, dtype=torch.bool), decoder.windows)
+            kept = KeyValueCache(torch.ones_like(ids, dtype=torch.bool), decoder.windows)
             found = decoder(ids, position, kept.attention).float()
     except (AttributeError, TypeError, RuntimeError) as error:  # made of other modules, or of others' shapes
         return None, f"its modules are others than Llama's ({' '.join(str(error).split())[:80]})"
@@ -310,7 +310,7 @@ def _layer_differs(
     stated = options.get("position_embeddings")
     if stated is not None and all(map(torch.equal, stated, rotary(given[0], position))):
         options = {**options, "position_embeddings": rotary(x, position)}
-    kept = Kept(torch.ones_like(ids, dtype=torch.bool), [lean.window] * (number + 1))
+    kept = KeyValueCache(torch.ones_like(ids, dtype=torch.bool), [lean.window] * (number + 1))
     turn = decoder._turn(x[0], position[0])
     found = lean(number, x[0], turn, (1, ids.shape[1]), kept.attention)
     expected = exact(x, *_exact(given[1:]), **_exact(options))

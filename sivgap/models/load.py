@@ -20,10 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from sivgap.config.model import ModelConfig, ModelSource
 from sivgap.errors import RunError
-from sivgap.hardware import return_freed_memory
 from sivgap.models.adapter import merge_adapter
 from sivgap.models.ends import check_vocabulary, embedding_rows, end_tokens
 from sivgap.models.source import Source, find_source, lasting_name
+from sivgap.runtime.hardware import return_freed_memory
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sivgap.config.embedded import EMBEDDED, located
 from sivgap.errors import RunError
 from sivgap.models.files import check_files, check_gguf
-from sivgap.tiny import EMBEDDED, located
 
 ADAPTER_SETTINGS = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import (
+from sivgap.core.rollout import (
     Engine,
     FollowUp,
     OnBatch,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Dealt:
+class DataParallelEngine:
     """The engines of all ranks of `group`; `engine` is this rank's, or its part of that of its `team`."""
 
     def __init__(self, engine: Engine, group: Group, team: Group = ALONE) -> None:

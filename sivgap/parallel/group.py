@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sivgap.errors import ConfigError
-from sivgap.parallel.line import interface_towards
+from sivgap.parallel.heartbeat import interface_towards
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.distributed.distributed_c10d import ProcessGroup, Store
 
-    from sivgap.parallel.launch import Handed
+    from sivgap.parallel.launch import WorkerSpec
 
 _PATIENCE = timedelta(days=7)
 """How long a rank waits for the others: as long as the first one collects external responses. A rank that died is
@@ -118,8 +118,8 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def joined(handed: Handed, meeting: Path, rank: int) -> Iterator[Group]:
-    """Meet the other ranks of `handed`: on one machine through the file `meeting`, no port that another run could have
+def joined(spec: WorkerSpec, meeting: Path, rank: int) -> Iterator[Group]:
+    """Meet the other ranks of `spec`: on one machine through the file `meeting`, no port that another run could have
     taken; with several machines through their store.
 
     With GPUs each rank has one of its own; gradients then go by NCCL, everything else by gloo.
@@ -133,24 +133,24 @@ def joined(handed: Handed, meeting: Path, rank: int) -> Iterator[Group]:
     backend = "gloo"
     if torch.cuda.is_available():
         gpus = torch.cuda.device_count()
-        if gpus < handed.here:
+        if gpus < spec.here:
             raise ConfigError(
-                f"launch.processes={handed.here}: each process needs a GPU of its own, and there are {gpus}; "
+                f"launch.processes={spec.here}: each process needs a GPU of its own, and there are {gpus}; "
                 f"set launch.processes={gpus}, or CUDA_VISIBLE_DEVICES= to use processors alone"
             )
-        torch.cuda.set_device(rank - handed.first)
+        torch.cuda.set_device(rank - spec.first)
         backend = "cpu:gloo,cuda:nccl"
-    store = _store(handed, meeting)
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=handed.size, timeout=_PATIENCE)
-    yield Group(rank, handed.size, here=handed.here)
+    store = _store(spec, meeting)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=spec.size, timeout=_PATIENCE)
+    yield Group(rank, spec.size, here=spec.here)
 
 
-def _store(handed: Handed, meeting: Path) -> Store:
+def _store(spec: WorkerSpec, meeting: Path) -> Store:
     from torch import distributed
 
-    if handed.meeting is None:
-        return distributed.FileStore(str(meeting), handed.size)  # type: ignore[attr-defined, no-any-return]
-    address, port, name = handed.meeting
+    if spec.meeting is None:
+        return distributed.FileStore(str(meeting), spec.size)  # type: ignore[attr-defined, no-any-return]
+    address, port, name = spec.meeting
     interface = interface_towards(address)
     if interface is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from sivgap.config.schema import LaunchConfig, ProcessesConfig
 from sivgap.errors import Stopped
-from sivgap.parallel.others import Alone, Following, Leading, Others
+from sivgap.parallel.peers import FollowerPeers, LeaderPeers, NoPeers, Peers
 from sivgap.parallel.place import bare, find_place
 from sivgap.parallel.verdict import conclude, log_file
-from sivgap.runs.files import write_json
-from sivgap.signals import StopRequest
+from sivgap.runtime.files import write_json
+from sivgap.runtime.signals import StopRequest
 
 _LOOK = 0.05
 """Seconds between two looks at the ranks."""
@@ -38,7 +38,7 @@ _AFTER_END = 60.0
 
 
 @dataclass(frozen=True)
-class Handed:
+class WorkerSpec:
     """What the ranks of a machine are handed, in a file.
 
     Attributes:
@@ -67,7 +67,7 @@ def in_ranks(launch: ProcessesConfig) -> bool:
     return launch.processes > 1 or sharded or find_place(os.environ).nodes > 1
 
 
-def work_in_ranks(handed: Handed, stop: StopRequest, lock: int | None = None) -> str | None:
+def work_in_ranks(spec: WorkerSpec, stop: StopRequest, lock: int | None = None) -> str | None:
     """Work on a run with ``launch.processes`` ranks of each machine; why it ended early, if it did.
 
     Args:
@@ -83,32 +83,32 @@ def work_in_ranks(handed: Handed, stop: StopRequest, lock: int | None = None) ->
     with tempfile.TemporaryDirectory(prefix="sivgap-ranks-") as name, stop.deferred():
         folder = Path(name)
         if place.nodes == 1:
-            codes = run_ranks(replace(handed, size=handed.here), folder, Alone(), stop, lock)
+            codes = run_ranks(replace(spec, size=spec.here), folder, NoPeers(), stop, lock)
             return conclude(codes, folder, stop)
-        with Leading.open(place, stop) as others:
-            shared = others.hand_out(asdict(handed))
-            codes = run_ranks(Handed(**shared), folder, others, stop, lock)
+        with LeaderPeers.open(place, stop) as others:
+            shared = others.hand_out(asdict(spec))
+            codes = run_ranks(WorkerSpec(**shared), folder, others, stop, lock)
             if 0 not in codes:
                 codes += others.reports(folder, _AFTER_END)
             return conclude(codes, folder, stop)
 
 
-def follow_run(shared: dict[str, object], others: Following, stop: StopRequest) -> None:
+def follow_run(shared: dict[str, object], others: FollowerPeers, stop: StopRequest) -> None:
     """The ranks of another machine than the first, from their start to a report of how they ended."""
     with tempfile.TemporaryDirectory(prefix="sivgap-ranks-") as name:
         folder = Path(name)
-        codes = run_ranks(Handed(**shared), folder, others, stop)  # type: ignore[arg-type]
+        codes = run_ranks(WorkerSpec(**shared), folder, others, stop)  # type: ignore[arg-type]
         others.report(codes, folder)
 
 
 def run_ranks(
-    handed: Handed, folder: Path, others: Others, stop: StopRequest, lock: int | None = None
+    spec: WorkerSpec, folder: Path, others: Peers, stop: StopRequest, lock: int | None = None
 ) -> list[int | None]:
     """Start this machine's ranks, and watch them until none is left; as `_watch`."""
-    write_json(folder / "run.json", asdict(replace(handed, process=os.getpid())))
+    write_json(folder / "run.json", asdict(replace(spec, process=os.getpid())))
     ranks: list[subprocess.Popen[bytes]] = []
     try:
-        ranks.extend(_start(folder, handed.first + i, lock) for i in range(handed.here))
+        ranks.extend(_start(folder, spec.first + i, lock) for i in range(spec.here))
         return _watch(ranks, stop, others)
     finally:
         for process in ranks:
@@ -127,7 +127,7 @@ def _start(folder: Path, rank: int, lock: int | None) -> subprocess.Popen[bytes]
         )  # fmt: skip
 
 
-def _watch(ranks: Sequence[subprocess.Popen[bytes]], stop: StopRequest, others: Others) -> list[int | None]:
+def _watch(ranks: Sequence[subprocess.Popen[bytes]], stop: StopRequest, others: Peers) -> list[int | None]:
     """Until all have ended, or those that are left have had their time; exit statuses, None for those left."""
     passed_on, first_end = False, None
     while None in [process.poll() for process in ranks]:  # all of them are asked, whichever still works

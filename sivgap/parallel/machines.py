@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sivgap.errors import RunError, SivgapError
+from sivgap.parallel.heartbeat import RUN, SILENCE, STORE, Heartbeat, machine, open_store
 from sivgap.parallel.launch import follow_run
-from sivgap.parallel.line import RUN, SILENCE, STORE, Line, machine, open_store
 from sivgap.parallel.neighbours import wait_for_first, waited_for
-from sivgap.parallel.others import Following
+from sivgap.parallel.peers import FollowerPeers
 from sivgap.parallel.place import Place, find_place
-from sivgap.signals import StopRequest, listening
+from sivgap.runtime.signals import StopRequest, handle_signals
 
 _LOOK = 0.05
 _FAREWELL = 5.0
@@ -56,7 +56,7 @@ def _leading(place: Place) -> Iterator[None]:
     store = open_store(place)
     os.environ[STORE] = "1"
     others = [machine(node) for node in range(1, place.nodes)]
-    line = Line(store, machine(0), others)
+    line = Heartbeat(store, machine(0), others)
 
     def farewell(status: int) -> None:
         line.say(end=status)
@@ -82,14 +82,14 @@ def _telling(tell: Callable[[int], None]) -> Iterator[None]:
         tell(status)
 
 
-def _has_left(line: Line, other: str) -> bool:
+def _has_left(line: Heartbeat, other: str) -> bool:
     return "left" in line.of(other) or line.silence(other) > SILENCE
 
 
 def _follow(place: Place) -> NoReturn:
     """The whole life of another machine's process: it serves run after run, and ends as the first machine does."""
-    with listening() as stop:
-        line = Line(open_store(place), machine(place.node), [machine(0), RUN])
+    with handle_signals() as stop:
+        line = Heartbeat(open_store(place), machine(place.node), [machine(0), RUN])
         line.say(host=socket.gethostname(), processes=place.processes)
         try:
             status = _serve_all(place, line, stop)
@@ -99,7 +99,7 @@ def _follow(place: Place) -> NoReturn:
         sys.exit(status)
 
 
-def _serve_all(place: Place, line: Line, stop: StopRequest) -> int:
+def _serve_all(place: Place, line: Heartbeat, stop: StopRequest) -> int:
     """Exit status of the first machine's process."""
     served = None
     while "end" not in line.of(machine(0)):
@@ -116,7 +116,7 @@ def _serve_all(place: Place, line: Line, stop: StopRequest) -> int:
     return int(line.of(machine(0))["end"])
 
 
-def _serve(place: Place, line: Line, run: dict[str, Any], stop: StopRequest) -> None:
+def _serve(place: Place, line: Heartbeat, run: dict[str, Any], stop: StopRequest) -> None:
     """This machine's part of one run; how its ranks ended is its word."""
     line.say(run=run["id"], ended=[], stop=None, report=None)
     share = run["shares"][place.node]
@@ -130,7 +130,7 @@ def _serve(place: Place, line: Line, run: dict[str, Any], stop: StopRequest) -> 
         line.say(report={"error": told + "the folder that the command is typed in must be on a file system of all"})
         return
     with stop.deferred():
-        follow_run(share, Following(line, run["id"], share["first"]), stop)
+        follow_run(share, FollowerPeers(line, run["id"], share["first"]), stop)
     end = time.monotonic() + SILENCE  # stopped, it ends with the first one
     while stop and "end" not in line.of(machine(0)) and time.monotonic() < end:
         time.sleep(_LOOK)

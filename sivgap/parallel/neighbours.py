@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sivgap.errors import RunError
-from sivgap.signals import SIGNALS
+from sivgap.runtime.signals import SIGNALS
 
 _LOOK = 0.1
 """Seconds between two attempts to find the first process."""

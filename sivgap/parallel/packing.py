@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import Rollouts
+from sivgap.core.rollout import Rollouts
 
 Arrays = Mapping[str, "NDArray[np.generic]"]
 

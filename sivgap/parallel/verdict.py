@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sivgap.errors import ConfigError, RankDied, RunError, SivgapError, Stopped
-from sivgap.signals import StopRequest
+from sivgap.runtime.signals import StopRequest
 
 _TAIL = 2_000
 """Characters of what a rank said last that go into the log."""

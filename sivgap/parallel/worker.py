@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -13,17 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-from sivgap.config.evaluation import EvaluateConfig
-from sivgap.config.schema import TrainConfig
 from sivgap.errors import SivgapError, Stopped, unexpected
 from sivgap.parallel.group import Group, joined
-from sivgap.parallel.launch import Handed
+from sivgap.parallel.launch import WorkerSpec
 from sivgap.parallel.verdict import End, end_file
-from sivgap.progress import Display
-from sivgap.runs.files import write_json
-from sivgap.runs.log import logged
-from sivgap.runs.run import Run
-from sivgap.signals import StopRequest, follow_parent, listening
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_json
+from sivgap.runtime.log import logged
+from sivgap.runtime.signals import StopRequest, follow_parent, handle_signals
 
 _ORPHANED = 60.0
 """Seconds that a rank has to stop in once its parent is gone; another, which it waits for, may have died with it."""
@@ -31,10 +29,10 @@ _ORPHANED = 60.0
 
 def live(folder: Path, rank: int) -> NoReturn:
     """The whole life of rank `rank`, which finds what it needs in `folder`."""
-    handed = Handed(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
-    threading.Thread(target=_follow, args=(handed.process,), daemon=True).start()
-    end = _work(handed, folder / "meeting", rank)
-    if os.getppid() == handed.process:
+    spec = WorkerSpec(**json.loads((folder / "run.json").read_text(encoding="utf-8")))
+    threading.Thread(target=_follow, args=(spec.process,), daemon=True).start()
+    end = _work(spec, folder / "meeting", rank)
+    if os.getppid() == spec.process:
         write_json(end_file(folder, rank), asdict(end))
     else:  # nobody is left to read it, or to clear away
         shutil.rmtree(folder, ignore_errors=True)
@@ -44,15 +42,15 @@ def live(folder: Path, rank: int) -> NoReturn:
     os._exit(end.status)
 
 
-def _work(handed: Handed, meeting: Path, rank: int) -> End:
-    log = Path(handed.path) / "sivgap.log"
+def _work(spec: WorkerSpec, meeting: Path, rank: int) -> End:
+    log = Path(spec.path) / "sivgap.log"
     try:
         with (
             logged(log if rank == 0 else None),
-            listening() as stop,
-            joined(handed, meeting, rank) as group,
+            handle_signals() as stop,
+            joined(spec, meeting, rank) as group,
         ):
-            early = _begin(handed, Display(quiet=rank > 0), stop, group)
+            early = _begin(spec, Display(quiet=rank > 0), stop, group)
             group.wait()
             return End(0, time.time(), early)
     except Stopped as error:
@@ -64,15 +62,9 @@ def _work(handed: Handed, meeting: Path, rank: int) -> End:
         return End(told.status, time.time(), str(told), traceback.format_exc())
 
 
-def _begin(handed: Handed, display: Display, stop: StopRequest, group: Group) -> str | None:
-    if handed.command == "evaluate":
-        from sivgap.evaluate import measure
-
-        return measure(EvaluateConfig.model_validate(handed.settings), Path(handed.path), display, stop, group)
-    from sivgap.train import work
-
-    config = TrainConfig.model_validate(handed.settings)
-    return work(Run.of_rank(config, Path(handed.path), handed.identifier), display, stop, group)
+def _begin(spec: WorkerSpec, display: Display, stop: StopRequest, group: Group) -> str | None:
+    command = importlib.import_module(f"sivgap.{spec.command}")  # commands know of ranks, not ranks of commands
+    return command.work_as_rank(spec, display, stop, group)  # type: ignore[no-any-return]
 
 
 def _follow(parent: int) -> None:

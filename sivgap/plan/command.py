@@ -13,8 +13,8 @@ from rich.table import Table
 
 from sivgap.config.schema import SolverConfig
 from sivgap.plan.work import Phase
-from sivgap.progress import Display
-from sivgap.time_left import duration
+from sivgap.runtime.display import Display
+from sivgap.runtime.time_left import duration
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.engines.hf import TURN
-from sivgap.hardware import describe_hardware, keep_freed_memory
+from sivgap.engines.threads import settle_threads
 from sivgap.models.shape import Shape, is_here, shape_of
 from sivgap.parallel.group import Group
 from sivgap.plan.command import Plan
@@ -27,8 +27,8 @@ from sivgap.plan.team import shared
 from sivgap.plan.texts import CHARACTERS, Texts, about_responses, assumed, seen, texts
 from sivgap.plan.trial import by_itself, on_the_spot
 from sivgap.plan.work import Lengths, phases
+from sivgap.runtime.hardware import describe_hardware, keep_freed_memory
 from sivgap.tasks.load import Dataset
-from sivgap.threads import settle_threads
 
 QUICK = 1e12
 """FLOPs of a batch of responses up to which a model is loaded and tried: seconds, on a processor."""

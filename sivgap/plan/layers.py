@@ -15,12 +15,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from sivgap.config.schema import SolverConfig, TrainConfig
+from sivgap.core.example import Example
 from sivgap.engines.draw import draw
 from sivgap.engines.model_pass import ModelPass
 from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.source import find_source
 from sivgap.plan.work import Lengths
-from sivgap.update.example import Example
 from sivgap.update.sft import Sft
 
 _LAYERS = 1, 3

@@ -11,11 +11,11 @@ from sivgap.engines.budget import KEYS_AND_VALUES, OF_A_GPU, SCORES, SCORES_ELSE
 from sivgap.engines.draw import AT_ONCE, AT_ONCE_ELSEWHERE
 from sivgap.engines.hf import KEPT
 from sivgap.engines.prefill import IN_A_PASS, IN_A_PASS_ELSEWHERE
-from sivgap.hardware import MUCH
 from sivgap.models.head import MOST_LOGITS, MOST_LOGITS_ELSEWHERE
-from sivgap.models.product import MOST_COPIED, copies_here
+from sivgap.models.prepacked_linear import MOST_COPIED, copies_here
 from sivgap.models.shape import Shape
 from sivgap.plan.team import part
+from sivgap.runtime.hardware import MUCH
 from sivgap.update.activations import OF_FREE, on_a_processor
 
 PROCESS = 5.0e8

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sivgap.config.dataset import DatasetConfig
+from sivgap.core.problem import Problem
 from sivgap.errors import RunError
 from sivgap.tasks.load import Dataset, load_dataset
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.task import task_of
 
 

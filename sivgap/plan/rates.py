@@ -17,8 +17,8 @@ from sivgap.models.shape import Shape
 from sivgap.plan.memory import Longest, Machine
 from sivgap.plan.texts import Texts, about_responses
 from sivgap.plan.work import Lengths, Phase, panels, phases
-from sivgap.runs.read import read_yaml
 from sivgap.runs.trajectory import Line, Trajectory
+from sivgap.runtime.read import read_yaml
 from sivgap.tasks.load import Dataset
 
 ALIKE = 2.0

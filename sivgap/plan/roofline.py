@@ -10,7 +10,7 @@ from sivgap.models.shape import Shape
 from sivgap.plan.hardware import OF_BANDWIDTH, Hardware
 from sivgap.plan.passes import Passes
 from sivgap.plan.team import telling
-from sivgap.plan.work import Asked, Lengths
+from sivgap.plan.work import Lengths, VerifierWork
 
 A_LAYER = 0.4e-3
 """Seconds that a layer of the lean pass (`models.decoder`) takes to be started from Python, however little it does;
@@ -63,7 +63,14 @@ class Reads(Protocol):
 
 
 def roofline(
-    solver: Reads, judge: Reads, lengths: Lengths, about: Asked, rows: float, n: int, passes: Passes, in_pass: bool
+    solver: Reads,
+    judge: Reads,
+    lengths: Lengths,
+    about: VerifierWork,
+    rows: float,
+    n: int,
+    passes: Passes,
+    in_pass: bool,
 ) -> tuple[float, float]:
     """Seconds a response token, and a verdict on a response.
 

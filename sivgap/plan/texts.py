@@ -13,10 +13,10 @@ from sivgap.config.locate import read_prompt
 from sivgap.config.members import asking
 from sivgap.config.schema import SolverConfig, TrainConfig
 from sivgap.errors import RunError
+from sivgap.models.prompts import PromptWriter, fill, is_follow_up
 from sivgap.models.source import find_source
-from sivgap.plan.work import Asked, Lengths, asked
-from sivgap.prompts import PromptWriter, fill, is_follow_up
-from sivgap.runs.read import read_parquet, read_yaml
+from sivgap.plan.work import Lengths, VerifierWork, verifier_work
+from sivgap.runtime.read import read_parquet, read_yaml
 from sivgap.tasks.load import Dataset
 
 CHARACTERS = 4
@@ -110,7 +110,7 @@ def _age(path: Path) -> float:
     return -path.stat().st_mtime
 
 
-def about_responses(config: SolverConfig, found: Texts, lengths: Lengths) -> Asked:
+def about_responses(config: SolverConfig, found: Texts, lengths: Lengths) -> VerifierWork:
     """What all verifiers do about a response."""
     read = written = 0.0
     for verifier in asking(config.verifier, config.dataset.name):
@@ -124,9 +124,9 @@ def about_responses(config: SolverConfig, found: Texts, lengths: Lengths) -> Ask
             shared=found.shared.get(verifier.name, 0),
         )
         follows = is_follow_up(read_prompt(verifier.prompt)) and not config.verifier.members
-        does = asked(verifier, its, config.n, follows)
+        does = verifier_work(verifier, its, config.n, follows)
         read, written = read + does.read, written + does.written
-    return Asked(read, written)
+    return VerifierWork(read, written)
 
 
 def _writer(config: SolverConfig, dataset: Dataset, template: str) -> PromptWriter | None:

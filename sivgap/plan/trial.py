@@ -10,19 +10,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sivgap.config.schema import SolverConfig, TrainConfig
-from sivgap.engines.rollout import Rollouts, Sampling
+from sivgap.core.example import Example
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Rollouts, Sampling
+from sivgap.core.verification import Responses
+from sivgap.engines.solver import load_solver
 from sivgap.grading.equal import comparer
-from sivgap.loop.components import Lab, open_lab
+from sivgap.loop.components import Components, open_components
+from sivgap.models.prompts import PromptWriter
 from sivgap.plan.rates import Rates, batch_rows
 from sivgap.plan.texts import Texts
 from sivgap.plan.work import Lengths, measurements, panels
-from sivgap.prompts import PromptWriter
-from sivgap.solver import load_solver, make_verifier_context
 from sivgap.tasks.grade import grade_samples
 from sivgap.tasks.load import Dataset
-from sivgap.tasks.problem import Problem
-from sivgap.update.example import Example
-from sivgap.verifiers.question import Responses
+from sivgap.verifiers.context import make_verifier_context
 from sivgap.verifiers.verifier import in_pass, make_verifier
 
 PATIENCE = 5.0
@@ -83,17 +84,21 @@ def by_itself(config: SolverConfig) -> SolverConfig:
 @contextmanager
 def _opened(config: SolverConfig, dataset: Dataset) -> Iterator[Bench]:
     if isinstance(config, TrainConfig):
-        with open_lab(config, dataset) as lab:
-            yield Bench(lab.writer, lambda problems: _labelled(lab, problems), lambda some: _train_seconds(lab, some))
+        with open_components(config, dataset) as components:
+            yield Bench(
+                components.writer,
+                lambda problems: _labelled(components, problems),
+                lambda some: _train_seconds(components, some),
+            )
     else:
         with _judging(config, dataset) as bench:
             yield bench
 
 
-def _labelled(lab: Lab, problems: Sequence[Problem]) -> Attempt:
-    rollouts, scores = lab.sample_and_verify(problems, lab.config.n, lab.config.seed)
-    lab.panel(problems, rollouts, lab.writer.decode(rollouts.bodies), scores)
-    return Attempt(rollouts, lab.choose(problems, rollouts, scores))
+def _labelled(components: Components, problems: Sequence[Problem]) -> Attempt:
+    rollouts, scores = components.sample_and_verify(problems, components.config.n, components.config.seed)
+    components.panel(problems, rollouts, components.writer.decode(rollouts.bodies), scores)
+    return Attempt(rollouts, components.choose(problems, rollouts, scores))
 
 
 @contextmanager
@@ -131,12 +136,12 @@ def _largest(bench: Bench, dataset: Dataset, most: int) -> tuple[Attempt, Sequen
         count = min(most, count * LARGER)
 
 
-def _train_seconds(lab: Lab, examples: Sequence[Example]) -> float:
+def _train_seconds(components: Components, examples: Sequence[Example]) -> float:
     """Seconds a token of the second of two steps; the first one warms up."""
-    size = lab.config.update.batch_size
+    size = components.config.update.batch_size
     batch = [examples[i % len(examples)] for i in range(size)]
-    lab.learner.step(batch, 0)
+    components.learner.step(batch, 0)
     begun = time.perf_counter()
-    lab.learner.step(batch, 1)
+    components.learner.step(batch, 1)
     spent = time.perf_counter() - begun
     return spent / sum(example.tokens for example in batch)

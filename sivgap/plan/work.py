@@ -52,14 +52,14 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class Asked:
+class VerifierWork:
     """What a verifier does about one response: tokens read and written."""
 
     read: float
     written: float
 
 
-def asked(verifier: VerifierConfig, lengths: Lengths, n: int, follows_up: bool) -> Asked:
+def verifier_work(verifier: VerifierConfig, lengths: Lengths, n: int, follows_up: bool) -> VerifierWork:
     """What one member of an ensemble, or a verifier alone, reads and writes about one of `n` responses.
 
     A follow-up asked once continues from the response's cache, and reads its question alone. Otherwise question and
@@ -72,17 +72,17 @@ def asked(verifier: VerifierConfig, lengths: Lengths, n: int, follows_up: bool) 
     if verifier.name != "tournament":
         in_pass = follows_up and verifier.repetitions == 1 and verifier.model.path is None
         if in_pass:
-            return Asked(lengths.question, written)
-        return Asked(lengths.question + lengths.prompt + lengths.response - once_for_all, written)
+            return VerifierWork(lengths.question, written)
+        return VerifierWork(lengths.question + lengths.prompt + lengths.response - once_for_all, written)
     most = math.ceil(math.log2(max(n, 2)))
     rounds = verifier.rounds or most
     pairs = rounds / 2 if verifier.pairing == "swiss" else 1 - 0.5 ** min(rounds, most)
     questions = pairs * (2 if verifier.both_orders else 1)
     read = questions * (lengths.prompt + lengths.question + 2 * lengths.response - lengths.shared) + lengths.shared / n
-    return Asked(read, questions * written)
+    return VerifierWork(read, questions * written)
 
 
-def phases(config: SolverConfig, dataset: Dataset, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
+def phases(config: SolverConfig, dataset: Dataset, shape: Shape, lengths: Lengths, about: VerifierWork) -> list[Phase]:
     """The work of `config` on `dataset`, in Algorithm 1's order; `about` is what all verifiers do about a response."""
     if not isinstance(config, TrainConfig):
         return [phase for split, size in panels(config, dataset)
@@ -132,7 +132,7 @@ def _labelled(config: TrainConfig, dataset: Dataset) -> tuple[int, int, float]:
     return own, given, reused
 
 
-def _sampled(what: str, prompts: float, n: int, shape: Shape, lengths: Lengths, about: Asked) -> list[Phase]:
+def _sampled(what: str, prompts: float, n: int, shape: Shape, lengths: Lengths, about: VerifierWork) -> list[Phase]:
     responses = prompts * n
     read, written = prompts * lengths.prompt, responses * lengths.response
     flops = shape.forward(read, lengths.prompt / 2) + shape.forward(written, lengths.prompt + lengths.response / 2)

@@ -14,8 +14,8 @@ from sivgap.errors import Stopped
 
 if TYPE_CHECKING:
     from sivgap.preflight.findings import Findings
-    from sivgap.progress import Display
-    from sivgap.signals import StopRequest
+    from sivgap.runtime.display import Display
+    from sivgap.runtime.signals import StopRequest
 
 
 def main() -> None:
@@ -31,18 +31,18 @@ def preflight(config: PreflightConfig) -> None:
     """
     # Said by libraries to each other about their own next versions; nothing a user of sivgap can act on.
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft|accelerate")
-    from sivgap.hardware import return_freed_memory
-    from sivgap.progress import Display
-    from sivgap.signals import listening
+    from sivgap.runtime.display import Display
+    from sivgap.runtime.hardware import return_freed_memory
+    from sivgap.runtime.signals import handle_signals
 
     started, display = time.perf_counter(), Display()
     try:
-        with listening() as stop:
+        with handle_signals() as stop:
             found = _found(config, display, stop, started)
     finally:
         return_freed_memory()  # several may be looked at by one process
     from sivgap.preflight.page import markdown_of, show
-    from sivgap.runs.files import write_json, write_text
+    from sivgap.runtime.files import write_json, write_text
 
     show(found, display)
     folder = _folder(config)
@@ -53,13 +53,13 @@ def preflight(config: PreflightConfig) -> None:
 
 
 def _found(config: PreflightConfig, display: Display, stop: StopRequest, started: float) -> Findings:
-    from sivgap.engines.rollout import OnBatch
-    from sivgap.hardware import keep_freed_memory
-    from sivgap.loop.components import open_lab
+    from sivgap.core.rollout import OnBatch
+    from sivgap.engines.threads import settle_threads
+    from sivgap.loop.components import open_components
     from sivgap.preflight.findings import findings
     from sivgap.preflight.trial import run_trial, tried
+    from sivgap.runtime.hardware import keep_freed_memory
     from sivgap.tasks.load import load_dataset
-    from sivgap.threads import settle_threads
 
     keep_freed_memory()
     settle_threads(config, {})
@@ -73,10 +73,10 @@ def _found(config: PreflightConfig, display: Display, stop: StopRequest, started
 
         return on_batch
 
-    with open_lab(tried(config), dataset) as lab, stop.deferred():
+    with open_components(tried(config), dataset) as components, stop.deferred():
         loading = time.perf_counter() - started
-        trial = run_trial(lab, config, display, checked, started, loading)
-        return findings(lab, config, trial, started)
+        trial = run_trial(components, config, display, checked, started, loading)
+        return findings(components, config, trial, started)
 
 
 def _folder(config: PreflightConfig) -> Path:

@@ -9,11 +9,11 @@ import numpy as np
 
 from sivgap.config.members import asking
 from sivgap.config.verifier import VerifierConfig
-from sivgap.loop.components import Lab
+from sivgap.core.problem import Problem
+from sivgap.core.verification import NOBODY, Questions, Responses
+from sivgap.loop.components import Components
 from sivgap.loop.measurement import Panel
-from sivgap.prompts import is_follow_up
-from sivgap.tasks.problem import Problem
-from sivgap.verifiers.question import NOBODY, Questions, Responses
+from sivgap.models.prompts import is_follow_up
 from sivgap.verifiers.verifier import make_judge
 
 
@@ -62,44 +62,46 @@ def worth_reading(panel: Panel) -> list[tuple[int, int]]:
     return [(first[0], first[1])]
 
 
-def conversation(lab: Lab, problems: Sequence[Problem], panel: Panel, p: int, n: int) -> Conversation:
+def conversation(components: Components, problems: Sequence[Problem], panel: Panel, p: int, n: int) -> Conversation:
     """Response `n` to problem `p` of a panel, and its verdict; a judge that was asked apart is asked once more."""
     samples = panel.rollouts.nll.shape[1]
     row, problem, grade = p * samples + n, problems[p], panel.grades[p * samples + n]
     own = slice(p * samples, (p + 1) * samples)
-    responses = Responses([problem], panel.texts[own], panel.rollouts.bodies[own] if lab.bench.own else None)
-    asked = asking(lab.config.verifier, lab.config.dataset.name)
+    responses = Responses([problem], panel.texts[own], panel.rollouts.bodies[own] if components.bench.own else None)
+    asked = asking(components.config.verifier, components.config.dataset.name)
     return Conversation(
         problem.id,
-        lab.writer.as_sent(lab.writer.solve(problem).tokens),
-        lab.writer.as_sent(panel.rollouts.tokens[row]),
+        components.writer.as_sent(components.writer.solve(problem).tokens),
+        components.writer.as_sent(panel.rollouts.tokens[row]),
         bool(panel.rollouts.finished[p, n]),
         str(problem.reference),
         grade.answer,
         bool(grade.correct),
         bool(grade.correct_strict),
         float(panel.scores.values[p, n]),
-        [_in_pass(lab, panel, p, n)] if lab.in_pass else [_verdict(lab, each, responses, n) for each in asked],
+        [_in_pass(components, panel, p, n)]
+        if components.in_pass
+        else [_verdict(components, each, responses, n) for each in asked],
     )
 
 
-def _in_pass(lab: Lab, panel: Panel, p: int, n: int) -> Verdict:
+def _in_pass(components: Components, panel: Panel, p: int, n: int) -> Verdict:
     """The verdict that was given in the pass that sampled."""
-    assert lab.in_pass is not None
+    assert components.in_pass is not None
     verdicts = panel.rollouts.verdicts
     return Verdict(
-        lab.config.verifier.name,
-        lab.writer.as_sent(lab.in_pass.ask.tokens),
-        None if verdicts is None else lab.writer.decode([verdicts[p * panel.scores.values.shape[1] + n]])[0],
+        components.config.verifier.name,
+        components.writer.as_sent(components.in_pass.ask.tokens),
+        None if verdicts is None else components.writer.decode([verdicts[p * panel.scores.values.shape[1] + n]])[0],
         None if panel.scores.unparsed[p, n] else float(panel.scores.values[p, n]),
     )
 
 
-def _verdict(lab: Lab, verifier: VerifierConfig, responses: Responses, n: int) -> Verdict:
+def _verdict(components: Components, verifier: VerifierConfig, responses: Responses, n: int) -> Verdict:
     """Of response `n` to the only problem; a tournament compares it with the next one."""
-    judge, writer = make_judge(verifier, lab.bench), lab.bench.writer
+    judge, writer = make_judge(verifier, components.bench), components.bench.writer
     other = (n + 1) % len(responses.texts) if verifier.name == "tournament" else NOBODY
-    answers = judge.ask(responses, Questions(*(np.array([i]) for i in (0, n, other))), lab.config.seed)
+    answers = judge.ask(responses, Questions(*(np.array([i]) for i in (0, n, other))), components.config.seed)
     shown = [responses.texts[i] for i in (n, other) if i != NOBODY]
     follows = is_follow_up(judge.template)
     question = (

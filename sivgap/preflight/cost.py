@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from sivgap.config.preflight import PreflightConfig
-from sivgap.loop.components import Lab
+from sivgap.loop.components import Components
 from sivgap.models.shape import shape_of
 from sivgap.plan.estimate import needed_memory
 from sivgap.plan.rates import Rates, engines
@@ -46,16 +46,18 @@ class Cost:
         return sum(self.seconds.values()) / 3600
 
 
-def cost(lab: Lab, config: PreflightConfig, trial: Trial) -> Cost:
+def cost(components: Components, config: PreflightConfig, trial: Trial) -> Cost:
     """As `plan=true` counts the work, at the speed of the trial's small batches: larger ones are faster."""
     rollouts, samples = trial.panel.rollouts, config.measure.samples or config.n
     responses, tokens = rollouts.length.size, int(rollouts.length.sum())
-    found, shape = texts(config, lab.dataset), shape_of(config.model)
+    found, shape = texts(config, components.dataset), shape_of(config.model)
     verdict = max(0.0, (rollouts.generated - tokens) / responses)
     each = tuple(map(int, rollouts.length.ravel()))
     lengths = Lengths(found.prompt, tokens / responses, 0, verdict, trial.examples, "a trial", each)
     sharing = config.launch.processes
-    graded = samples * measurements(config, lab.dataset) * sum(size for _, size in panels(config, lab.dataset))
+    graded = (
+        samples * measurements(config, components.dataset) * sum(size for _, size in panels(config, components.dataset))
+    )
     rates = Rates(
         rollouts.seconds_generate / tokens / engines(config),
         rollouts.seconds_verify / responses / sharing,
@@ -63,7 +65,7 @@ def cost(lab: Lab, config: PreflightConfig, trial: Trial) -> Cost:
         trial.loading + graded * trial.grading,
         "a trial",
     )
-    work = phases(config, lab.dataset, shape, lengths, about_responses(config, found, lengths))
+    work = phases(config, components.dataset, shape, lengths, about_responses(config, found, lengths))
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
     return Cost(
         seconds={
@@ -76,7 +78,7 @@ def cost(lab: Lab, config: PreflightConfig, trial: Trial) -> Cost:
             "verdicts/s": responses / rollouts.seconds_verify if rollouts.seconds_verify else None,
             "trained tokens/s": 1 / trial.train if trial.train else None,
         },
-        memory=needed_memory(config, lab.dataset, shape, found, None).peak,
+        memory=needed_memory(config, components.dataset, shape, found, None).peak,
         room=_room(),
         so_far=peak_memory(),
         gpu=gpu,

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from transformers import AutoConfig
 
-from sivgap.beware import Measured, asked_of, beware
+from sivgap.config.embedded import located
 from sivgap.config.preflight import PreflightConfig
+from sivgap.gap.beware import Measured, beware, run_settings_of
 from sivgap.gap.distribution import score_histogram
-from sivgap.loop.components import Lab
+from sivgap.gap.selection import Selection
+from sivgap.loop.components import Components
 from sivgap.loop.measurement import Panel, seen_in
 from sivgap.models.load import context_length
 from sivgap.plan.work import panels
 from sivgap.preflight.conversation import Conversation
 from sivgap.preflight.cost import Cost, cost
 from sivgap.preflight.trial import Trial
-from sivgap.selection import Selection
-from sivgap.tiny import located
 
 BINS = 10
 """Of the histogram of scores: the grades that most verifiers give."""
@@ -79,16 +79,16 @@ class Findings:
         return plain
 
 
-def findings(lab: Lab, config: PreflightConfig, trial: Trial, started: float) -> Findings:
+def findings(components: Components, config: PreflightConfig, trial: Trial, started: float) -> Findings:
     """Of `trial`, begun at `started` on `perf_counter`."""
     panel, rollouts = trial.panel, trial.panel.rollouts
     selection = Selection.of(config.selection)
     seen = seen_in(panel, selection)
-    measured_prompts = dict(panels(config, lab.dataset))["test"]
-    spent, needs = cost(lab, config, trial), _longest(lab)
-    dtype = str(lab.loaded.model.dtype).removeprefix("torch."), _stored(config)
+    measured_prompts = dict(panels(config, components.dataset))["test"]
+    spent, needs = cost(components, config, trial), _longest(components)
+    dtype = str(components.loaded.model.dtype).removeprefix("torch."), _stored(config)
     said = [
-        *beware(seen, asked_of(config.model_dump(mode="json"), selection, measured_prompts)),
+        *beware(seen, run_settings_of(config.model_dump(mode="json"), selection, measured_prompts)),
         *_of_machine(spent, dtype),
     ]
     return Findings(
@@ -100,9 +100,9 @@ def findings(lab: Lab, config: PreflightConfig, trial: Trial, started: float) ->
         longest=config.sampling.max_new_tokens,
         selection=selection.name,
         histogram=_histogram(panel),
-        ends=_ends(lab, trial),
-        taught=lab.writer.as_sent([lab.loaded.end_tokens[0]]),
-        context=(context_length(lab.loaded.model), needs + config.sampling.max_new_tokens),
+        ends=_ends(components, trial),
+        taught=components.writer.as_sent([components.loaded.end_tokens[0]]),
+        context=(context_length(components.loaded.model), needs + config.sampling.max_new_tokens),
         dtype=dtype,
         cost=spent,
         conversations=list(trial.conversations),
@@ -117,17 +117,20 @@ def _histogram(panel: Panel) -> list[dict[str, float]]:
     return [{str(name): float(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _ends(lab: Lab, trial: Trial) -> dict[str, int]:
+def _ends(components: Components, trial: Trial) -> dict[str, int]:
     rollouts = trial.panel.rollouts
     counted = Counter(
-        lab.writer.as_sent(row[len(row) - end :]) if end else "cut off"
+        components.writer.as_sent(row[len(row) - end :]) if end else "cut off"
         for row, end in zip(rollouts.tokens, rollouts.ending.ravel(), strict=True)
     )
     return dict(counted.most_common())
 
 
-def _longest(lab: Lab) -> int:
-    return max(len(lab.writer.solve(problem).tokens) for problem in [*lab.dataset.train, *lab.dataset.test])
+def _longest(components: Components) -> int:
+    return max(
+        len(components.writer.solve(problem).tokens)
+        for problem in [*components.dataset.train, *components.dataset.test]
+    )
 
 
 def _stored(config: PreflightConfig) -> str | None:

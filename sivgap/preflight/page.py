@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from sivgap.gap.estimate import Estimate, too_few
-from sivgap.plain import visible
 from sivgap.preflight.conversation import Conversation
 from sivgap.preflight.findings import Findings
-from sivgap.progress import Display
-from sivgap.time_left import duration
+from sivgap.runtime.display import Display
+from sivgap.runtime.sanitize import sanitize
+from sivgap.runtime.time_left import duration
 
 _BAR = 24
 """Characters of the longest bar."""
@@ -26,14 +26,14 @@ def show(found: Findings, display: Display) -> None:
     """On standard error: conversations first, what is wrong last, where a reader looks."""
     console = display.console
     for i, each in enumerate(found.conversations, 1):
-        console.rule(escape(visible(f"conversation {i}: {each.problem}")), align="left")
+        console.rule(escape(sanitize(f"conversation {i}: {each.problem}")), align="left")
         for label, text in _parts(each):
             console.print(f"[bold]{label}[/bold]")
-            console.print(escape(visible(_short(text))))
-    console.rule(escape(visible(found.name)), align="left")
+            console.print(escape(sanitize(_short(text))))
+    console.rule(escape(sanitize(found.name)), align="left")
     lines = Table(show_header=False, box=None, pad_edge=False)
     for label, text in _numbers(found):
-        lines.add_row(label, escape(visible(text)))
+        lines.add_row(label, escape(sanitize(text)))
     console.print(lines)
     if not found.sentences:
         display.say("nothing is wrong that these responses could show")
@@ -134,11 +134,11 @@ def _short(text: str) -> str:
 
 def _inline(text: str) -> str:
     """Text that is no markup."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", visible(text))
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", sanitize(text))
 
 
 def _fenced(text: str) -> list[str]:
     """A block that nothing in it can end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [fence, visible(text), fence]
+    return [fence, sanitize(text), fence]

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from sivgap.config.preflight import PreflightConfig
 from sivgap.config.schema import TrainConfig
-from sivgap.engines.rollout import OnBatch, Rollouts, Sampling, gather
-from sivgap.loop.components import Lab
+from sivgap.core.example import Example
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import OnBatch, Rollouts, Sampling, gather
+from sivgap.core.verification import Scores, gather_scores
+from sivgap.loop.components import Components
 from sivgap.loop.measurement import Panel
 from sivgap.preflight.conversation import Conversation, conversation, worth_reading
-from sivgap.progress import Display
+from sivgap.runtime.display import Display
 from sivgap.tasks.panel import draw_panel
-from sivgap.tasks.problem import Problem
-from sivgap.update.example import Example
-from sivgap.verifiers.question import Scores, gather_scores
 
 SAMPLES = 4
 """Responses a problem, or ``n`` if that is fewer: enough to see that they differ."""
@@ -81,34 +81,34 @@ def tried(config: PreflightConfig) -> TrainConfig:
 
 
 def run_trial(
-    lab: Lab, config: PreflightConfig, display: Display, checked: Checked, started: float, loading: float
+    components: Components, config: PreflightConfig, display: Display, checked: Checked, started: float, loading: float
 ) -> Trial:
     """Sample, verify, grade, then train on one example; `started` is when the command began, on `perf_counter`."""
     until = started + 60 * config.minutes
-    problems = draw_panel(lab.dataset.train, config.problems, config.dataset.data_seed, "train")
-    done, rollouts, scores = _sampled(lab, problems, display, checked, until - LATER * 60 * config.minutes)
+    problems = draw_panel(components.dataset.train, config.problems, config.dataset.data_seed, "train")
+    done, rollouts, scores = _sampled(components, problems, display, checked, until - LATER * 60 * config.minutes)
     begun = time.perf_counter()
-    panel = lab.panel(done, rollouts, lab.writer.decode(rollouts.bodies), scores)
+    panel = components.panel(done, rollouts, components.writer.decode(rollouts.bodies), scores)
     grading = (time.perf_counter() - begun) / len(rollouts.tokens)
-    shown = [conversation(lab, done, panel, *place) for place in worth_reading(panel)]
-    examples = lab.choose(done, rollouts, scores)
+    shown = [conversation(components, done, panel, *place) for place in worth_reading(panel)]
+    examples = components.choose(done, rollouts, scores)
     with display.phase("trying a step of training", 1, "steps") as advance:
-        train = _train_seconds(lab, examples, until)
+        train = _train_seconds(components, examples, until)
         advance(1, 0)
     return Trial(done, len(problems), panel, shown, grading, train, len(examples) / len(done), loading)
 
 
 def _sampled(
-    lab: Lab, problems: Sequence[Problem], display: Display, checked: Checked, until: float
+    components: Components, problems: Sequence[Problem], display: Display, checked: Checked, until: float
 ) -> tuple[list[Problem], Rollouts, Scores]:
     """Portions of `problems`, each as large as there is time for by the speed seen so far, until `until`."""
     parts: list[tuple[NDArray[np.int64], Rollouts]] = []
     scored: list[tuple[NDArray[np.int64], Scores]] = []
     done = 0
     with display.phase("finding the speed", 1, "probes") as advance:
-        seconds = _probe(lab, problems)
+        seconds = _probe(components, problems)
         advance(1, 0)
-    samples = affordable_samples(seconds, until - time.perf_counter(), len(problems), lab.config.n)
+    samples = affordable_samples(seconds, until - time.perf_counter(), len(problems), components.config.n)
     while done < len(problems):
         count = affordable(seconds, until - time.perf_counter(), len(problems) - done, samples)
         if count < FEWEST and done:
@@ -116,7 +116,9 @@ def _sampled(
         portion = problems[done : done + max(count, FEWEST)]
         begun = time.perf_counter()
         with display.phase("trying responses", len(portion)) as advance:
-            rollouts, verdicts = lab.sample_and_verify(portion, samples, lab.config.seed, checked(advance))
+            rollouts, verdicts = components.sample_and_verify(
+                portion, samples, components.config.seed, checked(advance)
+            )
         seconds = _proportional((time.perf_counter() - begun) / (len(portion) * samples))
         places = np.arange(done, done + len(portion))
         parts.append((places, rollouts))
@@ -139,16 +141,16 @@ def _proportional(a_response: float) -> Seconds:
     return lambda count: a_response * count
 
 
-def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
+def _probe(components: Components, problems: Sequence[Problem]) -> Seconds:
     """By the first tokens of few responses at once, and of more."""
-    settings, verifier, samples = lab.config.sampling, lab.config.verifier, lab.config.n
+    settings, verifier, samples = components.config.sampling, components.config.verifier, components.config.n
     longest = WRITTEN * settings.max_new_tokens + (verifier.max_new_tokens if verifier.heading is not None else 0)
     tokens = min(PROBED, settings.max_new_tokens)
 
     def seconds(count: int, tokens: int) -> float:
         begun = time.perf_counter()
-        sampling = Sampling(samples, settings.solver_temperature, tokens, lab.config.seed, settings.top_p)
-        lab.engine.rollout([lab.writer.solve(problem) for problem in problems[:count]], sampling)
+        sampling = Sampling(samples, settings.solver_temperature, tokens, components.config.seed, settings.top_p)
+        components.engine.rollout([components.writer.solve(problem) for problem in problems[:count]], sampling)
         return time.perf_counter() - begun
 
     seconds(1, 1)  # what is made ready at the first use is not to be counted
@@ -160,18 +162,18 @@ def _probe(lab: Lab, problems: Sequence[Problem]) -> Seconds:
     return lambda count: max(of_few + each * (count - few * samples), 0.0)
 
 
-def _train_seconds(lab: Lab, examples: Sequence[Example], until: float) -> float | None:
+def _train_seconds(components: Components, examples: Sequence[Example], until: float) -> float | None:
     """Seconds a token of a step on one example of middling length, or on more of them where there is time for a second
     step. Adapters, or weights, change by that: nothing is sampled afterwards."""
     if not examples or time.perf_counter() > until:
         return None
-    lab.engine.rest()
+    components.engine.rest()
     middling = sorted(examples, key=lambda one: one.tokens)[len(examples) // 2]
     a_token = 0.0
     for step, count in enumerate((1, TRAINED)):
         if time.perf_counter() + a_token * middling.tokens * count > until:
             break
         begun = time.perf_counter()
-        lab.learner.step([middling] * count, step)
+        components.learner.step([middling] * count, step)
         a_token = (time.perf_counter() - begun) / (middling.tokens * count)
     return a_token

@@ -61,8 +61,8 @@ def report(config: ReportConfig) -> None:
     from sivgap.report.page import page_of_run, page_of_runs
     from sivgap.report.record import read_record
     from sivgap.report.tables import runs_table, trajectory_table, write_table
-    from sivgap.runs.files import write_text
     from sivgap.runs.load_curves import common_name, run_folders
+    from sivgap.runtime.files import write_text
 
     if config.sweep is not None:
         _sweep(Path(config.sweep), config.margin)
@@ -96,10 +96,10 @@ def report(config: ReportConfig) -> None:
 
 def _sweep(path: Path, margin: float) -> None:
     """The status of a sweep until nothing in it is running, then its report if anything is complete."""
-    from sivgap.progress import Display
     from sivgap.report.sweep import report_sweep
-    from sivgap.sweep.manifest import Sweep
-    from sivgap.sweep.watch import follow
+    from sivgap.report.sweep_watch import follow
+    from sivgap.runs.sweep_manifest import Sweep
+    from sivgap.runtime.display import Display
 
     display, sweep = Display(), Sweep(path)
     follow(sweep, display)
@@ -108,10 +108,10 @@ def _sweep(path: Path, margin: float) -> None:
 
 def _evaluations(pattern: str, out: Path) -> None:
     """One evaluation is reported in its own directory, several under `out`."""
-    from sivgap.progress import Display
     from sivgap.report.evaluation import report_evaluation
     from sivgap.report.evaluations import report_evaluations
     from sivgap.runs.load_curves import common_name, run_folders
+    from sivgap.runtime.display import Display
 
     folders = run_folders(pattern, "scores.parquet")
     if len(folders) == 1:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sivgap.beware import CHOSEN_CUT, asked_of, beware, measured
+from sivgap.gap.beware import CHOSEN_CUT, beware, measured, run_settings_of
 from sivgap.gap.estimate import Array
+from sivgap.gap.selection import Selection
 from sivgap.report.over_n import unparsed_share
 from sivgap.report.record import Record
-from sivgap.selection import Selection
 
 
 def beware_of(record: Record) -> list[str]:
@@ -48,4 +48,4 @@ def _at_first(record: Record) -> list[str]:
     correct, strict, score = shaped("correct"), shaped("correct_strict"), shaped("score")
     nll, length, finished = shaped("nll"), shaped("length"), shaped("finished")
     seen = measured(correct, strict, score, unparsed, nll, length, finished, selection)
-    return beware(seen, asked_of(record.config, selection, prompts))
+    return beware(seen, run_settings_of(record.config, selection, prompts))

@@ -13,8 +13,6 @@ from scipy.stats import binomtest
 
 from sivgap.dynamics.interval import LEVEL
 from sivgap.errors import ConfigError, RunError
-from sivgap.plain import visible
-from sivgap.progress import Display
 from sivgap.report.compare_figure import draw_comparison
 from sivgap.report.compare_sides import METRICS, Side, read_side
 from sivgap.report.examples import Examples, example
@@ -22,7 +20,9 @@ from sivgap.report.page import page_of_comparison
 from sivgap.report.paired import difference, holm
 from sivgap.report.sweep_record import flat_config
 from sivgap.report.tables import cells, write_table
-from sivgap.runs.files import write_text
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_text
+from sivgap.runtime.sanitize import sanitize
 
 _EXAMPLES = 4
 """Problems won, and lost, whose responses are shown."""
@@ -70,7 +70,7 @@ def report_comparison(a: Path, b: Path, split: str, out: Path, display: Display)
     write_text(
         where / "report.html", page_of_comparison(found, said, list(tables.values()), _shown(found, first, second))
     )
-    display.console.print(f"A  {escape(visible(first.name))}\nB  {escape(visible(second.name))}", highlight=False)
+    display.console.print(f"A  {escape(sanitize(first.name))}\nB  {escape(sanitize(second.name))}", highlight=False)
     _print(found, display)
     for sentence in said:
         display.say(sentence)

@@ -14,7 +14,7 @@ from sivgap.errors import ConfigError, RunError
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.record import read_record
 from sivgap.runs.names import epoch_name
-from sivgap.runs.read import read_parquet
+from sivgap.runtime.read import read_parquet
 
 METRICS = {
     "solver_accuracy": "solver accuracy, all N", "verifier_accuracy": "best of N", "solver_uncertainty": "U_s, all N",

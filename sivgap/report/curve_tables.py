@@ -10,8 +10,8 @@ from rich.table import Table
 
 from sivgap.dynamics.curve_analysis import CurveAnalysis
 from sivgap.dynamics.entropy_law import EARLY
-from sivgap.plain import visible
-from sivgap.progress import Display
+from sivgap.runtime.display import Display
+from sivgap.runtime.sanitize import sanitize
 
 
 def curves_table(found: Sequence[CurveAnalysis]) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def print_curves(found: Sequence[CurveAnalysis], display: Display) -> None:
     """What to beware of, before any number; then the tables. On standard error."""
     for one in found:
         for sentence in one.named_warnings:
-            display.console.print(f"[yellow]beware[/yellow]  {escape(visible(sentence))}")
+            display.console.print(f"[yellow]beware[/yellow]  {escape(sanitize(sentence))}")
     _print(curves_table(found), f"forecast of {found[0].curve.label}", display)
     law = entropy_table(found)
     if len(law):
@@ -75,7 +75,7 @@ def print_curves(found: Sequence[CurveAnalysis], display: Display) -> None:
 
 
 def _print(frame: pd.DataFrame, title: str, display: Display) -> None:
-    table = Table(title=escape(visible(title)), title_justify="left")
+    table = Table(title=escape(sanitize(title)), title_justify="left")
     for place, column in enumerate(frame.columns):
         table.add_column(column, justify="right" if place else "left", no_wrap=bool(place), overflow="fold")
     for row in frame.itertuples(index=False):
@@ -86,7 +86,7 @@ def _print(frame: pd.DataFrame, title: str, display: Display) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:.4g}"
-    return "" if value is None else escape(visible(str(value)))
+    return "" if value is None else escape(sanitize(str(value)))
 
 
 def _span(low: float, high: float) -> str:

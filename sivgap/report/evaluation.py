@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.table import Table as Lines
 
-from sivgap.beware import asked_of, beware
-from sivgap.progress import Display
+from sivgap.gap.beware import beware, run_settings_of
 from sivgap.report.evaluation_figure import draw_evaluation
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluation_tables import number, summary, tables
@@ -16,7 +15,8 @@ from sivgap.report.examples import read_examples
 from sivgap.report.page import page_of_evaluation
 from sivgap.report.tables import write_table
 from sivgap.report.words import about_scores, kept_share, rests_on
-from sivgap.runs.files import write_json, write_text
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_json, write_text
 
 _SHOWN = (
     ("solver accuracy, all N samples", "solver_accuracy"),
@@ -88,7 +88,7 @@ def calibration_words(said: dict[str, Any]) -> str:
 
 def sentences(found: Evaluation) -> list[str]:
     """What a reader might be misled by."""
-    said = beware(found.measured, asked_of(found.config, found.selection, len(found.correct)))
+    said = beware(found.measured, run_settings_of(found.config, found.selection, len(found.correct)))
     empty = found.gap.empty
     if empty:
         said.append(f"of {len(found.correct)} prompts {empty} kept no response (weight.empty says what they count)")

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.beware import Measured, measured
 from sivgap.config.model import name_of, shown_name
 from sivgap.errors import RunError
+from sivgap.gap.beware import Measured, measured
 from sivgap.gap.estimate import Estimate
 from sivgap.gap.gap import Gap, aggregate_relative_gap, gap, relative_gap
 from sivgap.gap.rival import Rival, rival
+from sivgap.gap.selection import Selection
 from sivgap.gap.weights import Exponential, Quantile, Threshold, Weight, weigh
-from sivgap.runs.read import read_parquet, read_yaml
-from sivgap.runs.sums import Damaged
-from sivgap.selection import Selection
+from sivgap.runtime.checksums import Damaged
+from sivgap.runtime.read import read_parquet, read_yaml
 
 Array = NDArray[np.float64]
 

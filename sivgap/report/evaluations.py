@@ -27,7 +27,7 @@ from sivgap.report.evaluations_figure import draw_grid, draw_scaling
 from sivgap.report.overview import overview, overview_shown, weight_name
 from sivgap.report.page import page_of_evaluations
 from sivgap.report.tables import write_table
-from sivgap.runs.files import write_text
+from sivgap.runtime.files import write_text
 
 REFERENCE = {
     "mc": "gap_mc_tau0.7", "cot_binary": "gap_cot_binary", "cot_score": "gap_cot_score_tau8",

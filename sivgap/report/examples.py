@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sivgap.errors import RunError
-from sivgap.runs.files import write_json
-from sivgap.runs.read import read_json
+from sivgap.runtime.files import write_json
+from sivgap.runtime.read import read_json
 
 _EACH = 4
 """Responses of each kind."""

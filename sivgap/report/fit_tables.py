@@ -10,8 +10,8 @@ from sivgap.dynamics.analysis import OVER_PROMPTS, Analysis
 from sivgap.dynamics.arrivals import DirectGamma
 from sivgap.dynamics.cross import FORMS
 from sivgap.dynamics.fit import Estimate
-from sivgap.plain import visible
-from sivgap.progress import Display
+from sivgap.runtime.display import Display
+from sivgap.runtime.sanitize import sanitize
 
 _ROWS = (
     ("solver_initial", "U_s at epoch 0 (nats)"),
@@ -44,7 +44,7 @@ def print_fit(found: Analysis, display: Display) -> None:
         _print_arrivals(found.arrivals, display)
     _print_forecast(found, display)
     for sentence in found.warnings:
-        display.console.print(f"[yellow]beware[/yellow]  {escape(visible(sentence))}")
+        display.console.print(f"[yellow]beware[/yellow]  {escape(sanitize(sentence))}")
 
 
 def _print_claims(found: Analysis, display: Display) -> None:
@@ -92,7 +92,7 @@ def _print_arrivals(found: DirectGamma, display: Display) -> None:
     for column in ("arrival", "U_v before", "after", *FORMS):
         table.add_column(column, justify="left" if column == "arrival" else "right")
     for one, gamma in zip(found.arrivals, found.each, strict=True):
-        label = escape(visible(f"{one.run}, epoch {one.epoch:g}, {one.eta:.3f} of prompts"))
+        label = escape(sanitize(f"{one.run}, epoch {one.epoch:g}, {one.eta:.3f} of prompts"))
         table.add_row(label, f"{one.before:.3f}", f"{one.after:.3f}", *(short(gamma[form]) for form in FORMS))
     if len(found.arrivals) > 1:
         table.add_row("all", "", "", *(short(found.pooled[form]) for form in FORMS))

@@ -11,7 +11,7 @@ from sivgap.published import NAMES, published
 from sivgap.report.models_figure import draw_models
 from sivgap.report.page import page_of_models
 from sivgap.report.tables import write_table
-from sivgap.runs.files import write_text
+from sivgap.runtime.files import write_text
 
 
 def report_models(name: str, out: Path) -> Path:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from sivgap.gap.estimate import Array
 from sivgap.gap.over_n import choice_probability, powers_of_two
+from sivgap.gap.selection import Selection
 from sivgap.report.record import Record
-from sivgap.selection import Selection
 
 
 def over_n_of(record: Record) -> dict[float, pd.DataFrame]:

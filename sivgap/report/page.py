@@ -10,7 +10,6 @@ import pandas as pd
 import yaml
 
 from sivgap.dynamics.analysis import OVER_PROMPTS, Analysis
-from sivgap.progress import accuracy_of_all
 from sivgap.report import charts
 from sivgap.report.beware import beware_of
 from sivgap.report.compare_sides import METRICS
@@ -24,6 +23,7 @@ from sivgap.report.render import Chart, render
 from sivgap.report.rounds import Rounds
 from sivgap.report.sweep_record import SweepRecord
 from sivgap.report.tables import estimates_table, runs_table, trajectory_table
+from sivgap.report.terminal import accuracy_of_all
 from sivgap.report.trajectory_figure import interval
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from sivgap.errors import RunError
 from sivgap.runs.names import epoch_name
-from sivgap.runs.read import read_json, read_parquet, read_yaml
 from sivgap.runs.trajectory import Trajectory
+from sivgap.runtime.read import read_json, read_parquet, read_yaml
 
 Line = dict[str, Any]
 

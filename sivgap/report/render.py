@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from sivgap.plain import visible
 from sivgap.report.tables import cells
+from sivgap.runtime.sanitize import sanitize
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ def render(
 
 
 def _visible(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return sanitize(value) if isinstance(value, str) and not isinstance(value, Markup) else value

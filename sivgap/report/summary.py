@@ -8,9 +8,10 @@ from typing import Any
 
 from sivgap.dynamics.fit import CoupledFit, fit_coupled
 from sivgap.errors import RunError
-from sivgap.progress import Display
+from sivgap.report.terminal import show_summary
 from sivgap.report.trajectory_figure import draw_trajectory
 from sivgap.runs.load_curves import best_weights, from_lines
+from sivgap.runtime.display import Display
 
 
 def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> None:
@@ -22,7 +23,7 @@ def conclude(run: Path, lines: Sequence[dict[str, Any]], display: Display) -> No
     draw_trajectory(
         held_out, fit, f"{run.name}: {first['n_prompts']} held-out prompts x {first['n_samples']} samples", picture
     )
-    display.summary(lines, fit)
+    show_summary(display, lines, fit)
     display.say(f"picture: {picture}")
     display.say(f"next: python -m sivgap.report runs={run}   shows all of it as a page; sivgap.fit forecasts")
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from sivgap.plain import visible
-from sivgap.progress import Display
 from sivgap.report.cross_figure import draw_cross
 from sivgap.report.cross_model import cross_model
 from sivgap.report.cross_model import sentences as model_sentences
@@ -30,7 +28,9 @@ from sivgap.report.rounds import sentences as round_sentences
 from sivgap.report.rounds_figure import draw_rounds
 from sivgap.report.sweep_record import read_sweep
 from sivgap.report.tables import cells, estimates_table, runs_table, write_table
-from sivgap.runs.files import write_text
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_text
+from sivgap.runtime.sanitize import sanitize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ def _measured(group: CrossGroup) -> str:
 def _print(title: str, frame: pd.DataFrame, display: Display) -> None:
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(frame.columns):
-        table.add_column(escape(visible(str(name))), justify="right" if i else "left")
+        table.add_column(escape(sanitize(str(name))), justify="right" if i else "left")
     for row in cells(frame):
-        table.add_row(*(escape(visible(cell)) for cell in row))
+        table.add_row(*(escape(sanitize(cell)) for cell in row))
     display.console.print(table)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sivgap.errors import RunError
 from sivgap.report.record import Record, read_record
 from sivgap.runs.names import epoch_name
-from sivgap.runs.read import read_parquet
-from sivgap.sweep.manifest import Progress, Sweep
+from sivgap.runs.sweep_manifest import Progress, Sweep
+from sivgap.runtime.read import read_parquet
 
 _IGNORED = ("seed", "tracking", "runs_dir", "fresh", "plan", "engine.batch_size", "engine.threads")
 """Keys by which runs may differ without being of another setting."""

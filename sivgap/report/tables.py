@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sivgap.gap.estimate import FEWEST, count_column, too_few
-from sivgap.plain import no_formula, visible
-from sivgap.runs.files import write_text
+from sivgap.runtime.files import write_text
+from sivgap.runtime.sanitize import no_formula, sanitize
 
 if TYPE_CHECKING:
     from sivgap.dynamics.fit import Estimate
@@ -88,7 +88,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _in_markdown(cell: str) -> str:
     """A cell that ends neither its row nor its table, and holds no tag."""
-    return visible(" ".join(cell.split())).replace("|", "\\|").replace("<", "&lt;")
+    return sanitize(" ".join(cell.split())).replace("|", "\\|").replace("<", "&lt;")
 
 
 def cells(frame: pd.DataFrame) -> list[list[str]]:
@@ -116,4 +116,4 @@ def shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _disarmed(value: object) -> object:
-    return no_formula(visible(value)) if isinstance(value, str) else value
+    return no_formula(sanitize(value)) if isinstance(value, str) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sivgap.beware import FEW
+from sivgap.gap.beware import FEW
 from sivgap.report.evaluation_record import Array, Evaluation
 
 CONSTANT = "all scores are equal: the verifier says nothing"

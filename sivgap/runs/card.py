@@ -11,9 +11,9 @@ from typing import Any
 from sivgap.config.locate import conf_dir
 from sivgap.config.model import UNNAMED, ModelConfig
 from sivgap.models.source import is_hub_id
-from sivgap.plain import visible
-from sivgap.runs.read import read_json
 from sivgap.runs.trajectory import Line, Trajectory
+from sivgap.runtime.read import read_json
+from sivgap.runtime.sanitize import sanitize
 
 _COLUMNS = {
     "solver_uncertainty": "U_s (nats)",
@@ -125,4 +125,4 @@ def _versions(run: Path) -> str:
 
 def _plain(text: object) -> str:
     """On one line, without what a page would obey."""
-    return re.sub(r"[<>|`\[\]]", "", visible(" ".join(str(text).split())))
+    return re.sub(r"[<>|`\[\]]", "", sanitize(" ".join(str(text).split())))

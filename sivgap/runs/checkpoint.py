@@ -18,13 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sivgap.core.example import Example
 from sivgap.errors import RunError
 from sivgap.models.source import ADAPTER_WEIGHTS
-from sivgap.runs.files import write_folder
 from sivgap.runs.names import RESUME_FILES, STOP_MARK
-from sivgap.runs.read import read_json
-from sivgap.runs.sums import Damaged, check
-from sivgap.update.example import Example
+from sivgap.runtime.checksums import Damaged, check
+from sivgap.runtime.files import write_folder
+from sivgap.runtime.read import read_json
 
 _STATE, _TRAJECTORY, _OPTIMIZER = RESUME_FILES
 _ADAPTER, _WHOLE, _EARLIER = ADAPTER_WEIGHTS, "model.safetensors", "weights.safetensors"

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sivgap.config.allocation import planned
 from sivgap.config.dataset import DatasetConfig
+from sivgap.config.embedded import located
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
 from sivgap.config.model import UNNAMED, ModelSource
 from sivgap.config.schema import TrainConfig
 from sivgap.config.verifier import VerifierConfig
-from sivgap.cross.allocation import planned
 from sivgap.models.source import ADAPTER_SETTINGS, ADAPTER_WEIGHTS, base_of, base_place, read_settings
 from sivgap.registry import digest_of, file_stem, is_own
 from sivgap.runs.names import RESUME_FILES, numbered_directory
-from sivgap.tiny import located
 
 _ENDS = 65_536
 """Bytes read from both ends of each weight file: enough to tell models apart without reading 16 GB."""

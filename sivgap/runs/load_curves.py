@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sivgap.beware import CHOSEN_CUT
 from sivgap.dynamics.arrivals import Arrival
 from sivgap.dynamics.curves import EPOCH, EXTERNAL, SOLVER, VERIFIER, Curves, read_curves
 from sivgap.dynamics.entropy_law import EntropyLaw, fit_entropy_law
 from sivgap.dynamics.population import PromptCurves
 from sivgap.dynamics.weights import Weights, have_errors
 from sivgap.errors import ConfigError, RunError
+from sivgap.gap.beware import CHOSEN_CUT
 from sivgap.runs.names import epoch_name
-from sivgap.runs.read import read_parquet
 from sivgap.runs.tables import read_csv, read_wandb
 from sivgap.runs.trajectory import Trajectory
+from sivgap.runtime.read import read_parquet
 
 Split = Literal["train", "test"]
 Unit = Literal["response", "token"]

@@ -18,15 +18,15 @@ import yaml
 from sivgap.config.model import UNNAMED
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RunError
-from sivgap.life import alive
 from sivgap.registry import file_stem
-from sivgap.runs.files import drop_unfinished, write_json, write_text
 from sivgap.runs.identity import identity
 from sivgap.runs.names import epoch_name, numbered_directory
-from sivgap.runs.read import read_yaml
-from sivgap.runs.sums import Damaged
 from sivgap.runs.trajectory import Trajectory
-from sivgap.versions import versions
+from sivgap.runtime.checksums import Damaged
+from sivgap.runtime.files import drop_unfinished, write_json, write_text
+from sivgap.runtime.process_identity import alive
+from sivgap.runtime.read import read_yaml
+from sivgap.runtime.versions import versions
 
 _SHOWN = 10
 """Digits of the identity in a directory's name."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sivgap.errors import RunError
-from sivgap.runs.files import append_line, finite, write_text
-from sivgap.runs.sums import Damaged, damaged, digest, note, noted
+from sivgap.runtime.checksums import Damaged, damaged, digest, note, noted
+from sivgap.runtime.files import append_line, finite, write_text
 
 Line = dict[str, Any]
 

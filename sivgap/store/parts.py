@@ -17,8 +17,8 @@ import pyarrow
 import pyarrow.parquet as parquet
 
 from sivgap.errors import RunError
-from sivgap.runs.files import write_atomically, write_json
-from sivgap.runs.sums import digest, digest_of
+from sivgap.runtime.checksums import digest, digest_of
+from sivgap.runtime.files import write_atomically, write_json
 
 _DIGITS = 16
 """Of the checksum in a file's name: a folder that several processes add to has no list of them."""

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
-from sivgap.prompts import PromptWriter
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Engine, OnBatch, Prompt, Rollouts, Sampling
+from sivgap.core.verification import Responses
+from sivgap.models.prompts import PromptWriter
 from sivgap.store.parts import Parts
-from sivgap.tasks.problem import Problem
-from sivgap.verifiers.question import Responses
 
 if TYPE_CHECKING:
-    from sivgap.store.verdicts import VerdictsInPass
+    from sivgap.store.verdicts import FusedVerdicts
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ResponseStore:
     engine: Engine
     writer: PromptWriter
     sampling: Sampling
-    verdicts: VerdictsInPass | None = None
+    verdicts: FusedVerdicts | None = None
 
     def get(self, problems: Sequence[Problem], on_batch: OnBatch | None = None) -> Stored:
         """`sampling.samples` responses to each problem. Those that ended are stored whatever happens to the others."""

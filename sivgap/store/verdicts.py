@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sivgap.engines.rollout import OnBatch, Rollouts
-from sivgap.prompts import PromptWriter
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import OnBatch, Rollouts
+from sivgap.core.verification import NOBODY, Answers, Questions, Responses
+from sivgap.models.prompts import PromptWriter
 from sivgap.store.parts import Parts
 from sivgap.store.responses import prompt_names
-from sivgap.tasks.problem import Problem
 from sivgap.verifiers.judge import ModelJudge
-from sivgap.verifiers.question import NOBODY, Answers, Questions, Responses
-from sivgap.verifiers.verifier import InPass
+from sivgap.verifiers.verifier import FusedVerifier
 
 _KEY = ["first", "second", "repetition"]
 _AT_ONCE = 256
@@ -69,10 +69,10 @@ class RememberingJudge:
 
 
 @dataclass(frozen=True)
-class VerdictsInPass:
+class FusedVerdicts:
     """Verdicts that come with the responses, in the pass that samples them, kept in `parts` as if asked for later."""
 
-    in_pass: InPass
+    in_pass: FusedVerifier
     parts: Parts
 
     def add(self, prompts: Sequence[str], rollouts: Rollouts, first: int) -> None:

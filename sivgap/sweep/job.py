@@ -14,9 +14,9 @@ from sivgap.config.app import validate
 from sivgap.config.schema import TrainConfig, WandbConfig
 from sivgap.errors import Stopped
 from sivgap.runs.identity import identity
+from sivgap.runs.sweep_manifest import Job, State, Sweep
 from sivgap.runs.trajectory import final_accuracy
-from sivgap.signals import SIGNALS
-from sivgap.sweep.manifest import Job, State, Sweep
+from sivgap.runtime.signals import SIGNALS
 from sivgap.sweep.process import BUSY, DIED, LOST, run_isolated
 
 

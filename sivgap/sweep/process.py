@@ -17,7 +17,7 @@ from typing import Any
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import RankDied, SivgapError
 from sivgap.runs.run import RunBusy
-from sivgap.signals import SIGNALS, follow_parent
+from sivgap.runtime.signals import SIGNALS, follow_parent
 
 BUSY = 11
 """Exit status of a process that found its run worked on by another; only `run_isolated` sees it."""

@@ -16,12 +16,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sivgap.config.app import validate
 from sivgap.config.schema import TrainConfig
 from sivgap.errors import ConfigError, RunError, SivgapError, Stopped
-from sivgap.progress import Display
+from sivgap.report.sweep_watch import watching
 from sivgap.runs.identity import identity
 from sivgap.runs.run import run_directory
+from sivgap.runs.sweep_manifest import FINAL, Job, Progress, Sweep
+from sivgap.runtime.display import Display
 from sivgap.sweep.job import Interrupted, interruptible
-from sivgap.sweep.manifest import FINAL, Job, Progress, Sweep
-from sivgap.sweep.watch import watching
 
 if TYPE_CHECKING:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sivgap.core.problem import Problem
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form
 from sivgap.grading.grade import Grade, grade_numbers
 from sivgap.grading.reference import unreadable_number
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 from sivgap.tasks.task import Task
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from sivgap.config.dataset import DatasetConfig
 from sivgap.config.locate import read_prompt
+from sivgap.core.problem import Problem
 from sivgap.errors import RunError
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form, asked_forms
 from sivgap.grading.grade import Grade
 from sivgap.registry import is_own, own_code
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.task import task_of
 
 
@@ -58,4 +58,6 @@ def forms_of(dataset: DatasetConfig, examples: Sequence[Problem] = ()) -> tuple[
     Raises:
         ConfigError: If there is no such prompt file.
     """
-    return asked_forms(task_of(dataset.name).form, read_prompt(dataset.prompt), examples)
+    return asked_forms(
+        task_of(dataset.name).form, read_prompt(dataset.prompt), [problem.solution or "" for problem in examples]
+    )

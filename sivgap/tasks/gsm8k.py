@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sivgap.core.problem import Problem
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form
 from sivgap.grading.grade import Grade, grade_numbers
 from sivgap.grading.reference import number_of_reference, unreadable_number
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 from sivgap.tasks.task import Task
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from sivgap.config.dataset import DatasetConfig
+from sivgap.core.problem import Problem
 from sivgap.errors import RunError
 from sivgap.registry import is_own, own_code
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import identified, read_hub, read_problems
 from sivgap.tasks.task import Task, task_of
 

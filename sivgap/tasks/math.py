@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sivgap.core.problem import Problem
 from sivgap.grading.extract import last_boxed
 from sivgap.grading.reference import unreadable_expression
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 from sivgap.tasks.task import Task
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from sivgap.core.problem import Problem
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form
 from sivgap.grading.grade import Grade, grade_short_answers
 from sivgap.grading.reference import unreadable_short_answer
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 from sivgap.tasks.task import Task
 

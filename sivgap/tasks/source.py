@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sivgap.core.problem import Problem
 from sivgap.errors import RunError
-from sivgap.tasks.problem import Problem
 
 LONGEST_LINE = 4 * 2**20
 """Bytes of a JSON line. The longest real problem has some 10 kB; a longer line is a wrong file, not a problem."""

@@ -16,11 +16,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from sivgap.core.problem import Problem
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form
 from sivgap.grading.grade import Grade, grade_grids
 from sivgap.grading.reference import unreadable_grid
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 from sivgap.tasks.sudoku_steps import PEERS, worked_solution
 from sivgap.tasks.task import Task

@@ -10,12 +10,12 @@ from functools import cache
 from typing import ClassVar
 
 from sivgap.config.dataset import DATASETS
+from sivgap.core.problem import Problem
 from sivgap.errors import ConfigError
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form
 from sivgap.grading.grade import Grade, grade_expressions
 from sivgap.registry import is_own, own_code
-from sivgap.tasks.problem import Problem
 from sivgap.tasks.source import Record, text_field
 
 

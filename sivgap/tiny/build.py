@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sivgap.engines.noise import key_of
+from sivgap.config.embedded import WEIGHTS
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.arithmetic import expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution
-from sivgap.tiny import WEIGHTS
 from sivgap.tiny.texts import facts_text, solve_text, true_score
 from sivgap.tiny.tokenizer import build_tokenizer
 from sivgap.tiny.training import VERDICT_WEIGHT, Shape, Stage, new_model, own_samples, train
@@ -104,7 +104,9 @@ def marking_batches(
             wrong.clear()
             for i, temperature in enumerate((1.0, 0.5)):
                 fresh = list(itertools.islice(stream, 768))
-                for expression, solution in own_samples(model, tokenizer, fresh, temperature, key_of(seed, step, i)):
+                for expression, solution in own_samples(
+                    model, tokenizer, fresh, temperature, derive_key(seed, step, i)
+                ):
                     score, correct = true_score(expression, solution)
                     (right if correct else wrong).append((expression.text, solution, score, correct))
             model.requires_grad_(True)

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sivgap.engines.noise import key_of
+from sivgap.config.embedded import FAMILY
 from sivgap.models.load import device
-from sivgap.runs.files import write_text
+from sivgap.runtime.files import write_text
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.arithmetic import Expression, expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution
-from sivgap.tiny import FAMILY
 from sivgap.tiny.family_texts import family_loss_weights, mark_text, tournament_text
 from sivgap.tiny.texts import facts_text, solve_text, true_score
 from sivgap.tiny.tokenizer import FAMILY_WORDS, build_tokenizer
@@ -119,7 +119,7 @@ def own_solutions(
             pool.clear()
         for i, temperature in enumerate((1.0, 0.5)):
             fresh = list(itertools.islice(stream, 768))
-            sampled = own_samples(model, tokenizer, fresh, temperature, key_of(seed, step, i))
+            sampled = own_samples(model, tokenizer, fresh, temperature, derive_key(seed, step, i))
             for _, group in itertools.groupby(sampled, key=lambda one: one[0]):
                 marked = [(e, solution, true_score(e, solution)[1]) for e, solution in group]
                 for place, (expression, solution, right) in enumerate(marked):

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from sivgap.core.rollout import Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Prompt, Sampling
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.arithmetic import Expression
 
 VERDICT_WEIGHT = 5.0
@@ -153,7 +153,9 @@ def own_samples(
     """Four of the model's own solutions to each expression."""
     engine = HFEngine(model, [tokenizer.eos_token_id], tokenizer.pad_token_id, batch_size=2048)
     texts = [f"Question: {e.text}\nSolution: " for e in batch]
-    prompts = [Prompt(tuple(ids), key_of(text)) for ids, text in zip(tokenizer(texts)["input_ids"], texts, strict=True)]
+    prompts = [
+        Prompt(tuple(ids), derive_key(text)) for ids, text in zip(tokenizer(texts)["input_ids"], texts, strict=True)
+    ]
     rollouts = engine.rollout(prompts, Sampling(4, temperature, 48, stream))
     solutions = tokenizer.batch_decode(rollouts.tokens, skip_special_tokens=True)
     return [(batch[i // 4], solution) for i, solution in enumerate(solutions)]

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sivgap.config.schema import WandbConfig
-from sivgap.plain import no_formula, visible
 from sivgap.runs.names import epoch_name
-from sivgap.runs.read import read_parquet
+from sivgap.runtime.read import read_parquet
+from sivgap.runtime.sanitize import no_formula, sanitize
 from sivgap.tracking.wandb_server import Held, ask
 
 Line = dict[str, Any]
@@ -143,7 +143,7 @@ def _absent(value: Any) -> bool:
 
 def _cell(value: Any) -> Any:
     """W&B wants one type a column, shows text as HTML in places, and writes tables as CSV where one asks for it."""
-    return html.escape(no_formula(visible(value or ""))) if value is None or isinstance(value, str) else value
+    return html.escape(no_formula(sanitize(value or ""))) if value is None or isinstance(value, str) else value
 
 
 def flatten(line: Line) -> dict[str, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sivgap.core.example import Example
 from sivgap.models.packing import beginning
-from sivgap.update.example import Example
 
 
 def micro_batches(examples: Sequence[Example], size: int, tokens: float) -> list[list[Example]]:

@@ -14,12 +14,12 @@ import numpy as np
 from sivgap.config.locate import read_prompt
 from sivgap.config.schema import TrainConfig
 from sivgap.config.verifier import VerifierConfig
-from sivgap.engines.noise import key_of
-from sivgap.prompts import PromptWriter
+from sivgap.core.example import Example
+from sivgap.core.problem import Problem
+from sivgap.models.prompts import PromptWriter
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.arithmetic import expressions
 from sivgap.tasks.arithmetic_faults import fallible_solution
-from sivgap.tasks.problem import Problem
-from sivgap.update.example import Example
 
 
 def mixed(
@@ -30,8 +30,8 @@ def mixed(
     key, share = (config.seed, "replay", half, number), config.update.replay
     count, together = round(len(examples) * share / (1 - share)), list(examples)
     if count:
-        together += replay_examples(count, writer, config.verifier, end_token, key_of(*key))
-    order = np.random.default_rng(key_of(*key, "order")).permutation(len(together))
+        together += replay_examples(count, writer, config.verifier, end_token, derive_key(*key))
+    order = np.random.default_rng(derive_key(*key, "order")).permutation(len(together))
     return [together[i] for i in order]
 
 

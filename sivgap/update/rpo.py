@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from sivgap.update.example import Example
+from sivgap.core.example import Example
 from sivgap.update.sft import Sft
 
 

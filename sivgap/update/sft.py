@@ -33,15 +33,15 @@ from transformers import PreTrainedModel
 
 from sivgap.config.model import ModelConfig
 from sivgap.config.update import UpdateConfig
-from sivgap.engines.noise import key_of
+from sivgap.core.example import Example
 from sivgap.errors import RunError, Stopped
-from sivgap.hardware import large_blocks_given_back
 from sivgap.models.head import output_head, token_nll
 from sivgap.models.packing import packed, read_packed
 from sivgap.parallel.deal import deal
 from sivgap.parallel.group import ALONE, Group
+from sivgap.runtime.hardware import large_blocks_given_back
+from sivgap.runtime.rng import derive_key
 from sivgap.update.activations import kept_bytes, tokens_in_a_pass
-from sivgap.update.example import Example
 from sivgap.update.micro_batches import micro_batches
 from sivgap.update.shards import merged, part_of, shard_out, whole, without_weights
 
@@ -83,7 +83,7 @@ class Sft:
         lora = config.parameters == "lora"
         own = without_weights(model) if sharded or lora else copy.deepcopy(model)
         read_packed(own)
-        torch.manual_seed(key_of(seed, "adapter") % 2**63)
+        torch.manual_seed(derive_key(seed, "adapter") % 2**63)
         if lora:
             own = get_peft_model(own, _lora(model_config, config))  # type: ignore[assignment]
             if not sharded:
@@ -120,7 +120,7 @@ class Sft:
             RunError: If the loss is not finite; the weights are then unchanged.
         """
         rank = self._group.rank
-        seed = key_of(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63
+        seed = derive_key(self._seed, "dropout", number, *([rank] if rank else [])) % 2**63
         self._model.train()
         if self._most_tokens is None:
             self._most_tokens = self._fit(batch)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sivgap.engines.rollout import OnBatch
-from sivgap.selection import Selection
-from sivgap.verifiers.question import Responses, Scores, Verifier, told_by
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores, Verifier, scaled_progress
+from sivgap.gap.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Ensemble:
     average: bool = False
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
-        told = told_by(on_batch, 1 / len(self.members))
+        told = scaled_progress(on_batch, 1 / len(self.members))
         scores = {name: member.score(responses, stream, told) for name, (member, _) in self.members.items()}
         values = np.stack([found.values for found in scores.values()])
         if not self.average:

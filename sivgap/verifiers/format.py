@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores
 from sivgap.grading.forms import in_form
 from sivgap.verifiers.context import VerifierContext
-from sivgap.verifiers.question import Responses, Scores
 
 
 class Format:

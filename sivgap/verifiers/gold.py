@@ -11,11 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores
 from sivgap.grading.equal import AnswerComparer
+from sivgap.runtime.rng import derive_key
 from sivgap.tasks.grade import grade_samples
-from sivgap.verifiers.question import Responses, Scores
 from sivgap.verifiers.random import response_noise
 
 
@@ -45,8 +45,8 @@ class Gold:
         grades = grade_samples(self._dataset, responses.problems, responses.texts, self._comparer)
         right = np.array([found.correct for found in grades], dtype=bool).reshape(responses.shape)
         if self._errors == "problem":
-            drawn = response_noise(responses, key_of("gold", self._seed))[:, :1]
+            drawn = response_noise(responses, derive_key("gold", self._seed))[:, :1]
         else:
-            drawn = response_noise(responses, key_of("gold", self._seed, stream))
+            drawn = response_noise(responses, derive_key("gold", self._seed, stream))
         accepted = drawn < np.where(right, self._tpr, self._fpr)
         return Scores(accepted.astype(np.float64), np.zeros(responses.shape))

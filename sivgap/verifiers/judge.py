@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sivgap.config.verifier import VerifierConfig
-from sivgap.engines.noise import key_of, row_keys
-from sivgap.engines.rollout import Engine, OnBatch, Prompt, Sampling
+from sivgap.core.rollout import Engine, OnBatch, Prompt, Sampling
+from sivgap.core.verification import Answers, Questions, Responses, neutral, scaled_progress
 from sivgap.errors import RunError
-from sivgap.prompts import PromptWriter
+from sivgap.models.prompts import PromptWriter
+from sivgap.runtime.rng import derive_key, row_keys
 from sivgap.verifiers.parse import Parser
-from sivgap.verifiers.question import Answers, Questions, Responses, neutral, told_by
 
 
 def verdict_stream(verifier: str) -> int:
     """The noise of a verifier's sampled verdicts; beside it the key of the response that they are about decides."""
-    return key_of("verdict", verifier)
+    return derive_key("verdict", verifier)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ModelJudge:
         """`repetitions` answers to each question, from number `first_repetition` on.
 
         The same question gets the same answers, whoever asks with it; about a response that was drawn with the noise of
-        `stream`, those that it gets in the pass that draws it (`verifier.InPass`).
+        `stream`, those that it gets in the pass that draws it (`verifier.FusedVerifier`).
         """
         prompts = self._prompts(responses, questions, stream)
         if self.config.readout == "expected" and self.config.heading is None:
@@ -83,7 +83,7 @@ class ModelJudge:
 
     def _prompts(self, responses: Responses, questions: Questions, stream: int) -> list[Prompt]:
         samples = responses.shape[1]
-        keys = row_keys(stream, np.array([key_of(p.id) for p in responses.problems], np.uint64), samples)
+        keys = row_keys(stream, np.array([derive_key(p.id) for p in responses.problems], np.uint64), samples)
         written: list[Prompt] = []
         for p, a, b in zip(questions.problem, questions.first, questions.second, strict=True):
             problem = responses.problems[p]
@@ -91,7 +91,7 @@ class ModelJudge:
             rows = [p * samples + n for n in shown]
             bodies = [responses.bodies[row] for row in rows] if self.own and responses.bodies is not None else None
             tokens = self.writer.judgement(problem, self.template, [responses.texts[row] for row in rows], bodies)
-            key = keys[p, a] if b < 0 else key_of(stream, problem.id, *shown)
+            key = keys[p, a] if b < 0 else derive_key(stream, problem.id, *shown)
             written.append(Prompt(tokens, int(key)))
         return written
 
@@ -129,7 +129,7 @@ class ModelJudge:
     ) -> NDArray[np.float64]:
         """Mean over the allowed answers, `lead` before each, for every prompt; equal prompts are asked once."""
         unique = list(dict.fromkeys(prompt.tokens for prompt in prompts))
-        told = told_by(on_batch, len(prompts) / max(len(unique), 1))
+        told = scaled_progress(on_batch, len(prompts) / max(len(unique), 1))
         logprobs = self.engine.answer_likelihoods([Prompt(tokens, 0) for tokens in unique], self.allowed(lead), told)
         by_tokens = dict(zip(unique, expected_value(logprobs, self.config), strict=True))
         return np.array([by_tokens[prompt.tokens] for prompt in prompts])

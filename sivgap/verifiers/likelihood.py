@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores
 from sivgap.errors import RunError
 from sivgap.verifiers.context import VerifierContext
-from sivgap.verifiers.question import Responses, Scores
 
 
 class Likelihood:

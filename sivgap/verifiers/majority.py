@@ -10,10 +10,10 @@ from collections import Counter
 
 import numpy as np
 
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores
 from sivgap.tasks.grade import grade_samples
 from sivgap.verifiers.context import VerifierContext
-from sivgap.verifiers.question import Responses, Scores
 
 
 class Majority:

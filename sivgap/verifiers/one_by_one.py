@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sivgap.engines.rollout import OnBatch
-from sivgap.verifiers.question import Judge, Responses, Scores, about_each, told_by
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Judge, Responses, Scores, about_each, scaled_progress
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class OneByOne:
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
         problems, samples = responses.shape
-        told = told_by(on_batch, 1 / samples)
+        told = scaled_progress(on_batch, 1 / samples)
         answers = self.judge.ask(responses, about_each(problems, samples), stream, self.repetitions, told)
         each = answers.value.reshape(problems, samples, -1)
         return Scores(each.mean(-1), answers.unparsed.reshape(each.shape).mean(-1), each)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores, Verifier
 from sivgap.errors import RunError
 from sivgap.registry import own_code
-from sivgap.verifiers.question import Responses, Scores, Verifier
 
 
 @dataclass(frozen=True)

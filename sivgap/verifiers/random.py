@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sivgap.engines.noise import key_of, row_keys, uniforms
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Responses, Scores
+from sivgap.runtime.rng import derive_key, row_keys, uniforms
 from sivgap.verifiers.context import VerifierContext
-from sivgap.verifiers.question import Responses, Scores
 
 
 class Random:
@@ -17,11 +17,11 @@ class Random:
         pass
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
-        values = response_noise(responses, key_of("random verdict", stream))
+        values = response_noise(responses, derive_key("random verdict", stream))
         return Scores(values, np.zeros_like(values))
 
 
 def response_noise(responses: Responses, stream: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """A uniform number of each response, (P, N); it belongs to the problem's id, the response's number and `stream`."""
-    problems = np.array([key_of(problem.id) for problem in responses.problems], dtype=np.uint64)
+    problems = np.array([derive_key(problem.id) for problem in responses.problems], dtype=np.uint64)
     return uniforms(row_keys(stream, problems, responses.shape[1]), 1)[..., 0]

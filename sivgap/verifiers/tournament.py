@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from sivgap.engines.noise import key_of, row_keys, uniforms
-from sivgap.engines.rollout import OnBatch
-from sivgap.verifiers.question import Judge, Questions, Responses, Scores, told_by
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Judge, Questions, Responses, Scores, scaled_progress
+from sivgap.runtime.rng import derive_key, row_keys, uniforms
 
 Array = NDArray[np.float64]
 Pairs = NDArray[np.int64]
@@ -58,7 +58,7 @@ class _Play:
         self.unparsed, self.asked = np.zeros(responses.shape), np.zeros(responses.shape)
         self.second, self.questions = 0.0, 0
         pairs = self._rounds * self.samples / 2 if rules.swiss else self.samples * (1 - 0.5**self._rounds)
-        self._told = told_by(on_batch, 1 / max(pairs * (2 if rules.both_orders else 1), 1))
+        self._told = scaled_progress(on_batch, 1 / max(pairs * (2 if rules.both_orders else 1), 1))
 
     @property
     def _rounds(self) -> int:
@@ -115,8 +115,10 @@ class _Play:
 
     def _coin(self, pairs: Pairs) -> NDArray[np.bool_]:
         """A fair coin of each pair's own, heads for the first: the same for the same pair."""
-        keys = np.array([key_of(self.responses.problems[p].id, int(a), int(b)) for p, a, b in pairs], dtype=np.uint64)
-        return uniforms(row_keys(key_of(self.stream, "coin"), keys, 1), 1)[:, 0, 0] < 0.5
+        keys = np.array(
+            [derive_key(self.responses.problems[p].id, int(a), int(b)) for p, a, b in pairs], dtype=np.uint64
+        )
+        return uniforms(row_keys(derive_key(self.stream, "coin"), keys, 1), 1)[:, 0, 0] < 0.5
 
 
 def _matched(strength: Array, met: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -16,8 +16,9 @@ import numpy as np
 from sivgap.config.locate import read_prompt
 from sivgap.config.members import member_config
 from sivgap.config.verifier import VERIFIERS, VerifierConfig
-from sivgap.engines.rollout import FollowUp, Rollouts
-from sivgap.prompts import PromptWriter, is_follow_up
+from sivgap.core.rollout import FollowUp, Rollouts
+from sivgap.core.verification import Judge, Scores, Verifier, neutral
+from sivgap.models.prompts import PromptWriter, is_follow_up
 from sivgap.registry import is_own, own_code
 from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.ensemble import Ensemble
@@ -26,7 +27,6 @@ from sivgap.verifiers.judge import ModelJudge, expected_value, verdict_stream
 from sivgap.verifiers.one_by_one import OneByOne
 from sivgap.verifiers.own import Checked
 from sivgap.verifiers.parse import Parser, verdict_parser
-from sivgap.verifiers.question import Judge, Scores, Verifier, neutral
 from sivgap.verifiers.tournament import Tournament
 
 Remember = Callable[[VerifierConfig, ModelJudge], Judge]
@@ -86,7 +86,7 @@ def make_judge(config: VerifierConfig, bench: VerifierContext) -> ModelJudge:
 
 
 @dataclass(frozen=True)
-class InPass:
+class FusedVerifier:
     """A verifier whose question the engine answers in the pass that samples, from each response's cache.
 
     Open to questions that go on the conversation and are put once to the solver itself; scores are as if asked anew.
@@ -111,7 +111,7 @@ class InPass:
         return self.writer.decode(rollouts.verdicts) if rollouts.verdicts is not None else [""] * rollouts.nll.size
 
 
-def in_pass(config: VerifierConfig, bench: VerifierContext) -> InPass | None:
+def in_pass(config: VerifierConfig, bench: VerifierContext) -> FusedVerifier | None:
     """The verifier of `config` as a follow-up of sampling, where it can be one."""
     single = config.asks and config.name != "tournament" and config.repetitions == 1
     expected = config.readout == "expected"
@@ -127,4 +127,4 @@ def in_pass(config: VerifierConfig, bench: VerifierContext) -> InPass | None:
         answers=judge.allowed(judge.lead) if expected else (),
         stream=verdict_stream(config.name),
     )
-    return InPass(ask, config, judge.parse, bench.writer)
+    return FusedVerifier(ask, config, judge.parse, bench.writer)

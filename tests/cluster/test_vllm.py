@@ -9,16 +9,16 @@ import torch
 from local_models import save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sivgap.config.embedded import WEIGHTS
 from sivgap.config.engine import EngineConfig
 from sivgap.config.model import ModelConfig, ModelSource
 from sivgap.config.update import UpdateConfig
+from sivgap.core.example import Example
+from sivgap.core.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.hf import HFEngine
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import FollowUp, Prompt, Sampling
 from sivgap.engines.stop import StopText
 from sivgap.errors import RunError
-from sivgap.tiny import WEIGHTS
-from sivgap.update.example import Example
+from sivgap.runtime.rng import derive_key
 from sivgap.update.sft import Sft
 
 pytestmark = [
@@ -69,7 +69,7 @@ def both(request, tmp_path_factory):
 
 def prompts(count: int) -> list[Prompt]:
     rng = np.random.default_rng(0)
-    return [Prompt(tuple(map(int, rng.integers(4, 27, int(rng.integers(3, 12))))), key_of(i)) for i in range(count)]
+    return [Prompt(tuple(map(int, rng.integers(4, 27, int(rng.integers(3, 12))))), derive_key(i)) for i in range(count)]
 
 
 def test_likelihoods_are_those_of_hf(both):
@@ -105,10 +105,10 @@ def test_greedy_texts_and_verdicts_are_those_of_hf(both):
 def test_a_response_belongs_to_its_prompt_and_number_not_to_its_batch(both):
     vllm, _ = both
     asked, ask = prompts(8), FollowUp(QUESTION, 0.7, 4)
-    whole = vllm.rollout(asked, Sampling(4, 1.0, 16, key_of(3)), ask)
+    whole = vllm.rollout(asked, Sampling(4, 1.0, 16, derive_key(3)), ask)
     vllm._room = 5
-    backwards = vllm.rollout(asked[::-1], Sampling(4, 1.0, 16, key_of(3)), ask)
-    later = vllm.rollout(asked, Sampling(2, 1.0, 16, key_of(3), first=2), ask)
+    backwards = vllm.rollout(asked[::-1], Sampling(4, 1.0, 16, derive_key(3)), ask)
+    later = vllm.rollout(asked, Sampling(2, 1.0, 16, derive_key(3), first=2), ask)
     vllm._room = 64
     twins = [row for p in range(7, -1, -1) for row in range(4 * p, 4 * p + 4)]
     rest = [row for row in range(32) if row % 4 >= 2]
@@ -256,7 +256,7 @@ def test_a_prefix_that_was_cached_with_the_weights_before_is_not_used(tiny):
 
 def test_more_prompt_than_vllm_reads_in_one_step_is_no_matter(tiny):
     rng = np.random.default_rng(0)
-    asked = [Prompt(tuple(map(int, rng.integers(4, 24, 180))), key_of(i)) for i in range(150)]
+    asked = [Prompt(tuple(map(int, rng.integers(4, 24, 180))), derive_key(i)) for i in range(150)]
     many = tiny.rollout(asked, Sampling(2, 1.0, 2, 0))
     few = tiny.rollout(asked[:2], Sampling(2, 1.0, 2, 0))
     assert [row.tolist() for row in many.tokens[:4]] == [row.tolist() for row in few.tokens]

@@ -12,7 +12,7 @@ import pytest
 from commands import run_command
 from small_runs import SMALL, lines, numbers, ranks_of, start, worker
 
-from sivgap.tiny import WEIGHTS
+from sivgap.config.embedded import WEIGHTS
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("SIVGAP_TEST_VLLM"), reason="needs vLLM: run make vllm-test"),

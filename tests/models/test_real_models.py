@@ -90,7 +90,7 @@ def engine_of(name: str, dtype: str = "float32"):
 
 @pytest.mark.parametrize("name", [SMALLEST, *(pytest.param(name, marks=slow) for name in ["gemma3_270m", CHAT[1]])])
 def test_likelihoods_of_sampled_tokens_are_those_of_an_ordinary_pass(name):
-    from sivgap.engines.rollout import FollowUp, Prompt, Sampling
+    from sivgap.core.rollout import FollowUp, Prompt, Sampling
 
     loaded, engine = engine_of(name)
     prompts = [Prompt(tuple(loaded.tokenizer(q)["input_ids"]), i) for i, (q, _) in enumerate(PROBLEMS[:2])]

@@ -1,7 +1,7 @@
 """Engines of all ranks for a command that one rank alone carries out: it asks, the others serve.
 
 An evaluation lives off what is stored: what is still to be sampled is known to the rank that reads the store. So it
-sends every question with its prompts to all, and they answer it together (`engine.Dealt`).
+sends every question with its prompts to all, and they answer it together (`engine.DataParallelEngine`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import Engine, FollowUp, OnBatch, OnResponses, Prompt, Rollouts, Sampling, WriteAdapter
+from sivgap.core.rollout import Engine, FollowUp, OnBatch, OnResponses, Prompt, Rollouts, Sampling, WriteAdapter
 from sivgap.errors import ConfigError, RunError, SivgapError, Stopped
 from sivgap.parallel.group import Group
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Asked:
+class RemoteEngine:
     """`engine`, number `number` on every rank, as the first one uses it."""
 
     def __init__(self, engine: Engine, number: int, group: Group) -> None:
@@ -74,7 +74,7 @@ def asking(group: Group, engines: Sequence[Engine]) -> Iterator[list[Engine]]:
         return
     end: dict[str, Any] = {"status": 1, "text": "the first process failed"}
     try:
-        yield [Asked(engine, number, group) for number, engine in enumerate(engines)]
+        yield [RemoteEngine(engine, number, group) for number, engine in enumerate(engines)]
         end = {"status": 0}
     except SivgapError as error:
         end = {"status": error.status, "text": str(error)}

@@ -21,7 +21,7 @@ _WORTH = {torch.float32: 2**20, torch.bfloat16: 0}
 """Multiplications below which it takes longer to begin than torch's own product does."""
 
 
-class Product:
+class PrepackedLinear:
     """x W^T + b, of a weight (outputs, inputs) and perhaps a bias (outputs,)."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -29,11 +29,11 @@ class Product:
         self._copy: Tensor | None = None
         self._least = _WORTH.get(weight.dtype, 0) / weight.numel()
 
-    def copy_weight(self) -> None:
+    def prepack(self) -> None:
         """Take the weight over as it is now."""
         self._copy = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), 64)  # fit for any number but one
 
-    def drop_copy(self) -> None:
+    def drop_prepacked(self) -> None:
         self._copy = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def copies_here() -> bool:
     )
 
 
-def worth_copying(products: Sequence[Product]) -> bool:
+def worth_copying(products: Sequence[PrepackedLinear]) -> bool:
     """Whether this machine multiplies faster by copies of these weights, and has room for them."""
     weights = [product.weight for product in products]
     return (

@@ -14,16 +14,16 @@ from signal import Signals
 from typing import Any, Protocol
 
 from sivgap.errors import RankDied, RunError
-from sivgap.parallel.line import ARRIVAL, RUN, SILENCE, Line, machine, open_store
+from sivgap.parallel.heartbeat import ARRIVAL, RUN, SILENCE, Heartbeat, machine, open_store
 from sivgap.parallel.place import Place
 from sivgap.parallel.verdict import End, end_file, log_file, read_end, read_tail
-from sivgap.runs.files import write_json
-from sivgap.signals import StopRequest
+from sivgap.runtime.files import write_json
+from sivgap.runtime.signals import StopRequest
 
 _LOOK = 0.05
 
 
-class Others(Protocol):
+class Peers(Protocol):
     """What `launch` wants to know of other machines, and tells them."""
 
     def stop(self) -> Signals | None:
@@ -39,7 +39,7 @@ class Others(Protocol):
         """Exit statuses of this machine's ranks so far, and the signal that they were passed."""
 
 
-class Alone:
+class NoPeers:
     """No other machines."""
 
     def stop(self) -> Signals | None:
@@ -55,23 +55,23 @@ class Alone:
         pass
 
 
-class Leading:
+class LeaderPeers:
     """The others as the first machine sees them."""
 
-    def __init__(self, place: Place, line: Line) -> None:
+    def __init__(self, place: Place, line: Heartbeat) -> None:
         self._place, self._line, self._id = place, line, uuid.uuid4().hex
         self._nodes = range(1, place.nodes)
 
     @classmethod
     @contextmanager
-    def open(cls, place: Place, stop: StopRequest) -> Iterator[Leading]:
+    def open(cls, place: Place, stop: StopRequest) -> Iterator[LeaderPeers]:
         """For one run, once all machines have come.
 
         Raises:
             RunError: If one has not, after a time.
             Stopped: If a signal asked for it meanwhile.
         """
-        line = Line(open_store(place), RUN, [machine(node) for node in range(1, place.nodes)])
+        line = Heartbeat(open_store(place), RUN, [machine(node) for node in range(1, place.nodes)])
         others, end = cls(place, line), time.monotonic() + ARRIVAL
         try:
             while absent := [node + 1 for node in others._nodes if "host" not in line.of(machine(node))]:
@@ -89,13 +89,13 @@ class Leading:
             line.flush(1)
             line.close()
 
-    def hand_out(self, handed: Mapping[str, Any]) -> dict[str, Any]:
-        """Let all machines begin with `handed`; what of it is for this one."""
-        here = [handed["here"], *(self._line.of(machine(n))["processes"] or 0 for n in self._nodes)]
-        here = [count if count > 1 else handed["here"] for count in here]  # 1: one command a machine
+    def hand_out(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Let all machines begin with `spec`; what of it is for this one."""
+        here = [spec["here"], *(self._line.of(machine(n))["processes"] or 0 for n in self._nodes)]
+        here = [count if count > 1 else spec["here"] for count in here]  # 1: one command a machine
         first = [0, *accumulate(here)]
         meeting = (self._place.address, self._place.port, f"sivgap/{self._place.attempt}/{self._id}")
-        whole = {**handed, "size": first[-1], "meeting": meeting}
+        whole = {**spec, "size": first[-1], "meeting": meeting}
         shares = [{**whole, "first": f, "here": h} for f, h in zip(first, here, strict=False)]
         self._line.say(id=self._id, shares=shares, typed_in=str(Path.cwd()), ended=[], stop=None)
         return shares[0]
@@ -165,10 +165,10 @@ class Leading:
         return f"machine {node + 1} of {self._place.nodes} ({host}) {how}; run the same command to go on"
 
 
-class Following:
+class FollowerPeers:
     """The first machine as another one sees it."""
 
-    def __init__(self, line: Line, run: str, first: int) -> None:
+    def __init__(self, line: Heartbeat, run: str, first: int) -> None:
         self._line, self._run, self._first = line, run, first
 
     def stop(self) -> Signals | None:

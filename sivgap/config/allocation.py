@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sivgap.dynamics.schedules import schedules
-from sivgap.runs.read import read_json
+from sivgap.runtime.read import read_json
 
 if TYPE_CHECKING:
     from sivgap.config.cross import CrossConfig

@@ -50,7 +50,7 @@ def machine(node: int) -> str:
     return f"machine/{node}"
 
 
-class Line(threading.Thread):
+class Heartbeat(threading.Thread):
     """Writes the word of `mine` into `store`, and reads those of `others`, until it is closed."""
 
     def __init__(self, store: Store, mine: str, others: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sivgap.runs.sums import digest_of, note
+from sivgap.runtime.checksums import digest_of, note
 
 
 def write_atomically(path: Path, write: Callable[[Path], None], root: Path | None = None) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from sivgap.beware_ranking import of_ranking
+from sivgap.gap.beware_ranking import of_ranking
 from sivgap.gap.estimate import FEWEST, Array, Estimate, proportion
 from sivgap.gap.gap import gap
 from sivgap.gap.rival import Rival, rival, varied
-from sivgap.selection import Selection
+from sivgap.gap.selection import Selection
 
 NOTHING_TO_LEARN = 0.05
 """Accuracy this near to 0 or 1: of 8 responses to a prompt two in three times not one differs from the others."""
@@ -49,7 +49,7 @@ ENDLESS = 0.9
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunSettings:
     """The settings that sentences name.
 
     Attributes:
@@ -74,11 +74,11 @@ class Asked:
     learns: bool
 
 
-def asked_of(config: Mapping[str, Any], selection: Selection, prompts: int) -> Asked:
+def run_settings_of(config: Mapping[str, Any], selection: Selection, prompts: int) -> RunSettings:
     """Of the ``config.yaml`` of a run or an evaluation, which measures `prompts`."""
     evaluates, verifier = "weight" in config, config["verifier"]
     quantile = f"weight.kind=quantile weight.quantile={KEPT}" if evaluates else f"selection.quantile={KEPT}"
-    return Asked(
+    return RunSettings(
         selection,
         quantile,
         "panel.prompts" if evaluates else "measure.test_prompts",
@@ -166,12 +166,12 @@ def measured(
     )
 
 
-def beware(seen: Measured, asked: Asked) -> list[str]:
+def beware(seen: Measured, asked: RunSettings) -> list[str]:
     """A sentence for each thing that is wrong, the gravest kinds first; none where nothing is."""
     return [*_of_responses(seen, asked), *_of_verdicts(seen, asked), *_of_numbers(seen, asked)]
 
 
-def _of_responses(seen: Measured, asked: Asked) -> Iterator[str]:
+def _of_responses(seen: Measured, asked: RunSettings) -> Iterator[str]:
     value, them = seen.accuracy.value or 0.0, f"{seen.prompts * seen.samples} responses"
     if seen.cut > CUT:
         where = f"sampling.max_new_tokens={asked.longest}"
@@ -199,7 +199,7 @@ def _of_responses(seen: Measured, asked: Asked) -> Iterator[str]:
         )
 
 
-def _longer(seen: Measured, asked: Asked) -> str:
+def _longer(seen: Measured, asked: RunSettings) -> str:
     """What to do about responses that are cut off: lengths beyond the cut are taken to go on as they end before it."""
     if seen.cut > ENDLESS:
         return (
@@ -211,7 +211,7 @@ def _longer(seen: Measured, asked: Asked) -> str:
     return f"raise it to {min(needed, LONGEST * asked.longest)}"
 
 
-def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
+def _of_verdicts(seen: Measured, asked: RunSettings) -> Iterator[str]:
     if asked.verifier == "gold":
         return  # it is the truth, or errs as it was told to
     if seen.unparsed > UNPARSED:
@@ -226,7 +226,7 @@ def _of_verdicts(seen: Measured, asked: Asked) -> Iterator[str]:
         )
 
 
-def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Iterator[str]:
+def _of_scores(seen: Measured, score: float, spread: float, asked: RunSettings) -> Iterator[str]:
     """Scores that are all alike, or all on one side of the threshold: of the mean `score`, with deviation `spread`."""
     if seen.varied == 0:
         each = "every verdict that could be read" if seen.unparsed > UNPARSED else "every response"
@@ -242,7 +242,7 @@ def _of_scores(seen: Measured, score: float, spread: float, asked: Asked) -> Ite
         )
 
 
-def _readable(asked: Asked) -> str:
+def _readable(asked: RunSettings) -> str:
     if asked.verifier == "ensemble":  # its members have lengths of their own
         return "see which member's verdicts these are (verifier=NAME for each), and leave it out (verifier.members)"
     if asked.readout == "sampled" and asked.verifier in ("qe", "tf", "mc"):
@@ -252,7 +252,7 @@ def _readable(asked: Asked) -> str:
     return f"raise verifier.max_new_tokens={asked.verdict}, or reword verifier.prompt"
 
 
-def _another(asked: Asked) -> str:
+def _another(asked: RunSettings) -> str:
     """Another way to a verdict than the one that was tried."""
     other = "verifier=mc" if asked.verifier != "mc" else "verifier=cot_score"
     if asked.readout == "sampled" and asked.verifier in ("qe", "tf"):
@@ -260,7 +260,7 @@ def _another(asked: Asked) -> str:
     return f"take another verifier ({other}), or a larger one (verifier.model.path)"
 
 
-def _of_numbers(seen: Measured, asked: Asked) -> Iterator[str]:
+def _of_numbers(seen: Measured, asked: RunSettings) -> Iterator[str]:
     """What the panel's size lets one say; of fewer prompts seen than will be measured, scaled to those."""
     times = asked.prompts / seen.prompts
     wide = math.sqrt(1 / times)

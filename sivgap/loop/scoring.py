@@ -15,21 +15,21 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as parquet
 
-from sivgap.background import Background
 from sivgap.config.evaluation import EvaluateConfig
 from sivgap.config.members import asking
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import OnBatch
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import OnBatch
+from sivgap.core.verification import Scores, Verifier
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.grade import Grade
 from sivgap.loop.workload import RESPONSES, VERDICTS, verdict_cost
-from sivgap.progress import Display
-from sivgap.runs.files import write_atomically
-from sivgap.signals import StopRequest
+from sivgap.runtime.background import Background
+from sivgap.runtime.display import Display
+from sivgap.runtime.files import write_atomically
+from sivgap.runtime.rng import derive_key
+from sivgap.runtime.signals import StopRequest
 from sivgap.store.responses import ResponseStore, Stored
 from sivgap.tasks.grade import forms_of, grade_samples
-from sivgap.tasks.problem import Problem
-from sivgap.verifiers.question import Scores, Verifier
 
 RESPONSES_AT_ONCE = 4096
 """Responses verified and graded together; two such portions are in memory. What is stored is stored after each."""
@@ -75,7 +75,7 @@ def score_all(
                     found = store.get(portion, heard)
                 generated += found.generated
                 with watched.phase("verifying", VERDICTS, start, portion) as heard:
-                    scores = verifier.score(found.responses, key_of(config.seed, "evaluate"), heard)
+                    scores = verifier.score(found.responses, derive_key(config.seed, "evaluate"), heard)
                 noted.append((len(portion), scores.notes))
                 background.settle()
                 background.later(finish, portion, found, scores)

@@ -54,7 +54,7 @@ class StopRequest:
 
 
 @contextmanager
-def listening() -> Iterator[StopRequest]:
+def handle_signals() -> Iterator[StopRequest]:
     """Listen for these signals; earlier handlers return at the end.
 
     Raises:

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from sivgap.engines.noise import key_of
-from sivgap.engines.rollout import Prompt
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import Prompt
 from sivgap.errors import RunError
 from sivgap.grading.reasoning import without_reasoning
 from sivgap.models.template import render
-from sivgap.tasks.problem import Problem
+from sivgap.runtime.rng import derive_key
 
 Tokens = Sequence[int] | NDArray[np.int64]
 
@@ -84,7 +84,7 @@ class PromptWriter:
                 f"problem {problem.id!r}: the model's tokenizer has no tokens for {problem.question[:80]!r}; "
                 "use a model for this dataset, or a dataset for this model"
             )
-        return Prompt(tuple(ids), key_of(problem.id))
+        return Prompt(tuple(ids), derive_key(problem.id))
 
     def follow_up(self, question: str) -> tuple[int, ...]:
         """Tokens that put `question` behind any response: in a chat, the end of its turn and a new one."""

@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sivgap.errors import SivgapError
-from sivgap.plain import visible
-from sivgap.progress import Display
-from sivgap.sweep.manifest import Progress, State, Sweep
-from sivgap.time_left import duration
+from sivgap.runs.sweep_manifest import Progress, State, Sweep
+from sivgap.runtime.display import Display
+from sivgap.runtime.sanitize import sanitize
+from sivgap.runtime.time_left import duration
 
 _EVERY = 1.0
 """Seconds between two looks at the manifest."""
@@ -80,9 +80,9 @@ def status_table(found: Sequence[Progress]) -> RenderableType:
     for p in ordered[:_ROWS]:
         last = p.attempts[-1] if p.attempts else None
         table.add_row(
-            escape(visible(p.job.name)), p.state, "" if p.epoch is None else f"{p.epoch:g}",
+            escape(sanitize(p.job.name)), p.state, "" if p.epoch is None else f"{p.epoch:g}",
             duration(p.seconds) if last else "", str(len(p.attempts) or ""), last.host if last else "",
-            escape(visible((p.reason or "")[:80])),
+            escape(sanitize((p.reason or "")[:80])),
         )  # fmt: skip
     return Group(table, Text(totals(found)))
 

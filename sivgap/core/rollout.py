@@ -30,7 +30,7 @@ response n to prompt p, and the responses in that order, (count, 1). None is tol
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as tokens, and the 64-bit key that its random numbers belong to (`noise.key_of` of the problem's id)."""
+    """A prompt as tokens, and the 64-bit key of its random numbers (`rng.derive_key` of the problem's id)."""
 
     tokens: tuple[int, ...]
     key: int

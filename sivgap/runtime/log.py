@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sivgap.plain import visible
+from sivgap.runtime.sanitize import sanitize
 
 _LIBRARIES = ("transformers", "peft", "accelerate", "torch", "datasets", "huggingface_hub")
 """Some of them bring a handler for the terminal along."""
@@ -22,7 +22,7 @@ class _Plain(logging.Formatter):
     """Nothing in the log moves a cursor: what an error quotes may come from a stranger."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return sanitize(super().format(record))
 
 
 @contextmanager

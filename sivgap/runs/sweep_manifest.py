@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sivgap.errors import RunError
-from sivgap.life import alive, birth
-from sivgap.runs.files import write_json
-from sivgap.runs.read import read_json
-from sivgap.runs.sums import Damaged, short_digest
+from sivgap.runtime.checksums import Damaged, short_digest
+from sivgap.runtime.files import write_json
+from sivgap.runtime.process_identity import alive, birth
+from sivgap.runtime.read import read_json
 
 State = Literal["waiting", "running", "complete", "failed", "stopped", "killed", "lost", "elsewhere"]
 """``killed``: a signal ended its process. ``lost``: its host or launcher died with it. ``elsewhere``: another sweep or
@@ -66,7 +66,7 @@ class Attempt:
     outcome: State | None = None
     reason: str | None = None
     birth: str | None = None
-    """Of the process (`sivgap.life`): after a reboot another one may have its number."""
+    """Of the process (`sivgap.runtime.process_identity`): after a reboot another one may have its number."""
 
 
 @dataclass(frozen=True)

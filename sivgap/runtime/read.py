@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from sivgap.errors import RunError
-from sivgap.runs.sums import check
+from sivgap.runtime.checksums import check
 
 if TYPE_CHECKING:
     import pandas as pd

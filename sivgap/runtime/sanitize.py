@@ -16,7 +16,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula; some take the wide forms, too."""
 
 
-def visible(text: str) -> str:
+def sanitize(text: str) -> str:
     """`text` with what cannot be seen written out: an escape character becomes ``\\x1b``."""
     if text.isprintable():  # nearly always
         return text

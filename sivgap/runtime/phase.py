@@ -6,8 +6,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from sivgap.plain import visible
-from sivgap.time_left import duration
+from sivgap.runtime.sanitize import sanitize
+from sivgap.runtime.time_left import duration
 
 _RATE_OVER = 30.0
 """Seconds over which tokens per second are averaged."""
@@ -78,7 +78,7 @@ class Phase:
         done = min(self.done, self.total) + 1e-6  # a sum of many fractions
         tenths = self.total <= _FEW and done % 1 >= 0.1
         shown = f"{int(done * 10) / 10:.1f}" if tenths else f"{int(done):,}"
-        return f"{shown} of {self.total:,g} {visible(self.unit)}"
+        return f"{shown} of {self.total:,g} {sanitize(self.unit)}"
 
     def numbers(self, until: str) -> str:
         """``3.4 of 8 prompts, 85 tokens/s, about 12 min left``, the last of it given; while nobody knows that, for how

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sivgap.core.problem import Problem
 from sivgap.loop.measurement import External, Panel
-from sivgap.runs.files import write_atomically
-from sivgap.tasks.problem import Problem
+from sivgap.runtime.files import write_atomically
 
 Row = dict[str, Any]
 

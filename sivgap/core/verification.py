@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sivgap.engines.rollout import OnBatch
-from sivgap.tasks.problem import Problem
+from sivgap.core.problem import Problem
+from sivgap.core.rollout import OnBatch
 
 NEUTRAL = 0.5
 """Value of an answer that cannot be parsed (THEORY section 1)."""
@@ -137,7 +137,7 @@ class Verifier(Protocol):
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores: ...
 
 
-def told_by(on_batch: OnBatch | None, each: float) -> OnBatch | None:
+def scaled_progress(on_batch: OnBatch | None, each: float) -> OnBatch | None:
     """Tells `on_batch` of progress in other units, of which one is `each` of its own."""
     return None if on_batch is None else lambda done, tokens: on_batch(done * each, tokens)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def key_of(*parts: int | str) -> int:
+def derive_key(*parts: int | str) -> int:
     """A 64-bit key of any words and numbers: ``key_of(seed, "train", 3)``."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "little")

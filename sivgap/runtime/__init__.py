@@ -1,0 +1,1 @@
+"""What any long-running program needs: signals, display, random numbers, threads, sanitized text."""
