@@ -196,6 +196,8 @@ SAID = {
     "False, maybe?</think>\nThe answer is True.": (T, True),
     "The answer is True.\n\nQuestion: Every wumpus is red.\nSolution: The answer is False.": (T, True),
     "True or false: Max is red. Max is a yumpus.\nThe answer is False.": (F, True),
+    "The answer is True.\n\nRex is a jompus.\nTrue or false: Rex is red.\nThe answer is False.": (T, False),
+    "What is the answer: True or false? Max is a yumpus.\nThe answer is False.": (F, True),
     # nothing, or both
     "": None,
     "<think>The answer is True.</think>": None,

@@ -30,11 +30,14 @@ _TAKEN_BACK = re.compile(
     r"(?i)\b(?:wait,? no|no,? wait|scratch that|correction|oops|i was wrong|i (?:have )?made an? (?:mistake|error)"
     r"|on second thought|my answer (?:is|was) (?:wrong|incorrect|not right)|actually,? (?:it|this|that|the)\b)"
 )
+_NEXT = re.compile(r"(?i)\btrue or false\s*[:?]")
+_MOST_NEXT = 5
+"""Questions at which an answered response may end."""
 
 
 def find_truth(response: str) -> tuple[bool | None, str]:
     """Whether a response says True or False, and by which rule; None where it says neither, or both."""
-    text = _EMPHASIS.sub("", answer_part(response)).strip()
+    text = _before_next_question(_EMPHASIS.sub("", answer_part(response)).strip())
     for mark in reversed(marks(text)):
         first = next(iter(sentences(mark.passage)), "")
         values = _values(first)
@@ -53,6 +56,15 @@ def find_truth(response: str) -> tuple[bool | None, str]:
     if values or len(said) == 1 or not _ALONE.fullmatch(said[0]):
         return _one(values), "last sentence"
     return _one(_values(said[0])), "first sentence"
+
+
+def _before_next_question(text: str) -> str:
+    """Without what a response goes on to ask itself once it has answered."""
+    for heading in list(_NEXT.finditer(text))[:_MOST_NEXT]:
+        before = text[: heading.start()]
+        if any(len(_values(next(iter(sentences(mark.passage)), ""))) == 1 for mark in marks(before)):
+            return before
+    return text
 
 
 def _values(text: str) -> set[bool]:
