@@ -120,7 +120,7 @@ def test_smoke_composes():
     composed("experiment=smoke")
 
 
-@pytest.mark.parametrize("dataset", ["gsm8k", "nq_open", "sudoku"])
+@pytest.mark.parametrize("dataset", ["gsm8k", "nq_open", "prontoqa", "sudoku"])
 def test_the_protocol_of_mg_is_that_of_its_section_3_on_any_base_model(dataset):
     config = composed("model=qwen15_7b", f"dataset={dataset}", "experiment=mg_protocol")
     sampling = config.sampling

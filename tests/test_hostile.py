@@ -47,7 +47,7 @@ TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map(
 @settings(max_examples=80, deadline=None)
 @given(TEXT, TEXT)
 def test_any_text_is_graded_and_parsed_or_found_to_hold_nothing(response, reference):
-    for dataset in ("arithmetic", "gsm8k", "nq_open", "sudoku"):
+    for dataset in ("arithmetic", "gsm8k", "nq_open", "prontoqa", "sudoku"):
         (found,) = grade(dataset, [response], [reference], None)  # type: ignore[arg-type]
         assert found.correct or not found.correct_strict
     last_boxed(response)

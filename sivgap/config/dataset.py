@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from sivgap.config.settings import FilePath, Settings
 from sivgap.registry import Axis
 
-DATASETS = Axis("dataset", ("arithmetic", "gsm8k", "math", "nq_open", "sudoku"), "sivgap.tasks")
+DATASETS = Axis("dataset", ("arithmetic", "gsm8k", "math", "nq_open", "prontoqa", "sudoku"), "sivgap.tasks")
 
 
 class DatasetConfig(Settings):
@@ -26,8 +26,8 @@ class DatasetConfig(Settings):
     hub_config: str | None = None
     """Its configuration (subset) on the hub; ``all`` joins every subset."""
     train_size: int | None = Field(default=None, ge=1)
-    """Training problems to use, a seeded draw; null uses all. ``arithmetic`` generates this many;
-    ``sudoku`` has 216 (and 72 held out)."""
+    """Training problems to use, a seeded draw; null uses all. ``arithmetic`` and ``prontoqa`` generate this many (null:
+    4,096 and 2,048, and 512 held out); ``sudoku`` has 216 (and 72 held out)."""
     test_size: int | None = Field(default=None, ge=1)
     """Held-out problems to use, likewise."""
     data_seed: int = Field(default=0, ge=0)

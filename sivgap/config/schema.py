@@ -144,7 +144,7 @@ class SolverConfig(Settings):
                 f"dataset: the embedded {self.model.name} model reads arithmetic only, not {self.dataset.name}; "
                 "choose a model, for example model=llama32_3b, or model.path=FOLDER"
             )
-        generated = self.dataset.name in ("arithmetic", "sudoku") or is_own(self.dataset.name)
+        generated = self.dataset.name in ("arithmetic", "prontoqa", "sudoku") or is_own(self.dataset.name)
         if not generated and not self.dataset.path and not self.dataset.hub_id:
             raise ValueError("dataset.path: expected a file, since dataset.hub_id is empty")
         if self.dataset.test_path and not self.dataset.path:
