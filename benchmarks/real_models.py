@@ -210,12 +210,13 @@ def explain(kept: Path) -> None:
     """fit.json of the whole run and forecast.json from its first third (and a figure), from the compact directory."""
     epochs = float(next(word for word in TRAINING if word.startswith("epochs=")).partition("=")[2])
     for name, until in (("forecast.json", math.ceil(2 * epochs / 3) / 2), ("fit.json", epochs)):
-        words = [sys.executable, "-m", "sivgap.fit", f"runs={kept}", f"until={until}", f"horizon={epochs}"]
-        done = subprocess.run([*words, "bootstrap=200"], stdout=subprocess.PIPE, text=True, check=False)
+        words = [sys.executable, "-m", "sivgap.fit", f"runs={kept}", f"until={until}", "bootstrap=200"]
+        further = [f"horizon={epochs}"] if until < epochs else []
+        done = subprocess.run([*words, *further], stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode == 0:
             (kept / "fit.json").rename(kept / name)
-    for file in kept.glob("figures/*.pdf"):
-        file.unlink()
+    for file in (*kept.glob("figures/*.pdf"), kept / "checksums.txt"):
+        file.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from real_models_figures import draw
 from study import RESULTS
 
 from sivgap.gap.estimate import FEWEST, Estimate, mean
@@ -46,6 +47,7 @@ def write(names: Sequence[str]) -> None:
     if missing:
         command = f"python benchmarks/real_models.py --models FOLDER --data FOLDER --only {' '.join(missing)}"
         parts.append(f"## Not yet measured\n\n`{command}`\n")
+    draw(KEPT, done)
     (RESULTS / "real_models.md").write_text("\n".join(parts))
     (RESULTS / "real_models.json").write_text(json.dumps({**found, "missing": missing}, indent=1) + "\n")
 

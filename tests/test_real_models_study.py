@@ -40,7 +40,8 @@ def test_every_command_of_the_study_is_a_configuration(study):
 def test_its_page_follows_from_what_was_kept(study, kept, tmp_path, monkeypatch):
     tables = importlib.import_module("real_models_tables")
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    monkeypatch.setattr(tables, "draw_scaling", lambda *_: None)
+    for name in ("draw", "draw_scaling"):
+        monkeypatch.setattr(tables, name, lambda *_: None)
     tables.write([job.name for job in study.jobs()])
     for name in ("real_models.md", "real_models.json"):
         assert (tmp_path / name).read_text() == (study.RESULTS / name).read_text()
