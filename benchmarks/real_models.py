@@ -101,6 +101,8 @@ OWN = ("verifier=qe",)
 
 def jobs() -> Iterator[Job]:
     """In the order in which they are worth their time."""
+    for verifier in ("mc", "tf", "qe"):
+        yield judging("choice", SMALL, verifier, 16, 8, "verifier.readout=expected", "dataset.data_seed=0")
     yield judging("accuracy", SMALL, "gold", 64, 8)
     for verifier, more, mark in (
         ("qe", (), ""), ("qe", ("verifier.readout=expected",), "-expected"),
@@ -110,8 +112,8 @@ def jobs() -> Iterator[Job]:
         yield judging("verifiers", SMALL, verifier, 32, 8, *more, mark=mark)
     yield training("self", "gold", 0, "verifier=gold")
     yield training("self", "own", 0, *OWN)
-    for model, prompts in ((LARGE, 32), ("smollm2_135m", 32), ("gemma3_270m", 32)):
-        yield judging("accuracy", model, "gold", prompts, 8)
+    for model in (LARGE, "smollm2_135m", "gemma3_270m"):
+        yield judging("accuracy", model, "gold", 32, 4)
     yield judging("judges", SMALL, "mc", 32, 4, *by(LARGE), mark=f"-by-{LARGE}")
     yield judging("judges", SMALL, "mc", 32, 4)
     yield judging("judges", LARGE, "mc", 32, 4, *by(SMALL), mark=f"-by-{SMALL}")

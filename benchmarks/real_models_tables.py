@@ -15,6 +15,7 @@ from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluation_tables import tables
 from sivgap.report.evaluations import scaling
 from sivgap.report.evaluations_figure import draw_scaling
+from sivgap.report.over_n import over_n as uncertainty
 from sivgap.report.tables import cells, markdown
 from sivgap.runs.names import epoch_name
 from sivgap.runs.trajectory import Trajectory
@@ -31,10 +32,10 @@ def write(names: Sequence[str]) -> None:
     done = [name for name in names if (KEPT / name / "config.yaml").exists()]
     found: dict[str, list[Row]] = {
         "accuracy": [accuracy(name) for name in _of(done, "accuracy", "gsm8k") if name.endswith("-gold")],
-        "verifiers": [verifier(name) for name in _of(done, "verifiers", "judges", "gsm8k", "over_n")
+        "verifiers": [verifier(name) for name in _of(done, "verifiers", "judges", "choice", "gsm8k", "over_n")
                       if not name.endswith("-gold") and "-by-" not in name],
         "judges": [judge(name) for name in _of(done, "judges")],
-        "over_n": [row for name in _of(done, "over_n") for row in over_n(name)],
+        "over_n": [row for name in _of(done, "over_n", "accuracy/qwen") for row in over_n(name)],
         "self": [training(name) for name in _of(done, "self")],
         "cross": [training(name) for name in _of(done, "cross", "self/own")],
         "fits": [row for name in _of(done, "self", "cross") for row in fit(name)],
@@ -56,7 +57,7 @@ TITLES = {
     "accuracy": "1. Accuracy",
     "verifiers": "2. Verifiers that judge their own model's responses",
     "judges": "3. Judges crossed",
-    "over_n": "3. Choosing among N of 32",
+    "over_n": "3. Choosing one of n",
     "self": "4. Self-improvement of the 0.5 B model, held out",
     "cross": "5. Responses of the 1.5 B model, held out",
     "fits": "4, 5. The coupled law, and its forecast from the first third",
@@ -83,8 +84,9 @@ def verifier(name: str) -> Row:
     asked = found.config["weight"]
     best = f", best {asked['quantile']:.0%}" if asked["kind"] == "quantile" else ""
     return {
-        "model": said["generator"], "dataset": said["dataset"], "verifier": f"{said['verifier']}{best}",
-        "problems x responses": _size(said), "kept": f"{found.weights.mean():.0%}", "gap": _shown(said["gv_gap"]),
+        "model": said["generator"], "problems": f"{said['dataset']}, {found.config['dataset']['data_seed']}",
+        "verifier": f"{said['verifier']}{best}",
+        "x responses": _size(said), "kept": f"{found.weights.mean():.0%}", "gap": _shown(said["gv_gap"]),
         "relative gap": _shown(said["gv_gap_aggregate_relative"]),
         "AUROC within prompts": _shown(said["score_auroc_within"], 2),
         "of the likelihood": _shown(said["likelihood_auroc_within"], 2),
@@ -114,11 +116,23 @@ def judge(name: str) -> Row:
 
 
 def over_n(name: str) -> list[Row]:
+    """Accuracy and uncertainty of the one chosen of n, by the verifier and by the likelihood alone, and pass@n."""
     found = read_evaluation(KEPT / name)
-    frame = tables(found)["over_n"][1]
-    split = found.config["panel"]["split"]
-    return [{"panel": split, **{key: _number(value) for key, value in row.items() if not str(key).endswith("_se")}}
-            for row in frame.to_dict("records")]  # fmt: skip
+    frame = pd.read_parquet(KEPT / name / "scores.parquet")
+    alone = frame.assign(score=1.0, unparsed=False)
+    accuracy = tables(found)["over_n"][1].to_dict("records")
+    chosen, likeliest = (uncertainty(rows, found.selection).to_dict("records") for rows in (frame, alone))
+    return [
+        {"model": found.generator, "verifier": found.verifier, "panel": found.config["panel"]["split"], "n": row["n"],
+         "best of n": _ends(row, "best_of_n"), "likeliest of n": _ends(row, "likeliest_of_n"),
+         "pass@n": _ends(row, "pass_at_n"), "U_v": f"{by['verifier_uncertainty']:.2f}",
+         "U of the likeliest": f"{without['verifier_uncertainty']:.2f}"}
+        for row, by, without in zip(accuracy, chosen, likeliest, strict=True)
+    ]  # fmt: skip
+
+
+def _ends(row: Row, name: str) -> str:
+    return _shown({end or "value": row[f"{name}{'_' * bool(end)}{end}"] for end in ("", "low", "high")})
 
 
 def training(name: str) -> Row:
