@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from sivgap.report.cross_figure import STRATEGY_COLOURS
 from sivgap.report.evaluation_record import read_evaluation
 from sivgap.report.figures import save
-from sivgap.report.trajectory_figure import NEUTRAL, SOLVER, VERIFIER
+from sivgap.report.trajectory_figure import NEUTRAL, VERIFIER
 from sivgap.runs.trajectory import Trajectory
 
 HALF = 1.645
@@ -61,7 +61,7 @@ def _verdicts(kept: Path, names: Sequence[str]) -> None:
 def _curves(kept: Path, names: Sequence[str], group: str) -> None:
     """Left: U_s and U_v. Middle: pass@1. Right: pass@k of the largest k. Held out, by epoch."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
-    for colour, name in zip([SOLVER, *STRATEGY_COLOURS[1:]], names, strict=False):
+    for colour, name in zip(STRATEGY_COLOURS[1:], names, strict=False):
         lines = [line for line in Trajectory(kept / name / "trajectory.jsonl").read() if line["split"] == "test"]
         epoch = [line["epoch"] for line in lines]
         label = name.partition("/")[2]
