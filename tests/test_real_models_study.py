@@ -34,7 +34,9 @@ def test_every_command_of_the_study_is_a_configuration(study):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         for job in jobs:
             settings = job.words("MODELS", "DATA")
-            validate(compose(job.command, settings), {"train": TrainConfig, "evaluate": EvaluateConfig}[job.command])
+            for words in (settings, study.shortened(settings)):
+                schema = {"train": TrainConfig, "evaluate": EvaluateConfig}[job.command]
+                validate(compose(job.command, words), schema)
 
 
 def test_its_page_follows_from_what_was_kept(study, kept, tmp_path, monkeypatch):
