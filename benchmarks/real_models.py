@@ -109,7 +109,6 @@ def jobs() -> Iterator[Job]:
     for verifier, more, mark in (
         ("qe", (), ""), ("qe", ("verifier.readout=expected",), "-expected"),
         ("tf", ("verifier.readout=expected",), "-expected"), ("mc", (), ""),
-        ("mc", ("weight.kind=quantile",), "-quantile"),
     ):  # fmt: skip
         yield judging("verifiers", SMALL, verifier, 32, 8, *more, mark=mark)
     yield training("self", "gold", 0, "verifier=gold")

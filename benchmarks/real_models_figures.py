@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 def draw(kept: Path, done: Sequence[str]) -> None:
     """verdicts.png, self.png and cross.png, each where something of it is done."""
-    judged = [name for name in done if name.startswith(("choice", "verifiers", "judges")) and "quantile" not in name]
+    judged = [name for name in done if name.startswith(("choice", "verifiers", "judges"))]
     if judged:
         _verdicts(kept, judged)
     for group, names in {
