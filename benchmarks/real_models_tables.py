@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from study import RESULTS
 
 from sivgap.gap.estimate import FEWEST, Estimate, mean
 from sivgap.gap.gap import gap
+from sivgap.gap.scaling import Line
 from sivgap.gap.weights import Quantile, weigh
 from sivgap.report.evaluation_record import Evaluation, read_evaluation
 from sivgap.report.evaluation_tables import tables
-from sivgap.report.evaluations import scaling
+from sivgap.report.evaluations import Scaling, scaling
 from sivgap.report.evaluations_figure import draw_scaling
 from sivgap.report.over_n import over_n as uncertainty
 from sivgap.report.tables import cells, markdown
@@ -46,7 +48,7 @@ def write(names: Sequence[str]) -> None:
     }  # fmt: skip
     parts = [(WORDS / "said.md").read_text(), (WORDS / "about.md").read_text()]
     parts += [f"## {title}\n\n{_table(found[key])}" for key, title in TITLES.items() if found[key]]
-    missing = [name for name in names if name not in done]
+    missing = [name for name in names if name not in done or not _complete(name)]
     if missing:
         command = f"python benchmarks/real_models.py --models FOLDER --data FOLDER --only {' '.join(missing)}"
         parts.append(f"## Not yet measured\n\n`{command}`\n")
@@ -207,9 +209,10 @@ def scale(names: Sequence[str]) -> list[Row]:
     """The figure, real models in one and embedded ones in another line, and its points."""
     found = [read_evaluation(KEPT / name) for name in names]
     tiny: Callable[[Evaluation], bool] = lambda each: each.generator.startswith("tiny")  # noqa: E731
-    lines = scaling([e for e in found if tiny(e)]) + scaling([e for e in found if not tiny(e)])
+    groups = {"embedded": [e for e in found if tiny(e)], "real": [e for e in found if not tiny(e)]}
+    lines = {label: line for label, group in groups.items() for line in scaling(group)}
     rows = []
-    for label, line in zip(("embedded", "real"), lines, strict=False):
+    for label, line in lines.items():
         for point in line.points.to_dict("records"):
             gap = {end or "value": point.get(f"gv_gap_relative{'_' * bool(end)}{end}") for end in ("", *ENDS)}
             rows.append(
@@ -221,9 +224,22 @@ def scale(names: Sequence[str]) -> list[Row]:
                 }
             )
     if lines:
-        draw_scaling(lines, KEPT / "figures" / "scaling.png")
+        drawn = [
+            replace(line, name=f"{label} models, {line.name}", line=_if_known(line)) for label, line in lines.items()
+        ]
+        draw_scaling(drawn, KEPT / "figures" / "scaling.png")
         (KEPT / "figures" / "scaling.pdf").unlink(missing_ok=True)
     return rows
+
+
+def _complete(name: str) -> bool:
+    return bool(json.loads((KEPT / name / "status.json").read_text())["state"] == "complete")
+
+
+def _if_known(found: Scaling) -> Line | None:
+    """The line through gaps each of which rests on enough problems."""
+    counts = found.points.get("gv_gap_relative_informative")
+    return found.line if counts is None or (counts >= FEWEST).all() else None
 
 
 def _of(done: Sequence[str], *groups: str) -> list[str]:
