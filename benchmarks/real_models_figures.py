@@ -73,8 +73,8 @@ def _curves(kept: Path, names: Sequence[str], group: str) -> None:
         axes[1].fill_between(epoch, one - error, one + error, color=colour, alpha=0.1, linewidth=0)
         axes[2].plot(epoch, [line["pass_at_k"][str(lines[0]["n_samples"])] for line in lines], "o-", color=colour)
     axes[0].set(ylabel="nats per response: U_s (solid), U_v (dashed)", ylim=(0, None))
-    axes[1].set(ylabel="pass@1", ylim=(0, 1))
-    axes[2].set(ylabel="pass@N", ylim=(0, 1))
+    axes[1].set(ylabel="pass@1", ylim=(0, 1.02))
+    axes[2].set(ylabel="pass@N", ylim=(0, 1.02))
     axes[0].legend(frameon=False, fontsize=8)
     for axis in axes:
         axis.set(xlabel="epoch")
