@@ -19,7 +19,7 @@ from sivgap.engines.prefix_cache import PrefixCache
 from sivgap.models.load import load_model
 from sivgap.models.shape import of_parameters, shape_of
 from sivgap.plan.memory import adapters, cache_bytes
-from sivgap.plan.texts import Texts, seen
+from sivgap.plan.texts import Texts, about_responses, assumed, seen, texts
 from sivgap.plan.work import Lengths, measurements, phases, verifier_work
 from sivgap.runs.identity import evaluation_directory
 from sivgap.tasks.load import load_dataset
@@ -179,6 +179,16 @@ def test_what_stands_before_responses_is_read_once_for_all_of_a_problem():
     verifier: VerifierConfig = composed("verifier=mc").verifier
     shared = replace(LENGTHS, shared=12)
     assert verifier_work(verifier, shared, 8, False).read == 10 + 5 - 12 + 12 / 8 + 20
+
+
+def test_few_shot_examples_are_not_read_again_for_a_verdict_that_stands_alone(tmp_path):
+    read = []
+    for shots in (0, 8):
+        model = ["model=custom", f"model.path={save_model(tmp_path / str(shots), 'qwen2')}", "update.replay=0"]
+        config = composed(*model, "verifier=mc", "verifier.prompt=chat/mc.txt", f"dataset.few_shot={shots}")
+        found = texts(config, load_dataset(config.dataset))
+        read.append(about_responses(config, found, assumed(config, found)).read)
+    assert read[0] == pytest.approx(read[1], abs=3)  # means over other problems
 
 
 def test_ground_truth_asks_nobody_and_an_ensemble_asks_through_its_members():

@@ -191,7 +191,7 @@ def needed_memory(config: SolverConfig, dataset: Dataset, shape: Shape, found: T
 
 
 def _longest(config: SolverConfig, found: Texts) -> Longest:
-    question = max(found.questions.values(), default=0)
+    question = max([0, *found.questions.values()])
     in_pass = about_responses(config, found, assumed(config, found)).read <= question
     likelihoods = config.verifier.readout == "expected" and config.verifier.heading is None
     return Longest(found.longest, question, in_pass, likelihoods)

@@ -39,7 +39,8 @@ class Texts:
 
     Attributes:
         prompt, longest: Of the solver's prompts.
-        questions: What each verifier's prompt adds to what it is shown; an ensemble has several.
+        questions: What each verifier's prompt adds to what it is shown; an ensemble has several. Below 0 where one
+            that stands alone takes fewer tokens than the solver's few-shot examples.
         shared: What stands in each verifier's prompt before the response, of those that show one.
         counted: By the tokenizer.
     """
@@ -68,7 +69,7 @@ def texts(config: SolverConfig, dataset: Dataset) -> Texts:
     for name, question in asked_in.items():
         empty = fill(question, {"response": "", "response_a": "", "response_b": ""})
         alone = 0 if is_follow_up(question) else len(writer.judgement(problems[0], empty + "{response}", [""]))
-        questions[name] = max(0, alone - tokens[0]) if alone else len(writer.follow_up(question))
+        questions[name] = alone - tokens[0] if alone else len(writer.follow_up(question))
         if alone:
             before = writer.judgement(problems[0], question.partition("{response")[0] + "{response}", [""])
             shared[name] = min(alone, len(before))
