@@ -281,8 +281,8 @@ def judged(
     started = time.perf_counter()
     with comparer() as answers:
         own = replace(solver, writer=writer_of(solver, words, cell["style"], dataset))
-        bench = make_verifier_context(config, own, dataset, answers)
-        judge = replace(make_judge(shipped.model_copy(update=settings), bench), template=wording["words"])
+        verifier_context = make_verifier_context(config, own, dataset, answers)
+        judge = replace(make_judge(shipped.model_copy(update=settings), verifier_context), template=wording["words"])
         responses = Responses(problems, found.texts, [np.array(body, dtype=np.int64) for body in found.bodies])
         verdicts = judge.ask(responses, about_each(*responses.shape), derive_key(0, "wordings"))
         right = correct(a.task, problems, found.texts, answers)

@@ -206,9 +206,9 @@ def _help(config: EvaluateConfig, dataset: Dataset, group: Group, stop: StopRequ
 
     with comparer() as answers:
         solver = load_solver(config, dataset, group)
-        bench = make_verifier_context(config, solver, dataset, answers, group)
+        verifier_context = make_verifier_context(config, solver, dataset, answers, group)
         with stop.deferred():
-            serve(group, [solver.engine, bench.engine])
+            serve(group, [solver.engine, verifier_context.engine])
 
 
 def _damage(folder: Path) -> str | None:
@@ -248,7 +248,7 @@ def _opened(
     from sivgap.grading.equal import comparer
     from sivgap.loop.introduction import introduce, tokens_at_most
     from sivgap.parallel.remote_engine import asking
-    from sivgap.runs.identity import responses_identity, short, verifier_identity
+    from sivgap.runs.identity import responses_identity, short, verdict_sampling, verifier_identity
     from sivgap.runs.names import stored_under
     from sivgap.runtime.rng import derive_key
     from sivgap.store.parts import Parts
@@ -266,10 +266,7 @@ def _opened(
     @cache
     def verdicts(name: str) -> Parts:
         verifier = next(each for each in asking_models(config.verifier, config.dataset.name) if each.name == name)
-        judged_by = {
-            **verifier_identity(verifier, config.dataset.name),
-            "temperature": config.sampling.verifier_temperature,
-        }
+        judged_by = {**verifier_identity(verifier, config.dataset.name), **verdict_sampling(config)}
         for key in ("repetitions", "rounds", "both_orders", "pairing"):
             judged_by.pop(key, None)  # they decide what is asked, not what is answered
         return Parts(folder / f"{name}-{short(judged_by)}", judged_by)
@@ -278,10 +275,10 @@ def _opened(
         return RememberingJudge(judge, verdicts(verifier.name), solver.writer)
 
     with comparer() as answers:
-        bench = make_verifier_context(config, solver, dataset, answers, group)
-        with asking(group, [solver.engine, bench.engine]) as (own, judge):
-            solver, bench = replace(solver, engine=own), replace(bench, engine=judge)
-            check_context(config, [*dataset.train, *dataset.test], solver, bench)
+        verifier_context = make_verifier_context(config, solver, dataset, answers, group)
+        with asking(group, [solver.engine, verifier_context.engine]) as (own, judge):
+            solver, verifier_context = replace(solver, engine=own), replace(verifier_context, engine=judge)
+            check_context(config, [*dataset.train, *dataset.test], solver, verifier_context)
             work = tokens_at_most(len(problems) * config.n, config.sampling.max_new_tokens)
             work += f", each judged by {config.verifier.name}; what the store has is not made again"
             introduce(display, config.model.label, solver.loaded, solver.writer, problems, work)
@@ -292,10 +289,10 @@ def _opened(
                 derive_key(config.seed, "evaluate"),
                 config.sampling.top_p,
             )
-            quick = in_pass(config.verifier, bench)
+            quick = in_pass(config.verifier, verifier_context)
             with_them = None if quick is None else FusedVerdicts(quick, verdicts(config.verifier.name))
             store = ResponseStore(Parts(folder, made_by), solver.engine, solver.writer, sampling, with_them)
-            yield store, make_verifier(config.verifier, bench, remember), answers
+            yield store, make_verifier(config.verifier, verifier_context, remember), answers
 
 
 if __name__ == "__main__":

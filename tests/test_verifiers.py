@@ -27,7 +27,7 @@ def writer() -> PromptWriter:
     return PromptWriter(AutoTokenizer.from_pretrained(WEIGHTS), False, "Question: {question}\nSolution: ")
 
 
-def bench() -> VerifierContext:
+def verifier_context() -> VerifierContext:
     return VerifierContext(None, writer(), True, 1, 256, 0.1, "arithmetic", None)  # what reads scores asks no engine
 
 
@@ -39,7 +39,7 @@ def rollouts(**answers) -> Rollouts:
 def test_an_unparsable_verdict_is_neutral_and_counted():
     config = VerifierConfig(name="qe", prompt="tiny/qe.txt", answers={"0.0": 0.0, "1.0": 1.0})
     said = [np.array(writer().encode_answer(text)) for text in ("True", "0.4")]
-    scores = in_pass(config, bench()).read(rollouts(verdicts=said))
+    scores = in_pass(config, verifier_context()).read(rollouts(verdicts=said))
     assert scores.values.tolist() == [[NEUTRAL, 0.4]]
     assert scores.unparsed.tolist() == [[1, 0]]
 
@@ -47,7 +47,7 @@ def test_an_unparsable_verdict_is_neutral_and_counted():
 def test_the_expected_score_is_the_mean_over_the_allowed_answers_alone():
     config = VerifierConfig(name="tf", prompt="tiny/tf.txt", answers={"True": 1, "False": 0}, readout="expected")
     logprobs = np.log(np.array([[[0.3, 0.1], [1e-300, 1e-299]]]))
-    scores = in_pass(config, bench()).read(rollouts(answer_logprobs=logprobs))
+    scores = in_pass(config, verifier_context()).read(rollouts(answer_logprobs=logprobs))
     assert scores.values[0] == pytest.approx([0.75, 1 / 11])
 
 

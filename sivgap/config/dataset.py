@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from sivgap.config.locate import shipped
 from sivgap.config.settings import FilePath, Settings
 from sivgap.registry import Axis
 
-DATASETS = Axis("dataset", ("arithmetic", "gsm8k", "math", "nq_open", "prontoqa", "sudoku"), "sivgap.tasks")
+DATASETS = Axis("dataset", shipped("dataset"), "sivgap.tasks")
 
 
 class DatasetConfig(Settings):

@@ -18,6 +18,11 @@ def conf_dir() -> Path:
     return installed if installed.is_dir() else checkout
 
 
+def shipped(group: str) -> tuple[str, ...]:
+    """The names that a group of the shipped configuration has, but ``own``, which stands for a user's code."""
+    return tuple(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml") if path.stem != "own"))
+
+
 def task_prompt(name: str, dataset: str) -> str:
     """The variant of a shipped prompt for a dataset, ``chat/mc_sudoku.txt`` for ``chat/mc.txt``, if there is one.
 

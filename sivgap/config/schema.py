@@ -30,6 +30,8 @@ class SamplingConfig(Settings):
     (MG: 0.9); 1 is all tokens. Likelihoods are those of the whole distribution at temperature 1 all the same."""
     verifier_temperature: float = Field(default=0.1, ge=0, le=10)
     """Temperature of sampled verdicts (SV Table 3: 0.1)."""
+    verifier_top_p: float = Field(default=1.0, gt=0, le=1)
+    """Likewise of sampled verdicts, as ``top_p`` of responses (MG: 0.9 at temperature 0.7)."""
     max_new_tokens: int = Field(default=512, ge=1)
     """Longest response."""
 

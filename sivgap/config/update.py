@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from sivgap.config.locate import shipped
 from sivgap.config.settings import Settings
 from sivgap.registry import Axis, is_own
 
-UPDATES = Axis("update", ("sft", "rpo"), "sivgap.update")
+UPDATES = Axis("update", shipped("update"), "sivgap.update")
 
 
 class UpdateConfig(Settings):

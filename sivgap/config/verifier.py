@@ -7,15 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from sivgap.config.locate import shipped
 from sivgap.config.model import ModelSource
 from sivgap.config.settings import FilePath, Fraction, Settings
 from sivgap.registry import Axis, is_own
 
 QUESTIONS = ("qe", "tf", "mc", "cot_binary", "cot_score", "tournament")
 """Verifiers that put a question to a model."""
-WITHOUT_MODEL = ("gold", "majority", "likelihood", "format", "random")
-"""Verifiers that ask nobody."""
-VERIFIERS = Axis("verifier", (*QUESTIONS, "ensemble", *WITHOUT_MODEL), "sivgap.verifiers")
+VERIFIERS = Axis("verifier", shipped("verifier"), "sivgap.verifiers")
 
 
 class VerifierConfig(Settings):

@@ -57,7 +57,8 @@ class FollowUp:
     """A question put behind every response, answered by the same weights from the response's cache.
 
     With `answers` (token sequences, none a prefix of another) the log-likelihood of each is returned and nothing is
-    sampled; without, up to `max_new_tokens` are sampled at `temperature`, with the noise of `stream` and the response.
+    sampled; without, up to `max_new_tokens` are sampled at `temperature` from the nucleus of `top_p`, with the noise of
+    `stream` and the response.
     """
 
     tokens: tuple[int, ...]
@@ -65,6 +66,7 @@ class FollowUp:
     max_new_tokens: int
     answers: tuple[tuple[int, ...], ...] = ()
     stream: int = 0
+    top_p: float = 1.0
 
 
 @dataclass(frozen=True)

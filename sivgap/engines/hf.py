@@ -234,7 +234,11 @@ class HFEngine:
             noise = row_keys(follow_up.stream, keys[samples.place.cpu().numpy()], 1).ravel()
             asked = begun(samples.place, samples.row, noise, follow_up.max_new_tokens)
             said = Decoding(
-                self._pass.feed, DecodingSettings(follow_up.temperature, self.end_tokens), cache, logits, asked
+                self._pass.feed,
+                DecodingSettings(follow_up.temperature, self.end_tokens, follow_up.top_p),
+                cache,
+                logits,
+                asked,
             )
             while len(said):
                 heard.verdict(said.step()[0])

@@ -83,7 +83,7 @@ class Drawing:
             yield from self._tree.asked(context, row)
         else:
             seed = int(row_keys(ask.stream, self._keys.ravel()[row : row + 1], 1)[0, 0])
-            yield Request(context, sampled(ask.temperature, ask.max_new_tokens, seed, self._end), row)
+            yield Request(context, sampled(ask.temperature, ask.max_new_tokens, seed, self._end, ask.top_p), row)
 
     def _ends(self, said: CompletionOutput) -> int:
         """How many tokens at the end of a response only end it."""

@@ -39,8 +39,8 @@ from sivgap.verifiers.verifier import FusedVerifier, in_pass, make_verifier
 class Components:
     """Everything loaded. The engine samples with the weights handed to it last; `learner` holds those in training.
 
-    Where the verifier's question can be answered in the pass that samples, `in_pass` does that. `bench` is what the
-    verifier was made from, to ask its questions one by one.
+    Where the verifier's question can be answered in the pass that samples, `in_pass` does that. `verifier_context` is
+    what the verifier was made from, to ask its questions one by one.
     """
 
     config: TrainConfig
@@ -52,7 +52,7 @@ class Components:
     engine: Engine
     learner: Sft
     comparer: AnswerComparer
-    bench: VerifierContext
+    verifier_context: VerifierContext
     group: Group = ALONE
     beside_weights: Mapping[str, bytes] = field(default_factory=dict)
     """What other programs need to load the trained weights, by file names."""
@@ -235,8 +235,8 @@ def open_components(config: TrainConfig, dataset: Dataset, group: Group = ALONE)
         beside_weights(loaded.model, loaded.tokenizer, torch.float32) if adapter is None else beside_adapter(adapter)
     )
     with comparer() as answers:
-        bench = make_verifier_context(config, solver, dataset, answers, group)
-        check_context(config, [*dataset.train, *dataset.test], solver, bench)
-        verifier, quick = make_verifier(config.verifier, bench), in_pass(config.verifier, bench)
-        parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, bench, group)
+        verifier_context = make_verifier_context(config, solver, dataset, answers, group)
+        check_context(config, [*dataset.train, *dataset.test], solver, verifier_context)
+        verifier, quick = make_verifier(config.verifier, verifier_context), in_pass(config.verifier, verifier_context)
+        parts = (loaded, solver.writer, verifier, quick, solver.engine, learner, answers, verifier_context, group)
         yield Components(config, dataset, *parts, beside)

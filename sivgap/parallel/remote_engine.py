@@ -116,7 +116,7 @@ def _follow_up(told: Mapping[str, Any] | None) -> FollowUp | None:
     if told is None:
         return None
     answers = tuple(tuple(answer) for answer in told["answers"])
-    return FollowUp(tuple(told["tokens"]), told["temperature"], told["max_new_tokens"], answers, told["stream"])
+    return FollowUp(**{**told, "tokens": tuple(told["tokens"]), "answers": answers})
 
 
 def _tell(group: Group, what: Mapping[str, Any]) -> None:

@@ -67,7 +67,9 @@ def conversation(components: Components, problems: Sequence[Problem], panel: Pan
     samples = panel.rollouts.nll.shape[1]
     row, problem, grade = p * samples + n, problems[p], panel.grades[p * samples + n]
     own = slice(p * samples, (p + 1) * samples)
-    responses = Responses([problem], panel.texts[own], panel.rollouts.bodies[own] if components.bench.own else None)
+    responses = Responses(
+        [problem], panel.texts[own], panel.rollouts.bodies[own] if components.verifier_context.own else None
+    )
     asked = asking(components.config.verifier, components.config.dataset.name)
     return Conversation(
         problem.id,
@@ -99,7 +101,7 @@ def _in_pass(components: Components, panel: Panel, p: int, n: int) -> Verdict:
 
 def _verdict(components: Components, verifier: VerifierConfig, responses: Responses, n: int) -> Verdict:
     """Of response `n` to the only problem; a tournament compares it with the next one."""
-    judge, writer = make_judge(verifier, components.bench), components.bench.writer
+    judge, writer = make_judge(verifier, components.verifier_context), components.verifier_context.writer
     other = (n + 1) % len(responses.texts) if verifier.name == "tournament" else NOBODY
     answers = judge.ask(responses, Questions(*(np.array([i]) for i in (0, n, other))), components.config.seed)
     shown = [responses.texts[i] for i in (n, other) if i != NOBODY]

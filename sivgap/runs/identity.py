@@ -41,8 +41,9 @@ def identity(config: TrainConfig) -> str:
     settings["cross"] = _external(config)
     if not settings["cross"]:
         del settings["cross"]
-    if config.sampling.top_p == 1:
-        del settings["sampling"]["top_p"]  # as before there was such a setting
+    for key in ("top_p", "verifier_top_p"):
+        if settings["sampling"][key] == 1:
+            del settings["sampling"][key]  # as before there was such a setting
     settings["engine"] = settings["engine"]["name"]
     del settings["update"]["micro_batch_size"], settings["update"]["checkpointing"]
     if config.update.settings is None:
@@ -81,7 +82,7 @@ def responses_identity(config: EvaluateConfig) -> dict[str, object]:
     """What decides a model's responses beside the prompt itself; not how many there are of them."""
     source = ModelSource.model_validate({key: getattr(config.model, key) for key in ModelSource.model_fields})
     sampling = config.sampling.model_dump(mode="json")
-    del sampling["verifier_temperature"]
+    del sampling["verifier_temperature"], sampling["verifier_top_p"]
     return {
         "model": _source_identity(source.model_copy(update={"path": source.path or config.model.name})),
         "engine": config.engine.name,
@@ -97,7 +98,7 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
         "dataset": _dataset(config.dataset),
         "verifier": {
             **verifier_identity(config.verifier, config.dataset.name),
-            "temperature": config.sampling.verifier_temperature,
+            **verdict_sampling(config),
         },
         "panel": [config.panel.split, config.panel.prompts, config.n],
         "weight": config.weight.model_dump(mode="json"),
@@ -108,6 +109,12 @@ def evaluation_directory(config: EvaluateConfig) -> Path:
     )
     names = [f"evaluate-{name}-{behind}" for name in (config.model.label, UNNAMED)]
     return numbered_directory(Path(config.runs_dir), names, config.fresh)
+
+
+def verdict_sampling(config: EvaluateConfig) -> dict[str, float]:
+    """How verdicts are sampled."""
+    nucleus = {} if config.sampling.verifier_top_p == 1 else {"top_p": config.sampling.verifier_top_p}
+    return {"temperature": config.sampling.verifier_temperature, **nucleus}
 
 
 def _dataset(config: DatasetConfig) -> dict[str, object]:

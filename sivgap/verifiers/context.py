@@ -31,6 +31,7 @@ class VerifierContext:
 
     Attributes:
         own: Whether the solver itself judges.
+        temperature, top_p: Of sampled verdicts.
         end_token: What ends the judge's answers.
         context_length: Tokens that the judge can read at once, where it says.
         forms: In which the solver's prompt asks for its answer.
@@ -43,6 +44,7 @@ class VerifierContext:
     end_token: int
     context_length: int | None
     temperature: float
+    top_p: float
     dataset: str
     comparer: AnswerComparer
     forms: Sequence[Form] = ()
@@ -63,6 +65,7 @@ def make_verifier_context(
         judge.loaded.end_tokens[0],
         context_length(judge.loaded.model),
         config.sampling.verifier_temperature,
+        config.sampling.verifier_top_p,
         config.dataset.name,
         comparer,
         forms_of(config.dataset, dataset.examples),
@@ -70,7 +73,9 @@ def make_verifier_context(
     )
 
 
-def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Solver, bench: VerifierContext) -> None:
+def check_context(
+    config: SolverConfig, problems: Sequence[Problem], solver: Solver, verifier_context: VerifierContext
+) -> None:
     """Every prompt must be writable, and fit the model's context with its response and its verdict.
 
     Raises:
@@ -89,8 +94,8 @@ def check_context(config: SolverConfig, problems: Sequence[Problem], solver: Sol
     response = config.sampling.max_new_tokens
     needs = [(int(lengths.max()) + response, context_length(solver.loaded.model))]
     for verifier in asking(config.verifier, config.dataset.name):
-        asked = _question_length(verifier, longest, bench.writer, int(lengths.max()), response)
-        needs.append((asked + verifier.max_new_tokens, bench.context_length))
+        asked = _question_length(verifier, longest, verifier_context.writer, int(lengths.max()), response)
+        needs.append((asked + verifier.max_new_tokens, verifier_context.context_length))
     for needed, context in needs:
         if context is not None and needed > context:
             raise RunError(

@@ -16,8 +16,8 @@ from sivgap.verifiers.context import VerifierContext
 class Format:
     """Scores 1 what is in any of the forms asked for, and 0 the rest."""
 
-    def __init__(self, bench: VerifierContext) -> None:
-        self._forms = bench.forms
+    def __init__(self, context: VerifierContext) -> None:
+        self._forms = context.forms
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
         kept = [any(in_form(text, form) for form in self._forms) for text in responses.texts]

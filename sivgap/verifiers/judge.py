@@ -41,6 +41,7 @@ class ModelJudge:
     template: str
     parse: Parser
     temperature: float
+    top_p: float
     own: bool
     end_token: int
 
@@ -70,7 +71,8 @@ class ModelJudge:
             self.temperature,
             self.config.max_new_tokens,
             verdict_stream(self.config.name),
-            first=first_repetition,
+            self.top_p,
+            first_repetition,
         )
         bodies = self.engine.rollout(prompts, sampling, on_batch=on_batch).bodies
         said = self.writer.decode(bodies)

@@ -17,7 +17,7 @@ from sivgap.verifiers.context import VerifierContext
 class Likelihood:
     """Needs no question: sampling knows the likelihoods."""
 
-    def __init__(self, bench: VerifierContext) -> None:
+    def __init__(self, context: VerifierContext) -> None:
         pass
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:

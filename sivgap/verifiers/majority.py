@@ -19,8 +19,8 @@ from sivgap.verifiers.context import VerifierContext
 class Majority:
     """Answers are equal by the grader's own equality; a response without an answer has no vote, and scores 0."""
 
-    def __init__(self, bench: VerifierContext) -> None:
-        self._dataset, self._comparer = bench.dataset, bench.comparer
+    def __init__(self, context: VerifierContext) -> None:
+        self._dataset, self._comparer = context.dataset, context.comparer
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:
         problems, samples = responses.shape

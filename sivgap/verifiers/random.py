@@ -13,7 +13,7 @@ from sivgap.verifiers.context import VerifierContext
 class Random:
     """Uniform in [0, 1], of each response and stream its own."""
 
-    def __init__(self, bench: VerifierContext) -> None:
+    def __init__(self, context: VerifierContext) -> None:
         pass
 
     def score(self, responses: Responses, stream: int, on_batch: OnBatch | None = None) -> Scores:

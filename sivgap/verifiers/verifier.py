@@ -34,7 +34,7 @@ Remember = Callable[[VerifierConfig, ModelJudge], Judge]
 
 
 def make_verifier(
-    config: VerifierConfig, bench: VerifierContext, remember: Remember = lambda config, judge: judge
+    config: VerifierConfig, context: VerifierContext, remember: Remember = lambda config, judge: judge
 ) -> Verifier:
     """The verifier of a configuration.
 
@@ -42,43 +42,54 @@ def make_verifier(
         RunError: If two allowed answers cannot be told apart by their tokens.
     """
     if config.name == "gold":
-        return Gold(bench.dataset, bench.comparer, config.tpr, config.fpr, config.errors, bench.seed)
+        return Gold(
+            context.dataset,
+            context.comparer,
+            config.tpr,
+            config.fpr,
+            config.errors,
+            context.seed,
+        )
     if config.name == "ensemble":
         members: dict[str, tuple[Verifier, float]] = {
-            name: (make_verifier(member_config(config, name, bench.dataset), bench, remember), threshold)
+            name: (
+                make_verifier(member_config(config, name, context.dataset), context, remember),
+                threshold,
+            )
             for name, threshold in zip(config.members, cycle(config.accept), strict=False)
         }
         return Ensemble(members, config.combine == "mean")
     if not config.asks:
-        return _by_name(config, bench)
-    judge = remember(config, make_judge(config, bench))
+        return _by_name(config, context)
+    judge = remember(config, make_judge(config, context))
     if config.name == "tournament":
         swiss = config.pairing == "swiss"
         return Tournament(judge, config.rounds, config.both_orders, swiss, config.repetitions)
     return OneByOne(judge, config.repetitions)
 
 
-def _by_name(config: VerifierConfig, bench: VerifierContext) -> Verifier:
+def _by_name(config: VerifierConfig, context: VerifierContext) -> Verifier:
     """One that asks nobody, or the user's own: ``Name(bench, **settings)``."""
     make = VERIFIERS.find(config.name)
     if not is_own(config.name):
-        return make(bench)  # type: ignore[no-any-return]
+        return make(context)  # type: ignore[no-any-return]
     with own_code(f"verifier={config.name}"):
-        return Checked(make(bench, **(config.settings or {})), config.name)
+        return Checked(make(context, **(config.settings or {})), config.name)
 
 
-def make_judge(config: VerifierConfig, bench: VerifierContext) -> ModelJudge:
-    """The model behind `bench`, asked the question of `config`."""
+def make_judge(config: VerifierConfig, context: VerifierContext) -> ModelJudge:
+    """The model behind `context`, asked the question of `config`."""
     template = read_prompt(config.prompt)
     judge = ModelJudge(
-        bench.engine,
-        bench.writer,
+        context.engine,
+        context.writer,
         config,
         template,
         verdict_parser(config),
-        bench.temperature,
-        bench.own,
-        bench.end_token,
+        context.temperature,
+        context.top_p,
+        context.own,
+        context.end_token,
     )
     if config.readout == "expected":
         judge.allowed(judge.lead)
@@ -111,20 +122,21 @@ class FusedVerifier:
         return self.writer.decode(rollouts.verdicts) if rollouts.verdicts is not None else [""] * rollouts.nll.size
 
 
-def in_pass(config: VerifierConfig, bench: VerifierContext) -> FusedVerifier | None:
+def in_pass(config: VerifierConfig, context: VerifierContext) -> FusedVerifier | None:
     """The verifier of `config` as a follow-up of sampling, where it can be one."""
     single = config.asks and config.name != "tournament" and config.repetitions == 1
     expected = config.readout == "expected"
-    if not single or not bench.own or (expected and config.heading is not None):
+    if not single or not context.own or (expected and config.heading is not None):
         return None
-    judge = make_judge(config, bench)
+    judge = make_judge(config, context)
     if not is_follow_up(judge.template):
         return None
     ask = FollowUp(
-        tokens=bench.writer.follow_up(judge.template),
-        temperature=bench.temperature,
+        tokens=context.writer.follow_up(judge.template),
+        temperature=context.temperature,
+        top_p=context.top_p,
         max_new_tokens=config.max_new_tokens,
         answers=judge.allowed(judge.lead) if expected else (),
         stream=verdict_stream(config.name),
     )
-    return FusedVerifier(ask, config, judge.parse, bench.writer)
+    return FusedVerifier(ask, config, judge.parse, context.writer)
