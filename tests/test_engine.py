@@ -65,6 +65,18 @@ def test_likelihoods_of_the_sampling_pass_are_those_of_an_ordinary_forward_pass(
             assert rollouts.answer_logprobs[p, n, a] == pytest.approx(direct, abs=3e-4)
 
 
+def test_a_nucleus_of_one_token_makes_verdicts_greedy(model):
+    asked = [Prompt((1, 2, 3 + i), derive_key(i)) for i in range(6)]
+    greedy, narrow, wide = (
+        engine(model, 64).rollout(asked, Sampling(2, 1.0, 12, 1), follow_up).verdicts
+        for follow_up in (
+            FollowUp(QUESTION, 0.0, 4), FollowUp(QUESTION, 1.0, 4, top_p=1e-6), FollowUp(QUESTION, 1.0, 4)
+        )
+    )  # fmt: skip
+    assert [v.tolist() for v in narrow] == [v.tolist() for v in greedy]
+    assert [v.tolist() for v in wide] != [v.tolist() for v in greedy]
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 40, 512])
 def test_a_response_does_not_depend_on_batch_size_or_order(model, batch_size):
     asked = prompts(12, model.config.vocab_size)
@@ -84,18 +96,6 @@ def long_tailed(model, batch_size: int) -> HFEngine:
 
 
 @pytest.mark.parametrize("batch_size", [3, 10, 30])
-def test_a_nucleus_of_one_token_makes_verdicts_greedy(model):
-    asked = [Prompt((1, 2, 3 + i), derive_key(i)) for i in range(6)]
-    greedy, narrow, wide = (
-        engine(model, 64).rollout(asked, Sampling(2, 1.0, 12, 1), follow_up).verdicts
-        for follow_up in (
-            FollowUp(QUESTION, 0.0, 4), FollowUp(QUESTION, 1.0, 4, top_p=1e-6), FollowUp(QUESTION, 1.0, 4)
-        )
-    )  # fmt: skip
-    assert [v.tolist() for v in narrow] == [v.tolist() for v in greedy]
-    assert [v.tolist() for v in wide] != [v.tolist() for v in greedy]
-
-
 def test_responses_that_take_the_places_of_others_are_what_they_were(model, batch_size):
     asked = prompts(40, model.config.vocab_size)
     sampling = Sampling(3, 2.0, 30, derive_key(4))
