@@ -93,7 +93,8 @@ def warnings_on_theory(
 
 def _on_energy(found: Exponent) -> list[str]:
     fixed, free = found.limits_fixed["solver"], found.limits_free["solver"]
-    limits = f"U_s ends at {fixed:.3g} with p = 1, at {free:.3g} with p = {found.value:.2f}"
+    below = " (no uncertainty is below 0: the tail has not been seen)" if free < 0 else ""
+    limits = f"U_s ends at {fixed:.3g} with p = 1, at {free:.3g} with p = {found.value:.2f}{below}"
     if found.at_edge:
         return [
             f"The exponent of the energy is not identified ({found.low:.2f} to {found.high:.2f}, where the search ended"

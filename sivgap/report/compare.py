@@ -150,7 +150,9 @@ def _verdict(rows: pd.DataFrame, share: bool) -> str:
     if len(rows) == 1:
         return f"{value} {unit} (90 %: {low} to {high})"
     if not apart.any():
-        return f"not told apart at any of {len(rows)} measurements; {end}"
+        alone = last["low"] * last["high"] > 0
+        why = ", which is of that look alone" if alone else ""
+        return f"not told apart at any of {len(rows)} measurements (by Holm, over all of them); {end}{why}"
     if apart[-1]:
         since = rows["epoch"].iloc[len(rows) - int(np.argmin(np.append(same[::-1], False)))]
         return f"B is {'above' if last['difference'] > 0 else 'below'} A from epoch {since:g} on; {end}"
