@@ -16,7 +16,7 @@ from sivgap.verifiers.context import VerifierContext
 from sivgap.verifiers.gold import Gold
 from sivgap.verifiers.verifier import make_verifier
 
-CONTEXT = VerifierContext(None, None, True, 0, None, 0.1, "gsm8k", None, ("boxed",))
+CONTEXT = VerifierContext(None, None, True, 0, None, 0.1, 1.0, "gsm8k", None, ("boxed",))
 
 
 def responses(*each: list[str], **known) -> Responses:
