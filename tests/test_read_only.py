@@ -157,7 +157,7 @@ def test_a_disk_that_becomes_read_only_under_a_run_ends_it_and_the_next_command_
     try:
         settings = config(disk / "runs")
         with monkeypatch.context() as patched:
-            patched.setattr("sivgap.train.listening", lambda: nullcontext(Cut(8, disk)))
+            patched.setattr("sivgap.train.handle_signals", lambda: nullcontext(Cut(8, disk)))
             said = told(lambda: train(settings))
         assert "Read-only file system" in said
         assert "run the same command to go on" in said

@@ -28,7 +28,9 @@ def writer() -> PromptWriter:
 
 
 def verifier_context() -> VerifierContext:
-    return VerifierContext(None, writer(), True, 1, 256, 0.1, 1.0, "arithmetic", None)  # what reads scores asks no engine
+    return VerifierContext(
+        None, writer(), True, 1, 256, 0.1, 1.0, "arithmetic", None
+    )  # what reads scores asks no engine
 
 
 def rollouts(**answers) -> Rollouts:

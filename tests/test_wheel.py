@@ -14,10 +14,10 @@ def test_an_installed_wheel_finds_its_configuration_prompts_and_weights(tmp_path
     zipfile.ZipFile(wheel).extractall(site)
     assert (site / "hydra_plugins" / "sivgap_sweeper.py").is_file()
     code = (
-        "import sivgap.tiny, sivgap.config.locate as l;"
+        "import sivgap.config.embedded as e, sivgap.config.locate as l;"
         "assert 'site' in str(l.conf_dir()), l.conf_dir();"
         "l.read_prompt('chat/qe.txt');"
-        "assert all((folder / 'model.safetensors').is_file() for folder in sivgap.tiny.EMBEDDED.values())"
+        "assert all((folder / 'model.safetensors').is_file() for folder in e.EMBEDDED.values())"
     )
     environment = {"PYTHONPATH": str(site), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

@@ -7,6 +7,7 @@ checkout on PYTHONPATH; arguments are libFuzzer's. An exception or five seconds 
 """
 
 import sys
+from typing import get_args
 
 import atheris
 
@@ -25,7 +26,7 @@ def one_input(data: bytes) -> None:
             number.to_fraction(found)
     number.to_fraction(text)
     grids.last_grid(text)
-    for form in forms.OF_DATASET.values():
+    for form in get_args(forms.Form):
         forms.in_form(text, form)
     if limits.acceptable(text):
         votes.vote_key(expression.answer_of(text))

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import hostile
 import pyarrow
@@ -25,7 +26,7 @@ from sivgap.dynamics.curves import SOLVER, VERIFIER
 from sivgap.errors import ConfigError, RunError
 from sivgap.grading.expression import answer_of
 from sivgap.grading.extract import final_number, last_boxed
-from sivgap.grading.forms import OF_DATASET, in_form
+from sivgap.grading.forms import Form, in_form
 from sivgap.grading.grids import last_grid, strict_grid
 from sivgap.grading.limits import acceptable
 from sivgap.grading.lm_eval import strict_match
@@ -66,7 +67,7 @@ LINE = {
 def answers(random_: random.Random) -> bool:
     """Everything that looks for an answer in a response."""
     response = hostile.text(random_)
-    formal = [in_form(response, form) for form in OF_DATASET.values()]
+    formal = [in_form(response, form) for form in get_args(Form)]
     for found in (final_number(response), last_boxed(response), strict_match(response), *formal):
         assert found is None or isinstance(found, str)
         if found is not None:
