@@ -17,8 +17,9 @@ def member_config(config: VerifierConfig, name: str, dataset: str) -> VerifierCo
     if is_own(name):
         return VerifierConfig(name=name)
     shipped = yaml.safe_load((conf_dir() / "verifier" / f"{name}.yaml").read_text(encoding="utf-8"))
-    if not VerifierConfig.model_validate(shipped).asks:
-        return VerifierConfig.model_validate(shipped)
+    alone = VerifierConfig.model_validate(shipped)
+    if not alone.asks:
+        return alone
     prompt = task_prompt(str(PurePosixPath(config.prompt).with_name(f"{name}.txt")), dataset)
     shared = {"prompt": prompt, "repetitions": config.repetitions, "model": config.model}
     readout = {"readout": config.readout} if config.readout == "expected" else {}

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from sivgap.core.problem import Problem
-from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.forms import Form
-from sivgap.grading.grade import Grade, grade_numbers
-from sivgap.grading.reference import unreadable_number
 from sivgap.tasks.source import Record, text_field
-from sivgap.tasks.task import Task
+from sivgap.tasks.task import NumberTask
 
 LARGEST_VALUE = 199
 """Every operand and every intermediate result lies between 0 and this."""
@@ -132,8 +128,8 @@ def to_problem(record: Record) -> Problem:
     return Problem(str(record.get("id", "")), question.strip(), answer)
 
 
-class Arithmetic(Task):
-    """Answers are numbers."""
+class Arithmetic(NumberTask):
+    """Generated."""
 
     form = "answer_line"
     sizes = (4096, 512)
@@ -143,11 +139,3 @@ class Arithmetic(Task):
 
     def generate(self, part: str, count: int | None, seed: int) -> list[Problem]:
         return generate(count or 0, part, seed)
-
-    def grade(
-        self, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
-    ) -> list[Grade]:
-        return grade_numbers(responses, references, forms)
-
-    def unreadable(self, reference: str) -> str | None:
-        return unreadable_number(reference)

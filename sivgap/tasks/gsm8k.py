@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from sivgap.core.problem import Problem
-from sivgap.grading.equal import AnswerComparer
-from sivgap.grading.forms import Form
-from sivgap.grading.grade import Grade, grade_numbers
-from sivgap.grading.reference import number_of_reference, unreadable_number
+from sivgap.grading.reference import number_of_reference
 from sivgap.tasks.source import Record, text_field
-from sivgap.tasks.task import Task
+from sivgap.tasks.task import NumberTask
 
 _CALCULATION = re.compile(r"<<[^<>]*>>")
 
@@ -29,19 +25,11 @@ def to_problem(record: Record) -> Problem:
     return Problem(str(record.get("id", "")), question.strip(), value, f"{text}\n#### {value}")
 
 
-class Gsm8k(Task):
-    """Answers are numbers."""
+class Gsm8k(NumberTask):
+    """Read from files or the hub."""
 
     form = "hashes"
     published = (7473, 1319, 235)
 
     def read(self, record: Record) -> Problem:
         return to_problem(record)
-
-    def grade(
-        self, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
-    ) -> list[Grade]:
-        return grade_numbers(responses, references, forms)
-
-    def unreadable(self, reference: str) -> str | None:
-        return unreadable_number(reference)

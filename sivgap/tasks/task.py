@@ -14,7 +14,8 @@ from sivgap.core.problem import Problem
 from sivgap.errors import ConfigError
 from sivgap.grading.equal import AnswerComparer
 from sivgap.grading.forms import Form
-from sivgap.grading.grade import Grade, grade_expressions
+from sivgap.grading.grade import Grade, grade_expressions, grade_numbers
+from sivgap.grading.reference import unreadable_number
 from sivgap.registry import is_own, own_code
 from sivgap.tasks.source import Record, text_field
 
@@ -58,6 +59,18 @@ class Task:
     def unreadable(self, reference: str) -> str | None:
         """What is wrong with a reference, and what to write; None where its grader reads it."""
         return None
+
+
+class NumberTask(Task):
+    """A task whose answers are numbers."""
+
+    def grade(
+        self, responses: Sequence[str], references: Sequence[str], comparer: AnswerComparer, forms: Sequence[Form]
+    ) -> list[Grade]:
+        return grade_numbers(responses, references, forms)
+
+    def unreadable(self, reference: str) -> str | None:
+        return unreadable_number(reference)
 
 
 @cache
